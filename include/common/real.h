@@ -1,0 +1,117 @@
+/* The elementary functions of the bit contract. libm's differ by version and CPU; these are a fixed order of fused
+ * multiply-adds, so they give the same bits everywhere. Only fma, fmaf and sqrt, which IEEE defines exactly, come from libm. */
+#ifndef HEARTH_COMMON_REAL_H
+#define HEARTH_COMMON_REAL_H
+
+#include "common/half.h"
+#include <math.h>
+
+/* exp in single precision. n = rne(x / ln 2), r = x - n ln 2 in two steps, Taylor polynomial of degree 7 in r (|r| <= 0.3466,
+ * remainder below 5.3e-9), times 2^n by adding to the exponent field. Below -87 the result is +0, above 88 +infinity; in between n
+ * lies in
+ * [-126, 127] and the result is normal (at n = -126 the polynomial is above 1.4, at n = 127 below 1), so the addition is exact. NaN
+ * gives the quiet NaN 0x7fc00000. */
+#define HEARTH_EXP_MAX 88.0f
+#define HEARTH_EXP_MIN (-87.0f)
+#define HEARTH_EXP_LOG2E 0x1.715476p+0f
+#define HEARTH_EXP_ROUND 0x1.8p+23f /* adding it leaves rne(x) in the low bits of the sum */
+#define HEARTH_EXP_LN2_HI 0x1.62e4p-1f
+#define HEARTH_EXP_LN2_LO 0x1.7f7d1cp-20f
+#define HEARTH_EXP_C7 0x1.a01a02p-13f
+#define HEARTH_EXP_C6 0x1.6c16c2p-10f
+#define HEARTH_EXP_C5 0x1.111112p-7f
+#define HEARTH_EXP_C4 0x1.555556p-5f
+#define HEARTH_EXP_C3 0x1.555556p-3f
+#define HEARTH_EXP_C2 0.5f
+
+static inline float hearth_expf(float x)
+{
+    if (x != x)
+        return hearth_f32_from_bits(0x7fc00000u);
+    if (x > HEARTH_EXP_MAX)
+        return hearth_f32_from_bits(0x7f800000u);
+    if (x < HEARTH_EXP_MIN)
+        return 0.0f;
+    const float t = fmaf(x, HEARTH_EXP_LOG2E, HEARTH_EXP_ROUND);
+    const float n = t - HEARTH_EXP_ROUND;
+    float r = fmaf(n, -HEARTH_EXP_LN2_HI, x);
+    r = fmaf(n, -HEARTH_EXP_LN2_LO, r);
+    float p = fmaf(HEARTH_EXP_C7, r, HEARTH_EXP_C6);
+    p = fmaf(p, r, HEARTH_EXP_C5);
+    p = fmaf(p, r, HEARTH_EXP_C4);
+    p = fmaf(p, r, HEARTH_EXP_C3);
+    p = fmaf(p, r, HEARTH_EXP_C2);
+    p = fmaf(p, r, 1.0f);
+    p = fmaf(p, r, 1.0f);
+    return hearth_f32_from_bits(hearth_f32_bits(p) + (hearth_f32_bits(t) << 23));
+}
+
+/* Double precision, for tables made once: errors of an ulp or two, arguments of ordinary size (|x| < 700 for exp, < 2^30 for sin
+ * and cos, normal and positive for log). */
+static inline double hearth_exp64(double x)
+{
+    const double t = fma(x, 0x1.71547652b82fep+0, 0x1.8p+52);
+    const double n = t - 0x1.8p+52;
+    double r = fma(n, -0x1.62e42fefa39efp-1, x);
+    r = fma(n, -0x1.abc9e3b39803fp-56, r);
+    double p = 1.0;
+    for (int k = 14; k >= 1; k--)
+        p = fma(p, r / (double)k, 1.0);
+    uint64_t bits;
+    memcpy(&bits, &p, sizeof bits);
+    bits += (uint64_t)(int64_t)n << 52;
+    memcpy(&p, &bits, sizeof p);
+    return p;
+}
+
+static inline double hearth_log64(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    int64_t e = (int64_t)(bits >> 52) - 1023;
+    bits = (bits & 0xfffffffffffffu) | 0x3ff0000000000000u;
+    double m;
+    memcpy(&m, &bits, sizeof m);
+    if (m > 1.4142135623730951) {
+        m *= 0.5;
+        e++;
+    }
+    const double s = (m - 1.0) / (m + 1.0);
+    const double z = s * s;
+    double p = 0.0;
+    for (int k = 23; k >= 1; k -= 2) /* 2 atanh(s) = 2 (s + s^3/3 + ...), s^2 < 0.0295 */
+        p = fma(p, z, 1.0 / (double)k);
+    return fma((double)e, 0x1.62e42fefa39efp-1, fma((double)e, 0x1.abc9e3b39803fp-56, 2.0 * s * p));
+}
+
+static inline void hearth_sincos64(double x, double *sin_out, double *cos_out)
+{
+    const double t = fma(x, 0x1.45f306dc9c883p-1, 0x1.8p+52);
+    const double n = t - 0x1.8p+52;
+    double r = fma(n, -0x1.921fb54442d18p+0, x);
+    r = fma(n, -0x1.1a62633145c07p-54, r);
+    const double z = r * r;
+    double s = 1.0;
+    double c = 1.0;
+    for (int k = 19; k >= 3; k -= 2)
+        s = fma(-s, z / (double)(k * (k - 1)), 1.0);
+    for (int k = 20; k >= 2; k -= 2)
+        c = fma(-c, z / (double)(k * (k - 1)), 1.0);
+    s *= r;
+    switch ((int64_t)n & 3) {
+    case 0:
+        *sin_out = s, *cos_out = c;
+        break;
+    case 1:
+        *sin_out = c, *cos_out = -s;
+        break;
+    case 2:
+        *sin_out = -s, *cos_out = -c;
+        break;
+    default:
+        *sin_out = -c, *cos_out = s;
+        break;
+    }
+}
+
+#endif

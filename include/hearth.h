@@ -1,0 +1,308 @@
+/* Hearth: run quantized language models on x86-64 CPUs.
+ *
+ * The life of things: an engine owns the threads and the memory cap; a model is one opened GGUF file, immutable and shared;
+ * a session is one timeline of tokens over a model. Close them in the opposite order.
+ *
+ * Every function that can fail returns a hearth_status and fills the caller's hearth_error (which may be NULL). A failure
+ * leaves every object usable. The library never prints, exits, aborts, installs signal handlers or keeps global state.
+ *
+ * Threads are documented in four words: "thread-safe" (any thread, any time), "engine-lock" (safe, but calls on one engine wait for
+ * each other), "session-bound" (one thread at a time for each session), "init-only" (not while anything else uses the object).
+ *
+ * Option structs begin with struct_size: set it to sizeof, leave what you do not care about zero; zero means default.
+ * Sizes are bytes, positions and lengths are tokens, text is UTF-8 and need not end in NUL where a length stands beside it. */
+#ifndef HEARTH_H
+#define HEARTH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(HEARTH_BUILD)
+#define HEARTH_API __attribute__((visibility("default")))
+#else
+#define HEARTH_API
+#endif
+
+#define HEARTH_VERSION "0.1.0"
+#define HEARTH_ABI 1
+#define HEARTH_ARITHMETIC 1 /* version of the bit contract: equal numbers give equal logits (docs/arithmetic.md) */
+
+/** Version of the library in use, for example "0.1.0". Thread-safe. */
+HEARTH_API const char *hearth_version(void);
+/** ABI number of the library in use; compare with HEARTH_ABI. Thread-safe. */
+HEARTH_API int32_t hearth_abi(void);
+
+/* ---- Status and errors ------------------------------------------------------------------------------------------ */
+
+typedef int32_t hearth_status;
+#define HEARTH_OK 0
+#define HEARTH_E_NOT_FOUND 1    /* no such file */
+#define HEARTH_E_MEMORY 2       /* does not fit the cap: needed and available are filled in */
+#define HEARTH_E_CONFIG 3       /* an option or argument is out of its range */
+#define HEARTH_E_INFERENCE 4    /* numbers are not finite, or a kernel failed its self-test */
+#define HEARTH_E_FORMAT 5       /* the model file is damaged or contradicts itself */
+#define HEARTH_E_UNSUPPORTED 6  /* the file is valid, but this version does not run it */
+#define HEARTH_E_IO 7           /* reading or mapping failed */
+#define HEARTH_E_STATE 8        /* a saved state is invalid */
+#define HEARTH_E_CONTEXT_FULL 9 /* more tokens than the context holds: needed and available are filled in */
+#define HEARTH_E_CANCELLED 10   /* a callback asked to stop */
+#define HEARTH_E_BUSY 11        /* the object is in use by another thread, or still has users */
+#define HEARTH_E_FORKED 12      /* the process has forked since the engine was opened */
+
+/** What went wrong, owned by the caller. `message` is one printable line "FILE: SITE: WHAT (got G, need N)", without a
+ * newline; `detail` names the check that failed, for example "E_TRUNC". */
+typedef struct hearth_error {
+    hearth_status code;
+    char detail[20];
+    uint64_t needed;    /* bytes or tokens, for E_MEMORY and E_CONTEXT_FULL; else 0 */
+    uint64_t available; /* likewise */
+    char message[400];
+} hearth_error;
+
+/** "E_MEMORY" and the like; "E_UNKNOWN" for a number that is no status. Static text. Thread-safe. */
+HEARTH_API const char *hearth_status_name(hearth_status status);
+/** The exit code that the hearth program gives for a status: 0, 1, 2, 3, 4, 5, 6, 7, 8 or 130. Thread-safe. */
+HEARTH_API int32_t hearth_status_exit_code(hearth_status status);
+
+/* ---- Engine ----------------------------------------------------------------------------------------------------- */
+
+typedef struct hearth_engine hearth_engine;
+
+/** Receives one line of information (no newline). level: 0 information, 1 warning. Called on the thread that called us. */
+typedef void hearth_log_fn(int32_t level, const char *message, void *user);
+
+typedef struct hearth_engine_options {
+    uint32_t struct_size;
+    uint32_t threads; /* workers; 0: one for each physical core within affinity and cgroup quota; at most 1024 */
+    uint64_t ram_cap; /* bytes this engine may take in all; 0: what the machine and its cgroup have available now */
+    hearth_log_fn *log;
+    void *log_user;
+} hearth_engine_options;
+
+/**
+ * Find out about the machine, choose kernels, check each of them against the reference, start the pinned workers.
+ * The environment variable HEARTH_CPU=reference|avx2|avxvnni|avx512 lowers the kernel level.
+ *
+ * @param out  Receives the engine, NULL on failure. Owned by the caller: hearth_engine_close().
+ * @return HEARTH_OK, HEARTH_E_CONFIG, HEARTH_E_MEMORY, HEARTH_E_IO.
+ * Cost: some milliseconds. Threads: thread-safe.
+ */
+HEARTH_API hearth_status hearth_engine_open(hearth_engine **out, const hearth_engine_options *options, hearth_error *error);
+/** Stop the workers and give everything back. NULL is allowed. All models and sessions must be closed. Init-only. */
+HEARTH_API void hearth_engine_close(hearth_engine *engine);
+/** One sentence on the threads and kernels chosen, and why. Owned by the engine. Thread-safe. */
+HEARTH_API const char *hearth_engine_summary(const hearth_engine *engine);
+/** Number of workers. Thread-safe. */
+HEARTH_API uint32_t hearth_engine_threads(const hearth_engine *engine);
+/** "reference", "avx2", "avxvnni" or "avx512". Static text. Thread-safe. */
+HEARTH_API const char *hearth_engine_cpu_level(const hearth_engine *engine);
+
+/* ---- Memory plan ------------------------------------------------------------------------------------------------ */
+
+#define HEARTH_KV_F16 0
+#define HEARTH_KV_F32 1
+
+/** What a session may hold. */
+typedef struct hearth_limits {
+    uint32_t struct_size;
+    uint32_t context;     /* positions; 0: min(4096, trained context) */
+    uint32_t batch;       /* tokens computed together while reading a prompt; 0: 512 */
+    int32_t kv_type;      /* HEARTH_KV_F16 or HEARTH_KV_F32 */
+    uint32_t logits_rows; /* positions of one batch whose logits are kept; 0: 1, the last */
+} hearth_limits;
+
+typedef struct hearth_plan hearth_plan;
+
+/**
+ * What opening this file and one session on it will take, computed from the file's header alone.
+ * Succeeds even where the plan does not fit: ask hearth_plan_check().
+ *
+ * @param out     Receives the plan; owned by the caller: hearth_plan_close().
+ * @param limits  NULL for defaults.
+ * Cost: reads the header only, milliseconds. Threads: thread-safe.
+ */
+HEARTH_API hearth_status hearth_plan_open(hearth_plan **out, hearth_engine *engine, const char *path, const hearth_limits *limits,
+                                          hearth_error *error);
+HEARTH_API void hearth_plan_close(hearth_plan *plan);
+/** Bytes of private (anonymous) memory the whole process will take: the sum of all lines. Thread-safe. */
+HEARTH_API uint64_t hearth_plan_private_bytes(const hearth_plan *plan);
+/** Bytes of file mapping kept while the model is open; 0 in this version. Thread-safe. */
+HEARTH_API uint64_t hearth_plan_mapped_bytes(const hearth_plan *plan);
+/** The cap the plan is held against. Thread-safe. */
+HEARTH_API uint64_t hearth_plan_cap_bytes(const hearth_plan *plan);
+/** Context and batch after defaults. Thread-safe. */
+HEARTH_API uint32_t hearth_plan_context(const hearth_plan *plan);
+HEARTH_API uint32_t hearth_plan_batch(const hearth_plan *plan);
+/** Lines of the plan: index 0 … count-1; NULL name past the end. Names are owned by the plan. Thread-safe. */
+HEARTH_API size_t hearth_plan_line_count(const hearth_plan *plan);
+HEARTH_API const char *hearth_plan_line_name(const hearth_plan *plan, size_t index);
+HEARTH_API uint64_t hearth_plan_line_bytes(const hearth_plan *plan, size_t index);
+/** HEARTH_OK if the plan fits its cap; else HEARTH_E_MEMORY with needed, available and the cheapest ways to fit. Thread-safe. */
+HEARTH_API hearth_status hearth_plan_check(const hearth_plan *plan, hearth_error *error);
+
+/* ---- Model ------------------------------------------------------------------------------------------------------ */
+
+typedef struct hearth_model hearth_model;
+
+/** Progress of loading; false cancels. Called on the thread that called us. */
+typedef bool hearth_progress_fn(uint64_t done_bytes, uint64_t total_bytes, void *user);
+
+typedef struct hearth_model_options {
+    uint32_t struct_size;
+    hearth_progress_fn *progress;
+    void *progress_user;
+} hearth_model_options;
+
+/**
+ * Open a GGUF model and make it ready to run on this machine: header checked, plan held against the cap, weights packed
+ * into memory. The file is untrusted: a damaged or hostile one gives an error, never undefined behaviour.
+ *
+ * @param out      Receives the model, NULL on failure. Owned by the caller: hearth_model_close().
+ * @param path     File name. Not kept.
+ * @param limits   The session that will be opened on it, so that both are refused together before a weight is read. NULL for
+ * defaults.
+ * @param options  NULL for defaults. Not kept.
+ * @return HEARTH_OK, E_NOT_FOUND, E_IO, E_FORMAT, E_UNSUPPORTED, E_CONFIG, E_MEMORY, E_CANCELLED, E_INFERENCE.
+ * Cost: reads the file once. Threads: engine-lock; the model is immutable once open and shared freely by sessions, which it must
+ * outlive.
+ */
+HEARTH_API hearth_status hearth_model_open(hearth_model **out, hearth_engine *engine, const char *path, const hearth_limits *limits,
+                                           const hearth_model_options *options, hearth_error *error);
+/** Open only the tokenizer of a file: enough for hearth_tokenize() and hearth_detokenize(), also for files without tensors. */
+HEARTH_API hearth_status hearth_model_open_vocabulary(hearth_model **out, hearth_engine *engine, const char *path,
+                                                      hearth_error *error);
+/** NULL is allowed. Sessions on it must be closed. Engine-lock. */
+HEARTH_API void hearth_model_close(hearth_model *model);
+HEARTH_API uint32_t hearth_model_vocabulary_size(const hearth_model *model);
+HEARTH_API uint32_t hearth_model_trained_context(const hearth_model *model);
+HEARTH_API uint64_t hearth_model_weight_bytes(const hearth_model *model);
+/** Whether a token ends an answer (end of text, end of turn, ...). Thread-safe. */
+HEARTH_API bool hearth_model_is_end(const hearth_model *model, int32_t token);
+
+/* ---- Text and tokens -------------------------------------------------------------------------------------------- */
+
+#define HEARTH_TOKENIZE_BOS 1u     /* begin with the model's beginning-of-text token, where it wants one */
+#define HEARTH_TOKENIZE_SPECIAL 2u /* recognise special tokens spelt in the text; never for text of strangers */
+
+/**
+ * Text to token ids. Bytes that are not UTF-8 become byte tokens.
+ *
+ * @param ids       Receives at most `capacity` ids; may be NULL when capacity is 0.
+ * @param n_ids     Receives the number of ids the whole text has, also when that is more than capacity.
+ * @return HEARTH_OK, HEARTH_E_CONFIG (more ids than capacity; the first ones are written), HEARTH_E_MEMORY.
+ * Cost: n log n in the longest word. Threads: engine-lock (one scratch buffer for each model).
+ */
+HEARTH_API hearth_status hearth_tokenize(hearth_model *model, const char *text, size_t text_bytes, uint32_t flags, int32_t *ids,
+                                         size_t capacity, size_t *n_ids, hearth_error *error);
+/**
+ * Token ids to bytes of text; special tokens give nothing. The result is not NUL-terminated and may end inside a character.
+ * @param text_bytes  Receives the length of the whole text, also when it is more than capacity.
+ * Thread-safe.
+ */
+HEARTH_API hearth_status hearth_detokenize(const hearth_model *model, const int32_t *ids, size_t n_ids, char *text, size_t capacity,
+                                           size_t *text_bytes, hearth_error *error);
+
+/* ---- Session ---------------------------------------------------------------------------------------------------- */
+
+typedef struct hearth_session hearth_session;
+
+/** How the next token is chosen (docs/sampling.md). hearth_sampling_init() gives the defaults. */
+typedef struct hearth_sampling {
+    uint32_t struct_size;
+    int32_t top_k;         /* 40; <= 0 off */
+    float temperature;     /* 0.8; 0 takes the most likely token */
+    float top_p;           /* 0.95; 1 off */
+    float min_p;           /* 0.05; 0 off */
+    float repeat_penalty;  /* 1, off */
+    int32_t repeat_last_n; /* 64 tokens; 0 off; -1 the whole context */
+    uint64_t seed;         /* the same seed gives the same answer */
+} hearth_sampling;
+
+HEARTH_API void hearth_sampling_init(hearth_sampling *sampling);
+
+/**
+ * Begin a timeline on a model. After this call nothing allocates until hearth_session_close().
+ * @param limits  NULL for defaults.
+ * @return HEARTH_OK, HEARTH_E_CONFIG, HEARTH_E_MEMORY (needed and available filled in).
+ * Threads: engine-lock.
+ */
+HEARTH_API hearth_status hearth_session_open(hearth_session **out, hearth_model *model, const hearth_limits *limits,
+                                             hearth_error *error);
+HEARTH_API void hearth_session_close(hearth_session *session);
+/** Set the samplers and restart the random stream from the seed. E_CONFIG for a value out of range. Session-bound. */
+HEARTH_API hearth_status hearth_session_set_sampling(hearth_session *session, const hearth_sampling *sampling, hearth_error *error);
+/** Forget all tokens; the memory stays. Session-bound. */
+HEARTH_API void hearth_session_reset(hearth_session *session);
+/** Tokens in the context, and how many it can hold. Session-bound. */
+HEARTH_API uint32_t hearth_session_position(const hearth_session *session);
+HEARTH_API uint32_t hearth_session_context(const hearth_session *session);
+
+typedef struct hearth_estimate {
+    uint32_t struct_size;
+    uint32_t n_prompt;  /* tokens of the prompt */
+    uint32_t n_needed;  /* positions in use + prompt + answer */
+    uint32_t n_context; /* positions there are */
+    uint64_t kv_bytes;  /* KV cache that those positions fill, out of memory the plan already holds */
+    bool fits;
+} hearth_estimate;
+
+/** What a prompt and an answer of n_answer tokens would need in this session, before anything is computed. Session-bound. */
+HEARTH_API hearth_status hearth_session_estimate(hearth_session *session, const char *text, size_t text_bytes, uint32_t flags,
+                                                 uint32_t n_answer, hearth_estimate *estimate, hearth_error *error);
+
+/**
+ * Append tokens and compute them, in batches. E_CONTEXT_FULL before anything is computed when they do not fit.
+ * On E_INFERENCE or E_CANCELLED the session stands where it stood before the call. Session-bound.
+ */
+HEARTH_API hearth_status hearth_session_feed(hearth_session *session, const int32_t *ids, size_t n_ids, hearth_error *error);
+/** Tokenize and feed. n_ids (may be NULL) receives the number of tokens. Session-bound. */
+HEARTH_API hearth_status hearth_session_feed_text(hearth_session *session, const char *text, size_t text_bytes, uint32_t flags,
+                                                  size_t *n_ids, hearth_error *error);
+/**
+ * Logits of the position `back` places before the last one fed (0: the last). Vocabulary-size floats, owned by the session, valid
+ * until the next feed. NULL where logits were not kept (see hearth_limits.logits_rows). Session-bound.
+ */
+HEARTH_API const float *hearth_session_logits(const hearth_session *session, uint32_t back);
+/** Choose the next token from the last logits; it is not fed. Session-bound. */
+HEARTH_API hearth_status hearth_session_sample(hearth_session *session, int32_t *token, hearth_error *error);
+
+/** Receives text as it comes: whole UTF-8 characters only. false stops. Called on the thread that called hearth_generate(). */
+typedef bool hearth_text_fn(const char *text, size_t bytes, void *user);
+
+#define HEARTH_STOP_END 0      /* the model ended its answer */
+#define HEARTH_STOP_STRING 1   /* a stop string appeared; it and what follows is not shown */
+#define HEARTH_STOP_LENGTH 2   /* max_tokens were generated */
+#define HEARTH_STOP_CONTEXT 3  /* the context is full */
+#define HEARTH_STOP_CALLBACK 4 /* the callback returned false */
+
+typedef struct hearth_generation {
+    uint32_t struct_size;
+    uint32_t max_tokens;             /* 0: 256 */
+    const char *const *stop_strings; /* at most 16, each of 1 … 256 bytes; NUL-terminated; found across token borders */
+    uint32_t n_stop_strings;
+    hearth_text_fn *text; /* may be NULL */
+    void *text_user;
+    int32_t *ids; /* receives the tokens chosen, at most ids_capacity; may be NULL */
+    size_t ids_capacity;
+} hearth_generation;
+
+typedef struct hearth_result {
+    uint32_t struct_size;
+    uint32_t n_generated; /* tokens chosen, the ending one included */
+    int32_t stop;         /* HEARTH_STOP_* */
+    double seconds;       /* wall time of the whole call */
+} hearth_result;
+
+/** Continue the text: sample, show, feed, until something stops it. Needs logits of a position fed before. Session-bound. */
+HEARTH_API hearth_status hearth_generate(hearth_session *session, const hearth_generation *generation, hearth_result *result,
+                                         hearth_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,415 @@
+/* Hyper-parameters. One table says which keys there are, where they go, and which values are sane; one loop walks it. Everything
+ * that is later a divisor, an index or the end of a loop has passed through here. What the file asks for and this version would
+ * compute wrongly is refused by name instead of being ignored. */
+#include "hparams.h"
+#include "common/status.h"
+
+#include <float.h>
+#include <math.h>
+
+#define KEY_BYTES 128
+#define ARCH_NAME_BYTES 64
+#define LAYERS_MAX 512
+#define VOCAB_MAX (UINT64_C(1) << 24)
+/* Rotation angles are at most position / factor, since the base is at least 1: below 2^27 * 2^3 = 2^30, where hearth_sincos64()
+ * is good. */
+#define CONTEXT_MAX 134217728.0
+#define ROPE_FACTOR_MIN 0.125
+
+static const char *const arch_names[HEARTH_ARCH_COUNT] = {[HEARTH_ARCH_LLAMA] = "llama"};
+
+/* All that the table reads: what is handed out, and what is only looked at. Zero means that the key is absent. */
+struct values {
+    struct hearth_hparams out;
+    uint32_t key_length, value_length;
+    uint32_t n_expert, n_expert_used, n_draft_layers;
+    float rope_factor, rope_factor_old;
+    float attn_factor, attn_softcap, final_softcap, clamp_kqv, max_alibi_bias, logit_scale, residual_scale, embedding_scale;
+};
+
+enum kind { COUNT, PER_LAYER, REAL }; /* PER_LAYER: a count, or an array of one count for each layer */
+enum presence { OPTIONAL, REQUIRED };
+
+struct field {
+    const char *key; /* after the name of the architecture and a point */
+    size_t offset;   /* in struct values */
+    enum kind kind;
+    enum presence presence;
+    double min, max;
+};
+
+#define AT(member) offsetof(struct values, member)
+/* block_count stands first: lengths of arrays are compared with it. */
+static const struct field fields[] = {
+    {"block_count", AT(out.n_layer), COUNT, REQUIRED, 1, LAYERS_MAX},
+    {"context_length", AT(out.n_ctx_train), COUNT, REQUIRED, 1, CONTEXT_MAX},
+    {"embedding_length", AT(out.n_embd), COUNT, REQUIRED, 1, 1 << 20},
+    {"feed_forward_length", AT(out.n_ff), PER_LAYER, REQUIRED, 1, 1 << 20},
+    {"attention.head_count", AT(out.n_head), PER_LAYER, REQUIRED, 1, 4096},
+    {"attention.head_count_kv", AT(out.n_head_kv), PER_LAYER, OPTIONAL, 1, 4096},
+    {"attention.key_length", AT(key_length), COUNT, OPTIONAL, 1, 4096},
+    {"attention.value_length", AT(value_length), COUNT, OPTIONAL, 1, 4096},
+    {"attention.layer_norm_rms_epsilon", AT(out.rms_eps), REAL, REQUIRED, (double)FLT_MIN, 1},
+    {"attention.scale", AT(out.attention_scale), REAL, OPTIONAL, 0, 1e6},
+    {"rope.dimension_count", AT(out.n_rot), COUNT, OPTIONAL, 2, 4096},
+    {"rope.freq_base", AT(out.rope_freq_base), REAL, OPTIONAL, 1, (double)FLT_MAX},
+    {"rope.scaling.factor", AT(rope_factor), REAL, OPTIONAL, ROPE_FACTOR_MIN, 1e6},
+    {"rope.scale_linear", AT(rope_factor_old), REAL, OPTIONAL, ROPE_FACTOR_MIN, 1e6},
+    {"rope.scaling.attn_factor", AT(attn_factor), REAL, OPTIONAL, 0, 1e6},
+    {"attn_logit_softcapping", AT(attn_softcap), REAL, OPTIONAL, 0, 1e6},
+    {"final_logit_softcapping", AT(final_softcap), REAL, OPTIONAL, 0, 1e6},
+    {"attention.clamp_kqv", AT(clamp_kqv), REAL, OPTIONAL, 0, 1e6},
+    {"attention.max_alibi_bias", AT(max_alibi_bias), REAL, OPTIONAL, 0, 1e6},
+    {"logit_scale", AT(logit_scale), REAL, OPTIONAL, 0, 1e6},
+    {"residual_scale", AT(residual_scale), REAL, OPTIONAL, 0, 1e6},
+    {"embedding_scale", AT(embedding_scale), REAL, OPTIONAL, 0, 1e6},
+    {"expert_count", AT(n_expert), COUNT, OPTIONAL, 0, 4096},
+    {"expert_used_count", AT(n_expert_used), COUNT, OPTIONAL, 0, 4096},
+    {"nextn_predict_layers", AT(n_draft_layers), COUNT, OPTIONAL, 0, LAYERS_MAX},
+};
+
+/* Features that this version does not compute: the value must be one of two at which they do nothing. */
+static const struct {
+    const char *key;
+    size_t offset;
+    float neutral, also_neutral;
+} neutral_fields[] = {
+    {"rope.scaling.attn_factor", AT(attn_factor), 0, 1},    {"attn_logit_softcapping", AT(attn_softcap), 0, 0},
+    {"final_logit_softcapping", AT(final_softcap), 0, 0},   {"attention.clamp_kqv", AT(clamp_kqv), 0, 0},
+    {"attention.max_alibi_bias", AT(max_alibi_bias), 0, 0}, {"logit_scale", AT(logit_scale), 0, 1},
+    {"residual_scale", AT(residual_scale), 0, 1},           {"embedding_scale", AT(embedding_scale), 0, 1},
+};
+#undef AT
+
+/* ---- Saying no ----------------------------------------------------------------------------------------------------- */
+
+/* What we read, from where, and the key that is being looked at. */
+struct reader {
+    const struct hearth_gguf *gguf;
+    char arch[ARCH_NAME_BYTES];
+    char key[KEY_BYTES];
+    hearth_error *err;
+};
+
+/* A failure at the key that was set last. */
+HEARTH_PRINTF(4, 5)
+static hearth_status reject(const struct reader *in, hearth_status status, const char *detail, const char *format, ...)
+{
+    char file[HEARTH_QUOTE_MAX];
+    char key[HEARTH_QUOTE_MAX];
+    char what[160];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    return hearth_fail(in->err, status, detail, "%s: key '%s': %s",
+                       hearth_quote(file, in->gguf->file_name, strlen(in->gguf->file_name)),
+                       hearth_quote(key, in->key, strlen(in->key)), what);
+}
+
+/* Look at "ARCH.suffix" from now on. */
+static const char *set_key(struct reader *in, const char *suffix)
+{
+    (void)snprintf(in->key, sizeof in->key, "%s.%s", in->arch, suffix);
+    return in->key;
+}
+
+static const char *set_plain_key(struct reader *in, const char *key)
+{
+    (void)snprintf(in->key, sizeof in->key, "%s", key);
+    return in->key;
+}
+
+/* ---- The loop over the table --------------------------------------------------------------------------------------- */
+
+static hearth_status check_range(const struct reader *in, const struct field *field, double value)
+{
+    if (value >= field->min && value <= field->max) /* false for a NaN */
+        return HEARTH_OK;
+    return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "out of range (got %.9g, need %.9g to %.9g)", value, field->min, field->max);
+}
+
+static hearth_status read_count(const struct reader *in, const struct field *field, uint32_t *out, bool *found)
+{
+    const struct hearth_gguf_pair *pair = hearth_gguf_find(in->gguf, in->key);
+    if (pair && hearth_gguf_is_negative(pair))
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "out of range (negative, need %.9g to %.9g)", field->min, field->max);
+    uint64_t value = 0;
+    HEARTH_TRY(hearth_gguf_get_u64(in->gguf, in->key, &value, found, in->err));
+    if (!*found)
+        return HEARTH_OK;
+    HEARTH_TRY(check_range(in, field, (double)value));
+    *out = (uint32_t)value; /* no maximum of the table is above 2^27 */
+    return HEARTH_OK;
+}
+
+/* One entry for each layer. Models whose layers differ need another engine. */
+static hearth_status read_layer_counts(const struct reader *in, const struct field *field, const struct hearth_gguf_pair *array,
+                                       uint32_t n_layer, uint32_t *out)
+{
+    if (array->element_type != HEARTH_GGUF_U32 && array->element_type != HEARTH_GGUF_I32)
+        return reject(in, HEARTH_E_FORMAT, "E_KVTYPE", "wrong type of array elements (need uint32 or int32)");
+    if (array->count != n_layer)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "wrong number of entries (got %" PRIu64 ", need %" PRIu32 ")", array->count,
+                      n_layer);
+    for (uint32_t i = 0; i < n_layer; i++)
+        HEARTH_TRY(check_range(in, field, (double)hearth_gguf_u32_at(array, i)));
+    *out = hearth_gguf_u32_at(array, 0);
+    for (uint32_t i = 1; i < n_layer; i++)
+        if (hearth_gguf_u32_at(array, i) != *out)
+            return reject(in, HEARTH_E_UNSUPPORTED, "E_HPARAM",
+                          "layers that differ are not supported (layer 0 has %" PRIu32 ", layer %" PRIu32 " has %" PRIu32 ")", *out,
+                          i, hearth_gguf_u32_at(array, i));
+    return HEARTH_OK;
+}
+
+static hearth_status read_real(const struct reader *in, const struct field *field, float *out, bool *found)
+{
+    double value = 0;
+    HEARTH_TRY(hearth_gguf_get_f64(in->gguf, in->key, &value, found, in->err));
+    if (!*found)
+        return HEARTH_OK;
+    HEARTH_TRY(check_range(in, field, value));
+    *out = (float)value; /* inside the range of float */
+    return HEARTH_OK;
+}
+
+static hearth_status read_field(struct reader *in, const struct field *field, struct values *values)
+{
+    void *out = (char *)values + field->offset;
+    const struct hearth_gguf_pair *pair = hearth_gguf_find(in->gguf, set_key(in, field->key));
+    bool found = pair != NULL;
+    if (field->kind == REAL)
+        HEARTH_TRY(read_real(in, field, out, &found));
+    else if (field->kind == PER_LAYER && pair && pair->type == HEARTH_GGUF_ARRAY)
+        HEARTH_TRY(read_layer_counts(in, field, pair, values->out.n_layer, out));
+    else
+        HEARTH_TRY(read_count(in, field, out, &found));
+    if (!found && field->presence == REQUIRED)
+        return reject(in, HEARTH_E_FORMAT, "E_MISSING", "the key is missing");
+    return HEARTH_OK;
+}
+
+/* ---- What must fit together ---------------------------------------------------------------------------------------- */
+
+/* A file that is no whole model says so before its numbers are looked at. */
+static hearth_status check_kind_of_file(struct reader *in)
+{
+    uint64_t n_parts = 0;
+    uint64_t quantization = 2;
+    struct hearth_view type = {NULL, 0};
+    char text[HEARTH_QUOTE_MAX];
+    bool found;
+    HEARTH_TRY(hearth_gguf_get_u64(in->gguf, set_plain_key(in, "split.count"), &n_parts, &found, in->err));
+    if (n_parts > 1)
+        return reject(in, HEARTH_E_UNSUPPORTED, "E_SPLIT",
+                      "split models are not supported; merge the %" PRIu64 " parts into one file first", n_parts);
+    HEARTH_TRY(hearth_gguf_get_string(in->gguf, set_plain_key(in, "general.type"), &type, &found, in->err));
+    if (found && (type.size != 5 || memcmp(type.bytes, "model", 5) != 0))
+        return reject(in, HEARTH_E_UNSUPPORTED, NULL, "the file is no model to run (got '%s', need 'model')",
+                      hearth_quote(text, type.bytes, (size_t)type.size));
+    HEARTH_TRY(hearth_gguf_get_u64(in->gguf, set_plain_key(in, "general.quantization_version"), &quantization, &found, in->err));
+    if (quantization != 2)
+        return reject(in, HEARTH_E_UNSUPPORTED, NULL, "blocks of another generation (got %" PRIu64 ", need 2)", quantization);
+    return HEARTH_OK;
+}
+
+static hearth_status read_arch(struct reader *in, enum hearth_arch *out)
+{
+    struct hearth_view name;
+    bool found;
+    HEARTH_TRY(hearth_gguf_get_string(in->gguf, set_plain_key(in, "general.architecture"), &name, &found, in->err));
+    if (!found)
+        return reject(in, HEARTH_E_FORMAT, "E_MISSING", "the key is missing");
+    for (int i = 0; i < HEARTH_ARCH_COUNT; i++) {
+        if (name.size != strlen(arch_names[i]) || memcmp(name.bytes, arch_names[i], (size_t)name.size) != 0)
+            continue;
+        (void)snprintf(in->arch, sizeof in->arch, "%s", arch_names[i]);
+        *out = (enum hearth_arch)i;
+        return HEARTH_OK;
+    }
+    char text[HEARTH_QUOTE_MAX];
+    return reject(in, HEARTH_E_UNSUPPORTED, "E_ARCH", "unknown architecture '%s' (need '%s')",
+                  hearth_quote(text, name.bytes, (size_t)name.size), arch_names[0]);
+}
+
+static hearth_status check_features(struct reader *in, const struct values *values)
+{
+    if (values->n_expert > 0) {
+        set_key(in, "expert_used_count");
+        if (values->n_expert_used < 1 || values->n_expert_used > values->n_expert)
+            return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "out of range (got %" PRIu32 ", need 1 to %" PRIu32 ")",
+                          values->n_expert_used, values->n_expert);
+        set_key(in, "expert_count");
+        return reject(in, HEARTH_E_UNSUPPORTED, "E_EXPERTS", "mixtures of experts are not supported (got %" PRIu32 ", need 0)",
+                      values->n_expert);
+    }
+    set_key(in, "nextn_predict_layers");
+    if (values->n_draft_layers >= values->out.n_layer)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "as many as there are layers (got %" PRIu32 ", need below %" PRIu32 ")",
+                      values->n_draft_layers, values->out.n_layer);
+    if (values->n_draft_layers > 0)
+        return reject(in, HEARTH_E_UNSUPPORTED, NULL, "draft layers are not supported (got %" PRIu32 ", need 0)",
+                      values->n_draft_layers);
+    for (size_t i = 0; i < sizeof neutral_fields / sizeof neutral_fields[0]; i++) {
+        float value;
+        memcpy(&value, (const char *)values + neutral_fields[i].offset, sizeof value);
+        set_key(in, neutral_fields[i].key);
+        if (value != neutral_fields[i].neutral && value != neutral_fields[i].also_neutral)
+            return reject(in, HEARTH_E_UNSUPPORTED, NULL, "this feature is not supported (got %.9g)", (double)value);
+    }
+    bool causal = true;
+    bool found;
+    HEARTH_TRY(hearth_gguf_get_bool(in->gguf, set_key(in, "attention.causal"), &causal, &found, in->err));
+    if (!causal)
+        return reject(in, HEARTH_E_UNSUPPORTED, NULL, "attention to later positions is not supported (got false)");
+    return HEARTH_OK;
+}
+
+/* Fill in a head width that the file leaves out. */
+static hearth_status default_head_width(struct reader *in, const struct hearth_hparams *hparams, uint32_t *width)
+{
+    set_key(in, "attention.head_count");
+    if (*width == 0 && hparams->n_embd % hparams->n_head != 0)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "does not divide the embedding length (got %" PRIu32 ", of %" PRIu32 ")",
+                      hparams->n_head, hparams->n_embd);
+    if (*width == 0)
+        *width = hparams->n_embd / hparams->n_head;
+    return HEARTH_OK;
+}
+
+static hearth_status check_heads(struct reader *in, struct values *values)
+{
+    struct hearth_hparams *out = &values->out;
+    if (out->n_head_kv == 0)
+        out->n_head_kv = out->n_head;
+    if (out->n_head % out->n_head_kv != 0) {
+        set_key(in, "attention.head_count_kv");
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "does not divide the number of heads (got %" PRIu32 ", of %" PRIu32 ")",
+                      out->n_head_kv, out->n_head);
+    }
+    HEARTH_TRY(default_head_width(in, out, &values->key_length));
+    HEARTH_TRY(default_head_width(in, out, &values->value_length));
+    set_key(in, "attention.key_length");
+    if (values->key_length > 4096)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "heads are too wide (got %" PRIu32 ", need at most 4096)",
+                      values->key_length);
+    if (values->key_length != values->value_length)
+        return reject(in, HEARTH_E_UNSUPPORTED, "E_HPARAM",
+                      "keys and values of different widths are not supported (got %" PRIu32 " and %" PRIu32 ")", values->key_length,
+                      values->value_length);
+    out->head_dim = values->key_length;
+    if (!(out->attention_scale > 0))
+        out->attention_scale = (float)(1.0 / sqrt((double)out->head_dim));
+    return HEARTH_OK;
+}
+
+static bool view_is(struct hearth_view view, const char *text)
+{
+    return view.size == strlen(text) && memcmp(view.bytes, text, (size_t)view.size) == 0;
+}
+
+static hearth_status check_rope(struct reader *in, struct values *values)
+{
+    struct hearth_hparams *out = &values->out;
+    if (out->n_rot == 0)
+        out->n_rot = out->head_dim;
+    set_key(in, "rope.dimension_count");
+    if (out->n_rot > out->head_dim || out->n_rot % 2 != 0)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "must be even and at most the head width (got %" PRIu32 ", of %" PRIu32 ")",
+                      out->n_rot, out->head_dim);
+    if (!(out->rope_freq_base > 0))
+        out->rope_freq_base = 10000.0f;
+
+    struct hearth_view type = {(const uint8_t *)"linear", 6};
+    bool found;
+    char text[HEARTH_QUOTE_MAX];
+    HEARTH_TRY(hearth_gguf_get_string(in->gguf, set_key(in, "rope.scaling.type"), &type, &found, in->err));
+    hearth_quote(text, type.bytes, (size_t)type.size);
+    if (view_is(type, "yarn") || view_is(type, "longrope"))
+        return reject(in, HEARTH_E_UNSUPPORTED, "E_ROPE", "this scaling is not supported (got '%s', need 'none' or 'linear')",
+                      text);
+    if (!view_is(type, "none") && !view_is(type, "linear"))
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "no such scaling (got '%s', need 'none' or 'linear')", text);
+    const float factor = values->rope_factor > 0 ? values->rope_factor : values->rope_factor_old;
+    out->rope_scale = factor > 0 && view_is(type, "linear") ? 1.0f / factor : 1.0f;
+    return HEARTH_OK;
+}
+
+/* The N of a name "blk.N.", or -1. */
+static int64_t layer_of(struct hearth_view name)
+{
+    int64_t layer = 0;
+    if (name.size < 6 || memcmp(name.bytes, "blk.", 4) != 0 || name.bytes[4] == '.')
+        return -1;
+    for (uint64_t i = 4; i < name.size && i < 14; i++) {
+        if (name.bytes[i] == '.')
+            return layer;
+        if (name.bytes[i] < '0' || name.bytes[i] > '9')
+            return -1;
+        layer = layer * 10 + (name.bytes[i] - '0');
+    }
+    return -1;
+}
+
+static hearth_status check_layers(struct reader *in, uint32_t n_layer)
+{
+    set_key(in, "block_count");
+    for (uint64_t i = 0; i < in->gguf->n_tensors; i++) {
+        const int64_t layer = layer_of(in->gguf->tensors[i].name);
+        if (layer >= (int64_t)n_layer)
+            return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "tensors for layer %" PRId64 " exist (got %" PRIu32 " layers)", layer,
+                          n_layer);
+    }
+    return HEARTH_OK;
+}
+
+static hearth_status read_vocabulary_size(struct reader *in, uint32_t *n_vocab)
+{
+    static const char name[] = "token_embd.weight";
+    char file[HEARTH_QUOTE_MAX];
+    hearth_quote(file, in->gguf->file_name, strlen(in->gguf->file_name));
+    const struct hearth_gguf_tensor *tensor = hearth_gguf_find_tensor(in->gguf, name);
+    if (!tensor)
+        return hearth_fail(in->err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensor '%s': the tensor is missing", file, name);
+    if (tensor->ne[1] > VOCAB_MAX)
+        return hearth_fail(in->err, HEARTH_E_FORMAT, "E_HPARAM",
+                           "%s: tensor '%s': too many rows (got %" PRIu64 ", need at most %" PRIu64 ")", file, name, tensor->ne[1],
+                           VOCAB_MAX);
+    *n_vocab = (uint32_t)tensor->ne[1];
+    return HEARTH_OK;
+}
+
+static hearth_status read_name(struct reader *in, char *out, size_t size)
+{
+    struct hearth_view name = {(const uint8_t *)"", 0};
+    char text[HEARTH_QUOTE_MAX];
+    bool found;
+    HEARTH_TRY(hearth_gguf_get_string(in->gguf, "general.name", &name, &found, in->err));
+    (void)snprintf(out, size, "%.*s", (int)size - 1, hearth_quote(text, name.bytes, (size_t)name.size));
+    return HEARTH_OK;
+}
+
+hearth_status hearth_hparams_read(struct hearth_hparams *out, const struct hearth_gguf *gguf, hearth_error *err)
+{
+    struct reader in = {.gguf = gguf, .err = err};
+    struct values values = {0};
+    *out = (struct hearth_hparams){0};
+    HEARTH_TRY(check_kind_of_file(&in));
+    if (gguf->n_tensors == 0) {
+        char file[HEARTH_QUOTE_MAX];
+        return hearth_fail(err, HEARTH_E_FORMAT, "E_MISSING", "%s: header: no tensors, so there is nothing to run",
+                           hearth_quote(file, gguf->file_name, strlen(gguf->file_name)));
+    }
+    HEARTH_TRY(read_arch(&in, &values.out.arch));
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        HEARTH_TRY(read_field(&in, &fields[i], &values));
+    HEARTH_TRY(check_features(&in, &values));
+    HEARTH_TRY(check_heads(&in, &values));
+    HEARTH_TRY(check_rope(&in, &values));
+    HEARTH_TRY(check_layers(&in, values.out.n_layer));
+    HEARTH_TRY(read_vocabulary_size(&in, &values.out.n_vocab));
+    HEARTH_TRY(read_name(&in, values.out.name, sizeof values.out.name));
+    *out = values.out;
+    return HEARTH_OK;
+}

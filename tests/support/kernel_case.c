@@ -1,0 +1,188 @@
+/* Making of kernel inputs. Random bytes make every code of every format; only half floats must be put right afterwards. */
+#include "kernel_case.h"
+#include "common/half.h"
+#include "scale_fields.h"
+#include <string.h>
+
+const char *case_kind_name(enum case_kind kind)
+{
+    static const char *const names[CASE_KIND_COUNT] = {"random",      "largest",      "smallest", "edges",
+                                                       "zero scales", "small scales", "negative"};
+    return names[kind];
+}
+
+static uint16_t random_half(struct rng *rng, enum case_kind kind)
+{
+    const uint32_t u = rng_next(rng);
+    switch (kind) {
+    case CASE_EDGES:
+        return (uint16_t)(0x7bff | (u & 0x8000));
+    case CASE_ZERO_SCALES:
+        return (uint16_t)(u & 0x8000);
+    case CASE_SMALL_SCALES:
+        return (uint16_t)(u & 0x83ff);
+    case CASE_NEGATIVE:
+        return hearth_f32_to_f16(-rng_uniform(rng, 0.001f, 0.1f));
+    default:
+        return hearth_f32_to_f16(rng_magnitude(rng, -12, -1));
+    }
+}
+
+static float random_float(struct rng *rng, enum case_kind kind)
+{
+    switch (kind) {
+    case CASE_LARGEST:
+        return 0x1p15f;
+    case CASE_SMALLEST:
+        return -0x1p15f;
+    case CASE_EDGES:
+        return rng_next(rng) & 1 ? rng_magnitude(rng, 10, 14) : rng_magnitude(rng, -14, -10);
+    case CASE_ZERO_SCALES:
+        return rng_next(rng) & 1 ? 0.0f : -0.0f;
+    case CASE_SMALL_SCALES:
+        return hearth_f16_to_f32((uint16_t)(rng_next(rng) & 0x83ff)); /* subnormal as a half float */
+    case CASE_NEGATIVE:
+        return -rng_uniform(rng, 0.0f, 2.0f);
+    default:
+        return rng_magnitude(rng, -8, 3);
+    }
+}
+
+static void put_float(uint8_t *row, enum hearth_format format, size_t i, float x)
+{
+    const uint16_t half = hearth_f32_to_f16(x);
+    const uint16_t upper = (uint16_t)(hearth_f32_bits(x) >> 16);
+    if (format == HEARTH_F32)
+        memcpy(row + 4 * i, &x, 4);
+    else
+        memcpy(row + 2 * i, format == HEARTH_F16 ? &half : &upper, 2);
+}
+
+static void fill_codes(struct rng *rng, uint8_t *block, enum hearth_format format, size_t bytes, enum case_kind kind)
+{
+    static const uint8_t edges[] = {0x00, 0xff, 0x80, 0x7f, 0x0f, 0xf0};
+    const bool signed_codes = format == HEARTH_Q8_0;
+    if (kind == CASE_LARGEST)
+        memset(block, signed_codes ? 0x7f : 0xff, bytes);
+    else if (kind == CASE_SMALLEST)
+        memset(block, signed_codes ? 0x80 : 0x00, bytes);
+    else if (kind == CASE_EDGES)
+        for (size_t i = 0; i < bytes; i++)
+            block[i] = edges[rng_below(rng, sizeof edges)];
+    else
+        rng_bytes(rng, block, bytes);
+    if (format == HEARTH_Q6_K && (kind == CASE_LARGEST || kind == CASE_SMALLEST)) {
+        const size_t at = offsetof(struct hearth_block_q6_K, scales);
+        memset(block + at, kind == CASE_LARGEST ? 0x7f : 0x80, 16);
+    }
+}
+
+void case_weights(struct rng *rng, uint8_t *row, enum hearth_format format, size_t k, enum case_kind kind)
+{
+    const struct hearth_format_info *info = hearth_format_info(format);
+    if (info->block_elems == 1) {
+        for (size_t i = 0; i < k; i++)
+            put_float(row, format, i, random_float(rng, kind));
+        return;
+    }
+    const struct hearth_scale_fields at = hearth_scale_fields(format);
+    for (size_t b = 0; b < k / info->block_elems; b++, row += info->block_bytes) {
+        fill_codes(rng, row, format, info->block_bytes, kind);
+        const uint16_t d = random_half(rng, kind);
+        const uint16_t m = random_half(rng, kind);
+        memcpy(row + at.d, &d, sizeof d);
+        if (at.m >= 0)
+            memcpy(row + at.m, &m, sizeof m);
+    }
+}
+
+static int random_q(struct rng *rng, enum case_kind kind)
+{
+    switch (kind) {
+    case CASE_LARGEST:
+        return 127;
+    case CASE_SMALLEST:
+        return -127;
+    case CASE_EDGES:
+        return rng_next(rng) & 1 ? 127 : -127;
+    default:
+        return (int)rng_below(rng, 255) - 127;
+    }
+}
+
+/* Scales of activations are never negative. */
+static float random_scale(struct rng *rng, enum case_kind kind)
+{
+    if (kind == CASE_SMALL_SCALES)
+        return hearth_f32_from_bits(rng_below(rng, 0x1000000)); /* to twice the smallest normal number */
+    if (kind == CASE_ZERO_SCALES && rng_next(rng) & 1)
+        return 0.0f;
+    const float s = kind == CASE_EDGES ? rng_magnitude(rng, -100, 60) : rng_magnitude(rng, -10, 0);
+    return s < 0 ? -s : s;
+}
+
+static int32_t sum_of(const int8_t *q, size_t n)
+{
+    int32_t sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += q[i];
+    return sum;
+}
+
+static void put_sums16(uint8_t *at, const int8_t *q, size_t k, size_t group)
+{
+    for (size_t j = 0; j < k / group; j++) {
+        const int16_t sum = (int16_t)sum_of(q + j * group, group);
+        memcpy(at + j * sizeof sum, &sum, sizeof sum);
+    }
+}
+
+static void put_sums32(uint8_t *at, const int8_t *q, size_t k)
+{
+    for (size_t j = 0; j < k / 32; j++) {
+        const int32_t sum = sum_of(q + j * 32, 32);
+        memcpy(at + j * sizeof sum, &sum, sizeof sum);
+    }
+}
+
+void case_activations(struct rng *rng, uint8_t *row, enum hearth_activation activation, size_t k, enum case_kind kind)
+{
+    memset(row, 0xff, hearth_activation_bytes(activation, k));
+    if (activation == HEARTH_ACTIVATION_F32) {
+        for (size_t i = 0; i < k; i++)
+            put_float(row, HEARTH_F32, i, kind == CASE_SMALL_SCALES ? rng_magnitude(rng, -126, -105) : random_float(rng, kind));
+        return;
+    }
+    int8_t *q = (int8_t *)row;
+    for (size_t i = 0; i < k; i++)
+        q[i] = (int8_t)random_q(rng, kind);
+    const bool wide = activation == HEARTH_ACTIVATION_Q8_256;
+    uint8_t *scales = row + (wide ? hearth_q8_256_scales(k) : hearth_q8_32_scales(k));
+    for (size_t g = 0; g < k / (wide ? 256 : 32); g++)
+        put_float(scales, HEARTH_F32, g, random_scale(rng, kind));
+    if (wide) {
+        put_sums16(row + hearth_q8_256_sums32(k), q, k, 32);
+        put_sums16(row + hearth_q8_256_sums16(k), q, k, 16);
+    } else
+        put_sums32(row + hearth_q8_32_sums(k), q, k);
+}
+
+void case_floats(struct rng *rng, float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = rng_below(rng, 16) == 0 ? random_float(rng, CASE_ZERO_SCALES) : rng_magnitude(rng, -12, 4);
+}
+
+void case_cache(struct rng *rng, void *cache, enum hearth_format format, size_t n, float limit)
+{
+    for (size_t i = 0; i < n; i++)
+        put_float(cache, format, i, rng_uniform(rng, -limit, limit));
+}
+
+size_t first_different(const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (hearth_f32_bits(a[i]) != hearth_f32_bits(b[i]))
+            return i;
+    return n;
+}

@@ -1,0 +1,54 @@
+# Installs under DESTDIR and builds strangers' programs on what lies there: pkg-config, CMake shared, CMake static.
+set -eu
+if [ -n "${HEARTH_SANITIZE-}" ]; then
+    echo "SKIPPED: a sanitized library is not for installation"
+    exit 77
+fi
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+root=$scratch/root
+
+DESTDIR=$root cmake --install "$HEARTH_BUILD_DIR" >"$scratch/log" || {
+    cat "$scratch/log"
+    exit 1
+}
+find "$root" \( -type f -o -type l \) -printf '/%P\n' | sort
+header=$(find "$root" -name hearth.h)
+prefix=${header%/include/hearth.h}
+pc=$(find "$prefix" -name hearth.pc)
+libdir=${pc%/pkgconfig/hearth.pc}
+
+# The installed program runs where it lies, and finds the bundled model.
+"$prefix/bin/hearth" tokenize --ids </dev/null >/dev/null
+
+cat >"$scratch/main.c" <<'END'
+#include <hearth.h>
+#include <stdio.h>
+int main(void)
+{
+    return puts(hearth_version()) < 0 || hearth_abi() != HEARTH_ABI;
+}
+END
+cat >"$scratch/CMakeLists.txt" <<'END'
+cmake_minimum_required(VERSION 3.25)
+project(stranger C)
+find_package(Hearth 0.1 REQUIRED COMPONENTS hearth static)
+add_executable(shared main.c)
+target_link_libraries(shared hearth::hearth)
+add_executable(static main.c)
+target_link_libraries(static hearth::static)
+END
+
+cd "$scratch"
+flags=$(PKG_CONFIG_PATH="$libdir/pkgconfig" pkg-config --define-variable=prefix="$prefix" --cflags --libs hearth)
+# shellcheck disable=SC2086 # flags
+"$HEARTH_CC" main.c -o by_pkg_config $flags
+LD_LIBRARY_PATH=$libdir ./by_pkg_config
+
+if cmake -S . -B build -D CMAKE_PREFIX_PATH="$prefix" -D CMAKE_C_COMPILER="$HEARTH_CC" >log 2>&1 && cmake --build build >>log 2>&1; then
+    ./build/shared
+    ./build/static
+else
+    cat log
+    exit 1
+fi
