@@ -1,0 +1,34 @@
+/* All kernels of the AVX2 level (AVX2, FMA, F16C, BMI2), for the registry. What each does is said in kernels.h. */
+#ifndef HEARTH_AVX2_H
+#define HEARTH_AVX2_H
+
+#include "kernels.h"
+
+/* Weights: tiles of 8 rows, of 1 row in the float formats. */
+hearth_matmul_fn hearth_matmul_q4_0_avx2, hearth_matmul_q5_0_avx2, hearth_matmul_q8_0_avx2, hearth_matmul_q4_K_avx2,
+    hearth_matmul_q5_K_avx2, hearth_matmul_q6_K_avx2, hearth_matmul_f32_avx2, hearth_matmul_f16_avx2, hearth_matmul_bf16_avx2;
+hearth_tile_bytes_fn hearth_tile_bytes_q4_0_avx2, hearth_tile_bytes_q5_0_avx2, hearth_tile_bytes_q8_0_avx2,
+    hearth_tile_bytes_q4_K_avx2, hearth_tile_bytes_q5_K_avx2, hearth_tile_bytes_q6_K_avx2, hearth_tile_bytes_f32_avx2,
+    hearth_tile_bytes_f16_avx2, hearth_tile_bytes_bf16_avx2;
+hearth_pack_fn hearth_pack_q4_0_avx2, hearth_pack_q5_0_avx2, hearth_pack_q8_0_avx2, hearth_pack_q4_K_avx2, hearth_pack_q5_K_avx2,
+    hearth_pack_q6_K_avx2, hearth_pack_f32_avx2, hearth_pack_f16_avx2, hearth_pack_bf16_avx2;
+hearth_unpack_fn hearth_unpack_q4_0_avx2, hearth_unpack_q5_0_avx2, hearth_unpack_q8_0_avx2, hearth_unpack_q4_K_avx2,
+    hearth_unpack_q5_K_avx2, hearth_unpack_q6_K_avx2, hearth_unpack_f32_avx2, hearth_unpack_f16_avx2, hearth_unpack_bf16_avx2;
+
+hearth_dequantize_fn hearth_dequantize_q4_0_avx2, hearth_dequantize_q5_0_avx2, hearth_dequantize_q8_0_avx2,
+    hearth_dequantize_q4_K_avx2, hearth_dequantize_q5_K_avx2, hearth_dequantize_q6_K_avx2, hearth_dequantize_f32_avx2,
+    hearth_dequantize_f16_avx2, hearth_dequantize_bf16_avx2;
+hearth_quantize_fn hearth_quantize_q8_32_avx2, hearth_quantize_q8_256_avx2;
+
+hearth_rms_norm_fn hearth_rms_norm_avx2;
+hearth_rope_fn hearth_rope_avx2;
+hearth_silu_mul_fn hearth_silu_mul_avx2;
+hearth_add_fn hearth_add_avx2;
+hearth_softmax_fn hearth_softmax_avx2;
+hearth_exp_fn hearth_exp_avx2;
+hearth_to_f16_fn hearth_to_f16_avx2;
+
+hearth_attention_fn hearth_attention_f16_avx2, hearth_attention_f32_avx2;
+hearth_attention_merge_fn hearth_attention_merge_avx2;
+
+#endif

@@ -1,0 +1,204 @@
+/* What the quantized products of this folder share: tiles of 8 rows, each row four bytes of a 32-byte vector, against activations
+ * whose next four bytes are broadcast to all rows. The vector of group n holds, in byte 4 * r + b, weight k = 4 * n + b of row r;
+ * packed nibbles hold groups 2v (low) and 2v + 1 (high) in vector v.
+ *
+ * The weights of a sub-block are decoded into registers once and meet every token of a token tile; the tokens' accumulators live in
+ * memory, a line of L1 each. So one body serves any number of tokens, at the speed of bodies unrolled for each number (measured);
+ * one token alone is a constant there and keeps its accumulators in registers. */
+#ifndef HEARTH_AVX2_MATMUL_H
+#define HEARTH_AVX2_MATMUL_H
+
+#include "avx2/avx2.h"
+#include "common/attributes.h"
+#include "template/unroll.h"
+#include <immintrin.h>
+#include <string.h>
+
+#define TILE_ROWS 8
+#define TOKENS_MAX 16                         /* of a token tile */
+#define ACTIVATION_BYTES ((size_t)384 * 1024) /* of a walk over the rows: they stay in L2 */
+#define PREFETCH_BYTES 8192 /* measured: 16 GB/s at 1 KiB, 32 at 2 KiB, 39 at 8 KiB, where the bare read reaches 40 */
+
+/* ---- Loads ------------------------------------------------------------------------------------------------------- */
+
+HEARTH_ALWAYS_INLINE __m256i load32(const void *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+HEARTH_ALWAYS_INLINE __m256 load8_halves(const void *p)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+}
+
+HEARTH_ALWAYS_INLINE __m256i broadcast_i32(const void *p)
+{
+    int32_t i;
+    memcpy(&i, p, sizeof i);
+    return _mm256_set1_epi32(i);
+}
+
+HEARTH_ALWAYS_INLINE __m256 broadcast_f32(const void *p)
+{
+    float f;
+    memcpy(&f, p, sizeof f);
+    return _mm256_set1_ps(f);
+}
+
+/* Asks for the lines that a single token's walk reaches a little later; hardware prefetchers stop at page borders. Beyond the tile
+ * there may be nothing: a prefetch never faults. */
+HEARTH_ALWAYS_INLINE void prefetch(const uint8_t *w, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)w + PREFETCH_BYTES + i, _MM_HINT_T0);
+}
+
+/* ---- Decoding ---------------------------------------------------------------------------------------------------- */
+
+/* The low nibbles of 32 bytes, and the high ones. */
+HEARTH_ALWAYS_INLINE __m256i low_nibbles(__m256i bytes)
+{
+    return _mm256_and_si256(bytes, _mm256_set1_epi8(15));
+}
+
+HEARTH_ALWAYS_INLINE __m256i high_nibbles(__m256i bytes)
+{
+    return low_nibbles(_mm256_srli_epi16(bytes, 4));
+}
+
+/* Four packed vectors, 128 bytes, to eight groups: 32 weights of each row, 0 ... 15. */
+HEARTH_ALWAYS_INLINE void decode_nibbles(__m256i w[8], const uint8_t *p)
+{
+    UNROLL
+    for (size_t v = 0; v < 4; v++) {
+        w[2 * v] = low_nibbles(load32(p + 32 * v));
+        w[2 * v + 1] = high_nibbles(load32(p + 32 * v));
+    }
+}
+
+/* The same with a fifth bit: 32 bytes before the nibbles, whose bit n belongs to group n. 0 ... 31. */
+HEARTH_ALWAYS_INLINE void decode_fifth_bits(__m256i w[8], const uint8_t *p)
+{
+    const __m256i mask = _mm256_set1_epi8(16);
+    const __m256i plane = load32(p);
+    decode_nibbles(w, p + 32);
+    UNROLL
+    for (int n = 0; n < 8; n++) { /* shifts of 16-bit lanes: what crosses a byte's border is masked away */
+        const __m256i bit4 = n < 4 ? _mm256_slli_epi16(plane, 4 - n) : _mm256_srli_epi16(plane, n - 4);
+        w[n] = _mm256_or_si256(w[n], _mm256_and_si256(bit4, mask));
+    }
+}
+
+/* ---- Products ---------------------------------------------------------------------------------------------------- */
+
+/* Unsigned weights of one group times q[0..4): two products in each 16-bit lane, two lanes for each row. */
+HEARTH_ALWAYS_INLINE __m256i products(__m256i w, const int8_t *q)
+{
+    return _mm256_maddubs_epi16(w, broadcast_i32(q));
+}
+
+/* Groups 0 ... n-1, n even: 2n products in each lane. Two chains. */
+HEARTH_ALWAYS_INLINE __m256i products_of(const __m256i *w, const int8_t *q, size_t n)
+{
+    __m256i even = products(w[0], q);
+    __m256i odd = products(w[1], q + 4);
+    UNROLL
+    for (size_t i = 2; i < n; i += 2) {
+        even = _mm256_add_epi16(even, products(w[i], q + 4 * i));
+        odd = _mm256_add_epi16(odd, products(w[i + 1], q + 4 * i + 4));
+    }
+    return _mm256_add_epi16(even, odd);
+}
+
+/* One token's results; the last tile of a tensor may have fewer than 8 rows. */
+HEARTH_ALWAYS_INLINE void store_rows(float *y, __m256 acc, size_t rows)
+{
+    if (rows >= TILE_ROWS) {
+        _mm256_storeu_ps(y, acc);
+        return;
+    }
+    float all[TILE_ROWS];
+    _mm256_storeu_ps(all, acc);
+    memcpy(y, all, rows * sizeof *y);
+}
+
+/* ---- Walks ------------------------------------------------------------------------------------------------------- */
+
+/* A row tile times a token tile; rows may exceed 8. */
+typedef void tile_fn(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
+                     size_t tokens);
+
+/* All row tiles, tile_rows rows in tile_bytes bytes, over as many tokens as stay in L2 together; inside, token tiles of equal size,
+ * give or take one. */
+static inline void walk_tiles(tile_fn *tile, size_t tile_rows, size_t tile_bytes, float *y, size_t y_stride, const uint8_t *w,
+                              const uint8_t *x, size_t x_stride, size_t rows, size_t k, size_t tokens)
+{
+    const size_t fit = ACTIVATION_BYTES / x_stride;
+    const size_t most = fit > TOKENS_MAX ? fit : TOKENS_MAX;
+    for (size_t first = 0; first < tokens; first += most) {
+        const size_t n = tokens - first < most ? tokens - first : most;
+        const size_t tiles = (n + TOKENS_MAX - 1) / TOKENS_MAX;
+        for (size_t r = 0; r < rows; r += tile_rows)
+            for (size_t i = 0; i < tiles; i++) {
+                const size_t t = first + i * n / tiles;
+                const size_t end = first + (i + 1) * n / tiles;
+                tile(y + t * y_stride + r, y_stride, w + r / tile_rows * tile_bytes, x + t * x_stride, x_stride, rows - r, k,
+                     end - t);
+            }
+    }
+}
+
+/* ---- Packing ----------------------------------------------------------------------------------------------------- */
+
+/* The four dwords in the even places of eight go to byte 4 * r of four vectors. */
+HEARTH_ALWAYS_INLINE void store_even_dwords(uint8_t *block, size_t r, __m256i dwords)
+{
+    const __m128i above = _mm256_extracti128_si256(dwords, 1);
+    const int32_t four[4] = {_mm_cvtsi128_si32(_mm256_castsi256_si128(dwords)), _mm256_extract_epi32(dwords, 2),
+                             _mm_cvtsi128_si32(above), _mm_extract_epi32(above, 2)};
+    UNROLL
+    for (size_t v = 0; v < 4; v++)
+        memcpy(block + 32 * v + 4 * r, &four[v], 4);
+}
+
+/* Places 32 codes of row r, 0 ... 15 each, into the nibbles of a block of 128 bytes. */
+HEARTH_ALWAYS_INLINE void pack_nibbles(uint8_t *block, size_t r, __m256i codes)
+{
+    const __m256i next = _mm256_srli_epi64(codes, 32); /* the odd group of each two, below its neighbour */
+    store_even_dwords(block, r, _mm256_or_si256(codes, _mm256_slli_epi32(next, 4)));
+}
+
+HEARTH_ALWAYS_INLINE void unpack_nibbles(uint8_t codes[32], const uint8_t *block, size_t r)
+{
+    for (size_t v = 0; v < 4; v++) {
+        uint32_t both;
+        memcpy(&both, block + 32 * v + 4 * r, 4);
+        const uint32_t low = both & 0x0f0f0f0fu;
+        const uint32_t high = (both >> 4) & 0x0f0f0f0fu;
+        memcpy(codes + 8 * v, &low, 4);
+        memcpy(codes + 8 * v + 4, &high, 4);
+    }
+}
+
+/* Bit k of bits, the fifth bit of code k = 4n + b, becomes bit n of byte 4r + b of the plane. */
+HEARTH_ALWAYS_INLINE void pack_fifth_bits(uint8_t *plane, size_t r, uint32_t bits)
+{
+    for (size_t b = 0; b < 4; b++)
+        plane[4 * r + b] = (uint8_t)_pext_u32(bits, 0x11111111u << b);
+}
+
+HEARTH_ALWAYS_INLINE uint32_t unpack_fifth_bits(const uint8_t *plane, size_t r)
+{
+    uint32_t bits = 0;
+    for (size_t b = 0; b < 4; b++)
+        bits |= _pdep_u32(plane[4 * r + b], 0x11111111u << b);
+    return bits;
+}
+
+/* The half float of row r among the eight of a line. */
+HEARTH_ALWAYS_INLINE void pack_half(uint8_t *line, size_t r, const uint8_t half[2])
+{
+    memcpy(line + 2 * r, half, 2);
+}
+
+#endif

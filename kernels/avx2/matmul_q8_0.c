@@ -1,0 +1,88 @@
+/* Q8_0 weights times Q8_32 activations. A block of 8 rows is 16 bytes of scales and 256 of codes, a vector for each group of 4 k
+ * (matmul_block32.h). vpmaddubsw wants one operand unsigned: the weight's sign moves to the activation. A 16-bit lane takes one
+ * pair of products, at most 2 * 128 * 127 = 32 512: the code -128, which other programs may write, has the absolute value 128 as an
+ * unsigned byte, and an activation is within +-127, so that changing its sign never wraps. */
+#include "avx2/matmul_block32.h"
+
+#define WEIGHTS_BYTES 256
+
+/* Sums of 32 products for each row: absolute values of eight groups, their signed codes at `packed`. */
+HEARTH_ALWAYS_INLINE __m256i sum_of_products(const __m256i absolute[8], const uint8_t *packed, const int8_t *q)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    UNROLL
+    for (size_t n = 0; n < 8; n++) {
+        const __m256i moved = _mm256_sign_epi8(broadcast_i32(q + 4 * n), load32(packed + 32 * n));
+        sum[n % 2] = _mm256_add_epi32(sum[n % 2], _mm256_madd_epi16(_mm256_maddubs_epi16(absolute[n], moved), ones));
+    }
+    return _mm256_add_epi32(sum[0], sum[1]);
+}
+
+HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
+                                   size_t k, size_t tokens)
+{
+    __m256 acc[TOKENS_MAX];
+    for (size_t t = 0; t < tokens; t++)
+        acc[t] = _mm256_setzero_ps();
+    for (size_t j = 0; j < k / 32; j++) {
+        const uint8_t *packed = w + weights_offset(j, WEIGHTS_BYTES);
+        const __m256 d = load8_halves(w + scales_offset(j, WEIGHTS_BYTES));
+        __m256i absolute[8];
+        prefetch(packed, WEIGHTS_BYTES + 16);
+        UNROLL
+        for (size_t n = 0; n < 8; n++)
+            absolute[n] = _mm256_abs_epi8(load32(packed + 32 * n));
+        for (size_t t = 0; t < tokens; t++) {
+            const uint8_t *row = x + t * x_stride;
+            const __m256i sum = sum_of_products(absolute, packed, (const int8_t *)row + 32 * j);
+            acc[t] = fold_block32(acc[t], sum, d, row, k, j, 0);
+        }
+    }
+    for (size_t t = 0; t < tokens; t++)
+        store_rows(y + t * y_stride, acc[t], rows);
+}
+
+static void multiply_tile(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
+                          size_t tokens)
+{
+    if (tokens == 1)
+        multiply(y, y_stride, w, x, x_stride, rows, k, 1);
+    else
+        multiply(y, y_stride, w, x, x_stride, rows, k, tokens);
+}
+
+void hearth_matmul_q8_0_avx2(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
+                             size_t tokens)
+{
+    walk_tiles(multiply_tile, TILE_ROWS, hearth_tile_bytes_q8_0_avx2(k), y, y_stride, w, x, x_stride, rows, k, tokens);
+}
+
+size_t hearth_tile_bytes_q8_0_avx2(size_t k)
+{
+    return block32_tile_bytes(k, WEIGHTS_BYTES);
+}
+
+void hearth_pack_q8_0_avx2(void *tile, const void *file_rows, size_t rows, size_t k)
+{
+    uint8_t *out = tile;
+    const struct hearth_block_q8_0 *in = file_rows;
+    memset(tile, 0, hearth_tile_bytes_q8_0_avx2(k));
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < k / 32; j++, in++) {
+            pack_half(out + scales_offset(j, WEIGHTS_BYTES), r, in->d);
+            for (size_t n = 0; n < 8; n++)
+                memcpy(out + weights_offset(j, WEIGHTS_BYTES) + 32 * n + 4 * r, in->qs + 4 * n, 4);
+        }
+}
+
+void hearth_unpack_q8_0_avx2(void *file_row, const void *tile, size_t row, size_t k)
+{
+    struct hearth_block_q8_0 *out = file_row;
+    const uint8_t *in = tile;
+    for (size_t j = 0; j < k / 32; j++) {
+        memcpy(out[j].d, in + scales_offset(j, WEIGHTS_BYTES) + 2 * row, 2);
+        for (size_t n = 0; n < 8; n++)
+            memcpy(out[j].qs + 4 * n, in + weights_offset(j, WEIGHTS_BYTES) + 32 * n + 4 * row, 4);
+    }
+}

@@ -1,0 +1,145 @@
+/* What the products of quantized weights share: tiles of 16 rows, the dot instruction, and the bytes of packed codes.
+ *
+ * A vector of 64 bytes of a tile holds 4 consecutive k of 16 rows: byte 4r + b is k = 4n + b of row r, so that a dword of
+ * activations broadcast to all lanes meets it in one vpdpbusd (weights unsigned, activations signed), without a shuffle. Nibbles
+ * hold two such vectors: low ones k = 8v + b, high ones k = 8v + 4 + b. */
+#ifndef HEARTH_AVX512_MATMUL_H
+#define HEARTH_AVX512_MATMUL_H
+
+#include "avx512/simd.h"
+
+/* Loops over arrays of registers: unrolled completely, or the arrays would lie in memory. */
+#ifdef __clang__
+#define UNROLLED _Pragma("unroll")
+#else
+#define UNROLLED _Pragma("GCC unroll 64")
+#endif
+
+enum {
+    TILE_ROWS = 16,
+    FEW_TOKENS = 8,            /* 8 weights, 8 accumulators, 8 sums in flight */
+    PAIR_ROWS = 2 * TILE_ROWS, /* two tiles share the broadcast activations where there are many tokens */
+    GROUP_TOKENS = 6,          /* 2 tiles x 6 tokens: 12 chains and 12 sums, 2 weights, 1 broadcast: 27 of 32 registers */
+    TOKENS_AT_ONCE = 128,      /* float accumulators of 2 tiles x 128 tokens: 16 KB of stack */
+};
+
+/* ---- Arithmetic -------------------------------------------------------------------------------------------------- */
+
+HEARTH_ALWAYS_INLINE __m512i load512(const void *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+/* A walk over packed bytes reads one stream, and hardware prefetchers stop at pages of 4 KB: fetch the `bytes` that lie a page
+ * further. Never faults. */
+HEARTH_ALWAYS_INLINE void prefetch_ahead(const uint8_t *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)p + 4096 + i, _MM_HINT_T0);
+}
+
+HEARTH_ALWAYS_INLINE __m512i broadcast_dword(const uint8_t *p)
+{
+    int32_t dword;
+    memcpy(&dword, p, sizeof dword);
+    return _mm512_set1_epi32(dword);
+}
+
+HEARTH_ALWAYS_INLINE __m512 broadcast_float(const uint8_t *p)
+{
+    float x;
+    memcpy(&x, p, sizeof x);
+    return _mm512_set1_ps(x);
+}
+
+/* sum + 4 products of unsigned w and signed x in each lane, in int32 without saturation. */
+HEARTH_ALWAYS_INLINE __m512i add_dot(__m512i sum, __m512i w, __m512i x)
+{
+    return _mm512_dpbusd_epi32(sum, w, x);
+}
+
+HEARTH_ALWAYS_INLINE __m512 load_halves(const uint8_t *p)
+{
+    return vec16_load_f16((const uint16_t *)(const void *)p);
+}
+
+/* Two vectors of nibbles. */
+HEARTH_ALWAYS_INLINE void split_nibbles(__m512i w[2], const uint8_t *p)
+{
+    const __m512i low = _mm512_set1_epi8(15);
+    const __m512i v = load512(p);
+    w[0] = _mm512_and_si512(v, low);
+    w[1] = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
+}
+
+/* w + 16 in the bytes whose bit of the mask at p is set. */
+HEARTH_ALWAYS_INLINE __m512i add_fifth_bits(__m512i w, const uint8_t *p)
+{
+    uint64_t bits;
+    memcpy(&bits, p, sizeof bits);
+    return _mm512_mask_add_epi8(w, _cvtu64_mask64(bits), w, _mm512_set1_epi8(16));
+}
+
+/* Lanes of the rows that exist, of `rows` left. */
+HEARTH_ALWAYS_INLINE __mmask16 row_mask(size_t rows)
+{
+    return (__mmask16)(rows < TILE_ROWS ? (1u << rows) - 1 : 0xffff);
+}
+
+/* Token rows as the contract lays them out; `scales` and `sums` are byte offsets inside a row. */
+struct activations {
+    const uint8_t *rows;
+    size_t stride, scales, sums;
+};
+
+HEARTH_ALWAYS_INLINE struct activations activations_from(const struct activations *x, size_t token)
+{
+    return (struct activations){x->rows + token * x->stride, x->stride, x->scales, x->sums};
+}
+
+/* ---- Codes of one row in and out of a tile, for pack and unpack ---------------------------------------------------- */
+
+/* `n` codes of 0 ... 15 (upper bits are ignored) of row r to the vectors of nibbles at `to`; n is a multiple of 8. */
+static inline void put_nibbles(uint8_t *to, const uint8_t *codes, size_t n, size_t r)
+{
+    for (size_t v = 0; v < n / 8; v++) {
+        uint64_t c;
+        memcpy(&c, codes + 8 * v, sizeof c);
+        c &= 0x0f0f0f0f0f0f0f0fu;
+        const uint32_t both = (uint32_t)(c | c >> 28);
+        memcpy(to + 64 * v + 4 * r, &both, sizeof both);
+    }
+}
+
+static inline void get_nibbles(uint8_t *codes, const uint8_t *from, size_t n, size_t r)
+{
+    for (size_t v = 0; v < n / 8; v++) {
+        uint32_t both;
+        memcpy(&both, from + 64 * v + 4 * r, sizeof both);
+        const uint64_t c = (uint64_t)(both & 0x0f0f0f0fu) | (uint64_t)(both >> 4 & 0x0f0f0f0fu) << 32;
+        memcpy(codes + 8 * v, &c, sizeof c);
+    }
+}
+
+/* Bit 4 of `n` codes of row r to the masks at `to`, which hold zeros for this row; n is a multiple of 4. */
+static inline void put_fifth_bits(uint8_t *to, const uint8_t *codes, size_t n, size_t r)
+{
+    for (size_t m = 0; m < n / 4; m++) {
+        uint32_t c;
+        memcpy(&c, codes + 4 * m, sizeof c);
+        to[8 * m + r / 2] |= (uint8_t)(_pext_u32(c, 0x10101010u) << (r % 2 * 4));
+    }
+}
+
+/* The inverse: set bit 4 of codes whose bit 4 is clear. */
+static inline void get_fifth_bits(uint8_t *codes, const uint8_t *from, size_t n, size_t r)
+{
+    for (size_t m = 0; m < n / 4; m++) {
+        uint32_t c;
+        memcpy(&c, codes + 4 * m, sizeof c);
+        c |= _pdep_u32((uint32_t)from[8 * m + r / 2] >> (r % 2 * 4), 0x10101010u);
+        memcpy(codes + 4 * m, &c, sizeof c);
+    }
+}
+
+#endif

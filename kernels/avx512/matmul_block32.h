@@ -1,0 +1,156 @@
+/* Products of weights in blocks of 32 with Q8_32 activations: a template. The including file has included matmul.h and defines
+ *   KERNEL(operation)     the name of a function,
+ *   BLOCK                 the file's block,
+ *   BLOCK_BYTES           bytes of a block of 16 rows without its scales,
+ *   OFFSET                what the format takes away from its codes,
+ *   read_weights          8 vectors of unsigned codes of a block,
+ *   put_block, get_block  one row's codes in and out of a block.
+ *
+ * A tile is pairs of blocks: a line of 2 x 16 half scales, then the two blocks; an odd last block has a line of its own. The
+ * integer chain of a block begins at -OFFSET * bsum, so that it ends at the sum of (code - OFFSET) * q, at most 128 * 127 * 32 =
+ * 520 192; no partial sum is above 128 * 4064 + 255 * 127 * 32, far inside int32. */
+
+enum { PAIR_BYTES = 64 + 2 * BLOCK_BYTES };
+
+/* Byte offsets in a tile of block j, and of its half scales. */
+HEARTH_ALWAYS_INLINE size_t block_at(size_t j)
+{
+    return j / 2 * PAIR_BYTES + 64 + j % 2 * BLOCK_BYTES;
+}
+
+HEARTH_ALWAYS_INLINE size_t halves_at(size_t j)
+{
+    return j / 2 * PAIR_BYTES + j % 2 * 32;
+}
+
+size_t KERNEL(tile_bytes)(size_t k)
+{
+    return k / 64 * PAIR_BYTES + k / 32 % 2 * (64 + BLOCK_BYTES);
+}
+
+void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
+{
+    uint8_t *to = tile;
+    const BLOCK *block = file_rows;
+    memset(to, 0, KERNEL(tile_bytes)(k));
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < k / 32; j++, block++) {
+            memcpy(to + halves_at(j) + 2 * r, block->d, 2);
+            put_block(to + block_at(j), block, r);
+        }
+}
+
+void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
+{
+    const uint8_t *from = tile;
+    BLOCK *block = file_row;
+    for (size_t j = 0; j < k / 32; j++, block++) {
+        memcpy(block->d, from + halves_at(j) + 2 * row, 2);
+        get_block(block, from + block_at(j), row);
+    }
+}
+
+static inline struct activations activations_of(const void *x, size_t x_stride, size_t k)
+{
+    return (struct activations){x, x_stride, hearth_q8_32_scales(k), hearth_q8_32_sums(k)};
+}
+
+/* Where a block's chain begins, and how its end enters the accumulator; `row` is the token's. */
+HEARTH_ALWAYS_INLINE __m512i start_of_chain(const uint8_t *row, const struct activations *x, size_t j)
+{
+    return _mm512_mullo_epi32(broadcast_dword(row + x->sums + 4 * j), _mm512_set1_epi32(-OFFSET));
+}
+
+HEARTH_ALWAYS_INLINE __m512 add_block(__m512 acc, __m512i dot, __m512 d, const uint8_t *row, const struct activations *x, size_t j)
+{
+    const __m512 scale = _mm512_mul_ps(d, broadcast_float(row + x->scales + 4 * j));
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, acc);
+}
+
+HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uint8_t *tile, const struct activations *x, size_t k,
+                                            __mmask16 mask, size_t tokens)
+{
+    __m512 acc[FEW_TOKENS];
+    UNROLLED
+    for (size_t t = 0; t < tokens; t++)
+        acc[t] = _mm512_setzero_ps();
+    for (size_t j = 0; j < k / 32; j++) {
+        const uint8_t *block = tile + block_at(j);
+        prefetch_ahead(block, BLOCK_BYTES + 32);
+        const __m512 d = load_halves(tile + halves_at(j));
+        __m512i w[8];
+        read_weights(w, block);
+        UNROLLED
+        for (size_t t = 0; t < tokens; t++) {
+            const uint8_t *row = x->rows + t * x->stride;
+            __m512i dot = start_of_chain(row, x, j);
+            UNROLLED
+            for (size_t n = 0; n < 8; n++)
+                dot = add_dot(dot, w[n], broadcast_dword(row + 32 * j + 4 * n));
+            acc[t] = add_block(acc[t], dot, d, row, x, j);
+        }
+    }
+    UNROLLED
+    for (size_t t = 0; t < tokens; t++)
+        _mm512_mask_storeu_ps(y + t * y_stride, mask, acc[t]);
+}
+
+/* Up to 8 blocks of a tile. */
+struct panel {
+    __m512i w[64];
+    __m512 d[8];
+    size_t blocks;
+};
+
+static void fill_panel(struct panel *out, const uint8_t *tile, size_t c, size_t k)
+{
+    const size_t left = k / 32 - 8 * c;
+    out->blocks = left < 8 ? left : 8;
+    for (size_t j = 0; j < out->blocks; j++) {
+        const uint8_t *block = tile + block_at(8 * c + j);
+        prefetch_ahead(block, BLOCK_BYTES + 32);
+        out->d[j] = load_halves(tile + halves_at(8 * c + j));
+        read_weights(out->w + 8 * j, block);
+    }
+}
+
+/* acc[t][16 i + r] += the 256 k of panel i, row r, times token t, for `tiles` panels (1 or 2) and `tokens` <= GROUP_TOKENS. */
+HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel *panels, const struct activations *x,
+                                              size_t c, size_t tiles, size_t tokens)
+{
+    __m512 a[2][GROUP_TOKENS];
+    UNROLLED
+    for (size_t i = 0; i < tiles * tokens; i++)
+        a[i % tiles][i / tiles] = _mm512_loadu_ps(acc[i / tiles] + TILE_ROWS * (i % tiles));
+    for (size_t j = 0; j < panels->blocks; j++) {
+        __m512i dot[2][GROUP_TOKENS];
+        UNROLLED
+        for (size_t t = 0; t < tokens; t++) {
+            const __m512i start = start_of_chain(x->rows + t * x->stride, x, 8 * c + j);
+            UNROLLED
+            for (size_t i = 0; i < tiles; i++)
+                dot[i][t] = start;
+        }
+        UNROLLED
+        for (size_t n = 0; n < 8; n++) {
+            UNROLLED
+            for (size_t t = 0; t < tokens; t++) {
+                const __m512i q = broadcast_dword(x->rows + t * x->stride + 256 * c + 32 * j + 4 * n);
+                UNROLLED
+                for (size_t i = 0; i < tiles; i++)
+                    dot[i][t] = add_dot(dot[i][t], panels[i].w[8 * j + n], q);
+            }
+        }
+        UNROLLED
+        for (size_t t = 0; t < tokens; t++) {
+            UNROLLED
+            for (size_t i = 0; i < tiles; i++)
+                a[i][t] = add_block(a[i][t], dot[i][t], panels[i].d[j], x->rows + t * x->stride, x, 8 * c + j);
+        }
+    }
+    UNROLLED
+    for (size_t i = 0; i < tiles * tokens; i++)
+        _mm512_storeu_ps(acc[i / tiles] + TILE_ROWS * (i % tiles), a[i % tiles][i / tiles]);
+}
+
+#include "avx512/matmul_tokens.h"

@@ -1,0 +1,68 @@
+/* Products with Q4_K weights. A super-block of 16 rows: scales and mins (kquant_scales.h), then 32 vectors of nibbles (matmul.h):
+ * 2304 bytes, as in the file.
+ *
+ * A sub-block's dot is at most 15 * 127 * 32 = 60 960, times a scale of at most 63, times 8 sub-blocks: 30 723 840, int32 holds it.
+ */
+#include "avx512/codes.h"
+#include "avx512/kquant_scales.h"
+
+enum { NIBBLES = 256, SUPER_BYTES = NIBBLES + 2048 };
+#define SUB_BLOCKS 8
+#define KERNEL(operation) hearth_##operation##_q4_K_avx512
+
+size_t KERNEL(tile_bytes)(size_t k)
+{
+    return k / 256 * SUPER_BYTES;
+}
+
+HEARTH_ALWAYS_INLINE size_t super_block_at(size_t s)
+{
+    return s * SUPER_BYTES;
+}
+
+HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s)
+{
+    read_scales_and_mins(out, tile + super_block_at(s));
+}
+
+HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t s, size_t step)
+{
+    const uint8_t *nibbles = tile + super_block_at(s) + NIBBLES + 256 * step;
+    UNROLLED
+    for (size_t v = 0; v < 4; v++)
+        split_nibbles(w + 2 * v, nibbles + 64 * v);
+}
+
+HEARTH_ALWAYS_INLINE __m512 add_super_block(__m512 acc, __m512i sum, const struct super_scales *scales, const uint8_t *row,
+                                            const struct activations *x, size_t s)
+{
+    return add_super_block_with_mins(acc, sum, scales, row, x, s);
+}
+
+#include "avx512/matmul_kquant.h"
+
+void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
+{
+    const struct hearth_block_q4_K *block = file_rows;
+    memset(tile, 0, KERNEL(tile_bytes)(k));
+    for (size_t r = 0; r < rows; r++)
+        for (size_t s = 0; s < k / 256; s++, block++) {
+            uint8_t codes[256];
+            codes_of_q4_K(codes, block);
+            uint8_t *to = (uint8_t *)tile + super_block_at(s);
+            put_scales_and_mins(to, block->d, block->dmin, block->scales, r);
+            put_nibbles(to + NIBBLES, codes, 256, r);
+        }
+}
+
+void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
+{
+    struct hearth_block_q4_K *block = file_row;
+    for (size_t s = 0; s < k / 256; s++, block++) {
+        uint8_t codes[256];
+        const uint8_t *from = (const uint8_t *)tile + super_block_at(s);
+        get_scales_and_mins(block->d, block->dmin, block->scales, from, row);
+        get_nibbles(codes, from + NIBBLES, 256, row);
+        q4_K_of_codes(block, codes);
+    }
+}

@@ -1,0 +1,137 @@
+/* Products with Q6_K weights. Super-blocks of 16 rows come in pairs after a line of 2 x 16 half scales; an odd last one has a line
+ * of its own. A super-block: scales [16][16] as int8, 32 vectors of nibbles (matmul.h), 16 vectors of upper bits: byte 4r + b of
+ * vector h holds those of k = 16h + 4i + b of row r at bits 2i: 3328 bytes, with the halves 3360, as in the file.
+ *
+ * Codes are 0 ... 63 and stand for -32 ... 31. Unsigned, a sub-block's dot is at most 63 * 127 * 16 = 128 016, times a scale of at
+ * most 128, times 16 sub-blocks: 262 176 768; the offset's part, 32 * (sum of scale * bsum), is at most 32 * 128 * 2032 * 16 = 133
+ * 169 152. int32 holds both and their difference. */
+#include "avx512/codes.h"
+#include "avx512/kquant_scales.h"
+
+enum { NIBBLES = 256, UPPER_BITS = NIBBLES + 2048, SUPER_BYTES = UPPER_BITS + 1024, PAIR_BYTES = 64 + 2 * SUPER_BYTES };
+#define SUB_BLOCKS 16
+#define KERNEL(operation) hearth_##operation##_q6_K_avx512
+
+size_t KERNEL(tile_bytes)(size_t k)
+{
+    return k / 512 * PAIR_BYTES + k / 256 % 2 * (64 + SUPER_BYTES);
+}
+
+HEARTH_ALWAYS_INLINE size_t super_block_at(size_t s)
+{
+    return s / 2 * PAIR_BYTES + 64 + s % 2 * SUPER_BYTES;
+}
+
+HEARTH_ALWAYS_INLINE size_t halves_at(size_t s)
+{
+    return s / 2 * PAIR_BYTES + s % 2 * 32;
+}
+
+HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s)
+{
+    const uint8_t *bytes = tile + super_block_at(s);
+    UNROLLED
+    for (size_t j = 0; j < 16; j++)
+        out->scale[j] = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(bytes + 16 * j)));
+    UNROLLED
+    for (size_t j = 0; j < 8; j++)
+        out->pair[j] = _mm512_mask_blend_epi16(0xaaaaaaaau, out->scale[2 * j], _mm512_slli_epi32(out->scale[2 * j + 1], 16));
+    out->d = load_halves(tile + halves_at(s));
+}
+
+/* The four 2-bit fields of each byte of v to bits 4 and 5 of w[0 ... 3]. */
+HEARTH_ALWAYS_INLINE void add_upper_bits(__m512i w[4], __m512i v)
+{
+    const __m512i upper = _mm512_set1_epi8(0x30);
+    w[0] = _mm512_or_si512(w[0], _mm512_and_si512(_mm512_slli_epi16(v, 4), upper));
+    w[1] = _mm512_or_si512(w[1], _mm512_and_si512(_mm512_slli_epi16(v, 2), upper));
+    w[2] = _mm512_or_si512(w[2], _mm512_and_si512(v, upper));
+    w[3] = _mm512_or_si512(w[3], _mm512_and_si512(_mm512_srli_epi16(v, 2), upper));
+}
+
+HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t s, size_t step)
+{
+    const uint8_t *nibbles = tile + super_block_at(s) + NIBBLES + 256 * step;
+    const uint8_t *upper = tile + super_block_at(s) + UPPER_BITS + 128 * step;
+    UNROLLED
+    for (size_t v = 0; v < 4; v++)
+        split_nibbles(w + 2 * v, nibbles + 64 * v);
+    UNROLLED
+    for (size_t h = 0; h < 2; h++)
+        add_upper_bits(w + 4 * h, load512(upper + 64 * h));
+}
+
+/* acc + s * (sum - 32 * sum of scale * bsum) * d. */
+HEARTH_ALWAYS_INLINE __m512 add_super_block(__m512 acc, __m512i sum, const struct super_scales *scales, const uint8_t *row,
+                                            const struct activations *x, size_t s)
+{
+    __m512i offset = _mm512_setzero_si512();
+    UNROLLED
+    for (size_t j = 0; j < 8; j++)
+        offset = _mm512_dpwssd_epi32(offset, scales->pair[j], broadcast_dword(row + x->sums + 32 * s + 4 * j));
+    sum = _mm512_sub_epi32(sum, _mm512_slli_epi32(offset, 5));
+    const __m512 g = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scales->d);
+    return _mm512_fmadd_ps(g, broadcast_float(row + x->scales + 4 * s), acc);
+}
+
+/* Bits 4 and 5 of `n` codes of row r to the vectors at `to`, and from there. */
+static void put_upper_bits(uint8_t *to, const uint8_t codes[256], size_t r)
+{
+    for (size_t h = 0; h < 16; h++) {
+        uint32_t bits = 0;
+        for (size_t i = 0; i < 4; i++) {
+            uint32_t c;
+            memcpy(&c, codes + 16 * h + 4 * i, sizeof c);
+            bits |= (c >> 4 & 0x03030303u) << 2 * i;
+        }
+        memcpy(to + 64 * h + 4 * r, &bits, sizeof bits);
+    }
+}
+
+static void get_upper_bits(uint8_t codes[256], const uint8_t *from, size_t r)
+{
+    for (size_t h = 0; h < 16; h++) {
+        uint32_t bits;
+        memcpy(&bits, from + 64 * h + 4 * r, sizeof bits);
+        for (size_t i = 0; i < 4; i++) {
+            uint32_t c;
+            memcpy(&c, codes + 16 * h + 4 * i, sizeof c);
+            c |= (bits >> 2 * i & 0x03030303u) << 4;
+            memcpy(codes + 16 * h + 4 * i, &c, sizeof c);
+        }
+    }
+}
+
+#include "avx512/matmul_kquant.h"
+
+void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
+{
+    const struct hearth_block_q6_K *block = file_rows;
+    memset(tile, 0, KERNEL(tile_bytes)(k));
+    for (size_t r = 0; r < rows; r++)
+        for (size_t s = 0; s < k / 256; s++, block++) {
+            uint8_t codes[256];
+            codes_of_q6_K(codes, block);
+            uint8_t *to = (uint8_t *)tile + super_block_at(s);
+            memcpy((uint8_t *)tile + halves_at(s) + 2 * r, block->d, 2);
+            for (size_t j = 0; j < 16; j++)
+                to[16 * j + r] = (uint8_t)block->scales[j];
+            put_nibbles(to + NIBBLES, codes, 256, r);
+            put_upper_bits(to + UPPER_BITS, codes, r);
+        }
+}
+
+void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
+{
+    struct hearth_block_q6_K *block = file_row;
+    for (size_t s = 0; s < k / 256; s++, block++) {
+        uint8_t codes[256];
+        const uint8_t *from = (const uint8_t *)tile + super_block_at(s);
+        memcpy(block->d, (const uint8_t *)tile + halves_at(s) + 2 * row, 2);
+        for (size_t j = 0; j < 16; j++)
+            block->scales[j] = (int8_t)from[16 * j + row];
+        get_nibbles(codes, from + NIBBLES, 256, row);
+        get_upper_bits(codes, from + UPPER_BITS, row);
+        q6_K_of_codes(block, codes);
+    }
+}

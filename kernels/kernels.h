@@ -1,0 +1,179 @@
+/* The contract of the kernels: what each operation computes, over which memory, and the one table of all implementations.
+ *
+ * Kernels know blocks and rows, never a file, thread, heap or model. They never allocate, never fail (quantization reports
+ * numbers that are not finite) and keep no state. Every kernel of an operation gives the same bits as its reference
+ * (docs/arithmetic.md). No pointer needs alignment unless said; outputs overlap no input unless said. */
+#ifndef HEARTH_KERNELS_H
+#define HEARTH_KERNELS_H
+
+#include "common/block_format.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- Quantized activations --------------------------------------------------------------------------------------- */
+
+/* One token's row of k activations. Rows lie `hearth_activation_bytes` apart, 64-byte aligned; these are offsets inside.
+ * F32: k floats. Q8_32: q int8[k], s float[k/32], bsum int32[k/32] (sum of q over each 32).
+ * Q8_256: q int8[k], s float[k/256], bsum32 int16[k/32], bsum16 int16[k/16]. All |q| <= 127. */
+static inline size_t hearth_q8_32_scales(size_t k)
+{
+    return (k + 63) & ~(size_t)63;
+}
+static inline size_t hearth_q8_32_sums(size_t k)
+{
+    return hearth_q8_32_scales(k) + ((k / 32 * sizeof(float) + 63) & ~(size_t)63);
+}
+static inline size_t hearth_q8_256_scales(size_t k)
+{
+    return k;
+}
+static inline size_t hearth_q8_256_sums32(size_t k)
+{
+    return k + ((k / 256 * sizeof(float) + 63) & ~(size_t)63);
+}
+static inline size_t hearth_q8_256_sums16(size_t k)
+{
+    return hearth_q8_256_sums32(k) + ((k / 32 * sizeof(int16_t) + 63) & ~(size_t)63);
+}
+
+/* Bytes from one token's row to the next; a multiple of 64. k is a multiple of 32 (Q8_32) or 256 (Q8_256). */
+static inline size_t hearth_activation_bytes(enum hearth_activation activation, size_t k)
+{
+    switch (activation) {
+    case HEARTH_ACTIVATION_F32:
+        return (k * sizeof(float) + 63) & ~(size_t)63;
+    case HEARTH_ACTIVATION_Q8_32:
+        return hearth_q8_32_sums(k) + ((k / 32 * sizeof(int32_t) + 63) & ~(size_t)63);
+    case HEARTH_ACTIVATION_Q8_256:
+        return hearth_q8_256_sums16(k) + ((k / 16 * sizeof(int16_t) + 63) & ~(size_t)63);
+    default:
+        return 0;
+    }
+}
+
+/* ---- Operations -------------------------------------------------------------------------------------------------- */
+
+enum hearth_op {
+    HEARTH_OP_MATMUL,         /* weights of `format` times activations */
+    HEARTH_OP_DEQUANTIZE,     /* file blocks of `format` to floats */
+    HEARTH_OP_QUANTIZE_Q8_32, /* floats to activations */
+    HEARTH_OP_QUANTIZE_Q8_256,
+    HEARTH_OP_RMS_NORM,
+    HEARTH_OP_ROPE, /* adjacent pairs */
+    HEARTH_OP_SILU_MUL,
+    HEARTH_OP_ADD,
+    HEARTH_OP_SOFTMAX,
+    HEARTH_OP_EXP,
+    HEARTH_OP_TO_F16,
+    HEARTH_OP_ATTENTION, /* one head, one segment, over a cache of `format` F16 or F32 */
+    HEARTH_OP_ATTENTION_MERGE,
+    HEARTH_OP_COUNT
+};
+
+/* y[t * y_stride + r] = dot(row r of the weights, activations of token t), r < rows, t < tokens. w: packed tiles; rows need not be
+ * a multiple of the tile (the last tile's surplus rows are zero weights and are not written). x: activation rows x_stride bytes
+ * apart, as the format's activation says. Up to 16 tokens read each packed byte once. tokens >= 1, k >= 1 block. */
+typedef void hearth_matmul_fn(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
+                              size_t tokens);
+/* Bytes of one packed tile (tile_rows rows of k elements); a multiple of 64. */
+typedef size_t hearth_tile_bytes_fn(size_t k);
+/* Pack `rows` (1 … tile_rows) file rows lying back to back into one tile; missing rows become zero weights. */
+typedef void hearth_pack_fn(void *tile, const void *file_rows, size_t rows, size_t k);
+/* The inverse for one row: the file's bytes again. */
+typedef void hearth_unpack_fn(void *file_row, const void *tile, size_t row, size_t k);
+
+/* y[0..k): the values of one file row. */
+typedef void hearth_dequantize_fn(float *y, const void *file_row, size_t k);
+/* Fill an activation row from x[0..k). false when an element is not finite (the row is then unspecified). */
+typedef bool hearth_quantize_fn(void *row, const float *x, size_t k);
+/* y = x / sqrt(mean(x^2) + eps) * weight. y may be x. */
+typedef void hearth_rms_norm_fn(float *y, const float *x, const float *weight, size_t n, float eps);
+/* Rotate in place, for each of `heads` heads of head_dim elements, the first n_rot elements: pair i is (2i, 2i+1); cos and sin have
+ * n_rot/2. */
+typedef void hearth_rope_fn(float *x, size_t heads, size_t head_dim, size_t n_rot, const float *cos, const float *sin);
+/* y[i] = gate[i] / (1 + exp(-gate[i])) * up[i]. y may be gate or up. */
+typedef void hearth_silu_mul_fn(float *y, const float *gate, const float *up, size_t n);
+/* y[i] += x[i]. */
+typedef void hearth_add_fn(float *y, const float *x, size_t n);
+/* y = exp(x - max x) / sum; n >= 1. y may be x. */
+typedef void hearth_softmax_fn(float *y, const float *x, size_t n);
+/* y[i] = exp(x[i]). y may be x. */
+typedef void hearth_exp_fn(float *y, const float *x, size_t n);
+/* y[i] = half float of x[i]. */
+typedef void hearth_to_f16_fn(uint16_t *y, const float *x, size_t n);
+
+/* The cache of one KV head: keys in blocks of 32 positions, element d of position p at k[(p/32 * head_dim + d) * 32 + p%32]; values
+ * row by row, v[p * head_dim + d]. Positions outside [begin, end) are never used, whatever they hold. */
+#define HEARTH_KEY_BLOCK 32
+#define HEARTH_SEGMENT 256 /* positions; begin and end-1 lie in one segment */
+
+/* State of a segment: outputs o[head_dim] not yet divided, maximum m and sum l in ml[0], ml[1]. */
+typedef void hearth_attention_fn(float *o, float ml[2], const float *q, const void *k, const void *v, size_t head_dim, size_t begin,
+                                 size_t end, float scale);
+/* Merge segment b, the later one, into a. With b NULL: divide a's outputs by its sum, the end of the walk. */
+typedef void hearth_attention_merge_fn(float *o_a, float ml_a[2], const float *o_b, const float *ml_b, size_t head_dim);
+
+/* ---- The registry ------------------------------------------------------------------------------------------------ */
+
+/* A level admits all rows below it. */
+enum hearth_cpu_level {
+    HEARTH_CPU_REFERENCE,
+    HEARTH_CPU_AVX2,    /* AVX2, FMA, F16C, BMI2 */
+    HEARTH_CPU_AVXVNNI, /* and AVX-VNNI */
+    HEARTH_CPU_AVX512,  /* and AVX-512 F, BW, VL, DQ, VNNI */
+    HEARTH_CPU_LEVEL_COUNT
+};
+
+struct hearth_kernel {
+    const char *name; /* as printed by bench, tests and hearth info: op_format_level */
+    enum hearth_op op;
+    enum hearth_format format; /* of weights (MATMUL, DEQUANTIZE) or cache (ATTENTION); else HEARTH_F32 */
+    enum hearth_cpu_level level;
+    union {
+        struct {
+            hearth_matmul_fn *run;
+            size_t tile_rows;
+            hearth_tile_bytes_fn *tile_bytes;
+            hearth_pack_fn *pack;
+            hearth_unpack_fn *unpack;
+        } matmul;
+        hearth_dequantize_fn *dequantize;
+        hearth_quantize_fn *quantize;
+        hearth_rms_norm_fn *rms_norm;
+        hearth_rope_fn *rope;
+        hearth_silu_mul_fn *silu_mul;
+        hearth_add_fn *add;
+        hearth_softmax_fn *softmax;
+        hearth_exp_fn *exp;
+        hearth_to_f16_fn *to_f16;
+        hearth_attention_fn *attention;
+        hearth_attention_merge_fn *attention_merge;
+    };
+};
+
+/* Reference first, then faster and faster: of the rows this CPU can run, the last one wins. */
+extern const struct hearth_kernel hearth_kernels[];
+extern const size_t hearth_kernel_count;
+
+/* Whether an operation has one kernel for each format. */
+static inline bool hearth_op_has_format(enum hearth_op op)
+{
+    return op == HEARTH_OP_MATMUL || op == HEARTH_OP_DEQUANTIZE || op == HEARTH_OP_ATTENTION;
+}
+
+/* The chosen rows: [op][format], format 0 for operations without one; NULL where nothing is defined. */
+struct hearth_kernel_set {
+    enum hearth_cpu_level level;
+    const struct hearth_kernel *chosen[HEARTH_OP_COUNT][HEARTH_FORMAT_COUNT];
+};
+
+/* Choose for `level`; rows whose index is set in `refused` (may be NULL, hearth_kernel_count entries) are passed over. */
+void hearth_kernels_choose(struct hearth_kernel_set *out, enum hearth_cpu_level level, const bool *refused);
+/* The reference row of the same operation and format. */
+const struct hearth_kernel *hearth_kernel_reference(const struct hearth_kernel *kernel);
+/* Run a kernel and its reference on a few fixed blocks, odd sizes included; true when every bit agrees. Stack only, microseconds.
+ */
+bool hearth_kernel_selftest(const struct hearth_kernel *kernel);
+
+#endif

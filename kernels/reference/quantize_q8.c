@@ -1,0 +1,86 @@
+/* Floats to activations of 8 bits, one scale for each group of 32 (Q8_32) or 256 (Q8_256).
+ *
+ * Per group: a = the largest bit pattern without its sign, compared as an integer. If a > 0x7F7FFFFF (an infinity or a NaN) return
+ * false; the row is then unspecified. If the float a is below 2^-120, s = +0 and all q = 0 (so 127 / a never overflows). Else
+ *     s = a / 127,  r = 127 / a,  q_k = rne(x_k * r) clamped to -127 … 127      each one rounding, r not refined, x_k not divided
+ * s may be subnormal and is kept. Sums of q are exact: over 32 (|sum| <= 4064) in both layouts, over 16 as well in Q8_256.
+ * Bytes between the arrays of a row are not written. */
+#include "common/half.h"
+#include "reference/reference.h"
+#include <string.h>
+
+/* |v| <= 127 * (1 + 2^-22), so adding 1.5 * 2^23 leaves rne(v) in a sum whose unit is 1; no libm needed. */
+static int round_nearest_even(float v)
+{
+    const float shift = 0x1.8p+23f;
+    const float sum = v + shift;
+    return (int)(sum - shift);
+}
+
+static bool quantize_group(int8_t *q, float *s, const float *x, size_t n)
+{
+    uint32_t a = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = hearth_f32_bits(x[i]) & 0x7fffffffu;
+        a = bits > a ? bits : a;
+    }
+    if (a > 0x7f7fffffu)
+        return false;
+    const float largest = hearth_f32_from_bits(a);
+    if (largest < 0x1p-120f) {
+        *s = 0.0f;
+        memset(q, 0, n);
+        return true;
+    }
+    *s = largest / 127.0f;
+    const float r = 127.0f / largest;
+    for (size_t i = 0; i < n; i++) {
+        const int rounded = round_nearest_even(x[i] * r);
+        q[i] = (int8_t)(rounded > 127 ? 127 : rounded < -127 ? -127 : rounded);
+    }
+    return true;
+}
+
+static int sum_of(const int8_t *q, size_t n)
+{
+    int sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += q[i];
+    return sum;
+}
+
+bool hearth_quantize_q8_32_reference(void *row, const float *x, size_t k)
+{
+    uint8_t *bytes = row;
+    int8_t *q = row;
+    for (size_t j = 0; j < k / 32; j++) {
+        float s;
+        if (!quantize_group(q + 32 * j, &s, x + 32 * j, 32))
+            return false;
+        const int32_t sum = sum_of(q + 32 * j, 32);
+        memcpy(bytes + hearth_q8_32_scales(k) + j * sizeof s, &s, sizeof s);
+        memcpy(bytes + hearth_q8_32_sums(k) + j * sizeof sum, &sum, sizeof sum);
+    }
+    return true;
+}
+
+bool hearth_quantize_q8_256_reference(void *row, const float *x, size_t k)
+{
+    uint8_t *bytes = row;
+    int8_t *q = row;
+    for (size_t b = 0; b < k / 256; b++) {
+        float s;
+        if (!quantize_group(q + 256 * b, &s, x + 256 * b, 256))
+            return false;
+        memcpy(bytes + hearth_q8_256_scales(k) + b * sizeof s, &s, sizeof s);
+    }
+    for (size_t j = 0; j < k / 32; j++) {
+        const int16_t sum = (int16_t)sum_of(q + 32 * j, 32);
+        memcpy(bytes + hearth_q8_256_sums32(k) + j * sizeof sum, &sum, sizeof sum);
+    }
+    for (size_t j = 0; j < k / 16; j++) {
+        const int16_t sum = (int16_t)sum_of(q + 16 * j, 16);
+        memcpy(bytes + hearth_q8_256_sums16(k) + j * sizeof sum, &sum, sizeof sum);
+    }
+    return true;
+}

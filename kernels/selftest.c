@@ -1,0 +1,414 @@
+/* The self-test of one kernel on this CPU: a few fixed blocks through it and through its reference, compared bit by bit. It is to
+ * find hardware, compilers and emulators that do not keep the contract, so it is small; tests/kernels covers all shapes.
+ *
+ * Everything is on the stack, at most 64 KiB at a time, and ends in well under a millisecond. */
+#include "common/half.h"
+#include "kernels.h"
+#include "scale_fields.h"
+#include <string.h>
+
+#define CANARY 0x7fa5a5a5u /* a NaN that no kernel writes */
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* ---- Fixed pseudo-random data ------------------------------------------------------------------------------------ */
+
+/* A linear congruential generator with the multiplier of Knuth's MMIX; the upper half is good enough here. */
+static uint32_t next(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*state >> 32);
+}
+
+/* In (-4, 4), of many magnitudes. */
+static float next_float(uint64_t *state)
+{
+    const uint32_t u = next(state);
+    return hearth_f32_from_bits((u & 0x80000000u) | (120 + (u >> 23 & 7)) << 23 | (u & 0x7fffffu)) * 2.0f;
+}
+
+static void fill_floats(uint64_t *state, float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = next_float(state);
+}
+
+static void put_half(uint8_t *at, float x)
+{
+    const uint16_t h = hearth_f32_to_f16(x);
+    memcpy(at, &h, sizeof h);
+}
+
+static void fill_float_weights(uint64_t *state, uint8_t *row, enum hearth_format format, size_t k)
+{
+    for (size_t i = 0; i < k; i++) {
+        const float x = next_float(state);
+        const uint16_t upper = (uint16_t)(hearth_f32_bits(x) >> 16);
+        if (format == HEARTH_F32)
+            memcpy(row + 4 * i, &x, 4);
+        else if (format == HEARTH_F16)
+            put_half(row + 2 * i, x);
+        else
+            memcpy(row + 2 * i, &upper, 2);
+    }
+}
+
+/* Any bytes for the codes; scales are small and finite. */
+static void fill_weights(uint64_t *state, uint8_t *row, enum hearth_format format, size_t k)
+{
+    const struct hearth_format_info *info = hearth_format_info(format);
+    if (info->block_elems == 1) {
+        fill_float_weights(state, row, format, k);
+        return;
+    }
+    const struct hearth_scale_fields at = hearth_scale_fields(format);
+    for (size_t b = 0; b < k / info->block_elems; b++, row += info->block_bytes) {
+        for (size_t i = 0; i < info->block_bytes; i++)
+            row[i] = (uint8_t)next(state);
+        put_half(row + at.d, next_float(state) / 16.0f);
+        if (at.m >= 0)
+            put_half(row + at.m, next_float(state) / 16.0f);
+    }
+}
+
+/* ---- Comparison -------------------------------------------------------------------------------------------------- */
+
+static void fill_canaries(float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = hearth_f32_from_bits(CANARY);
+}
+
+static bool same(const void *a, const void *b, size_t bytes)
+{
+    return memcmp(a, b, bytes) == 0;
+}
+
+static bool untouched(const float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (hearth_f32_bits(y[i]) != CANARY)
+            return false;
+    return true;
+}
+
+/* ---- Products ---------------------------------------------------------------------------------------------------- */
+
+/* Rows and tokens are one more than the widest tile and batch. */
+#define ROWS 17
+#define TOKENS 17
+#define Y_STRIDE (ROWS + 3)
+#define ROW_BYTES_MAX 448     /* Q6_K: 2 * 210 = 420; F32: 100 * 4, rounded up */
+#define TILES_BYTES_MAX 20480 /* 32 rows of packed weights and 40 % for padding */
+#define ACTIVATION_BYTES_MAX 704
+
+static size_t length_for(enum hearth_format format)
+{
+    const size_t block = hearth_format_info(format)->block_elems;
+    return block == 256 ? 512 : block == 32 ? 96 : 100;
+}
+
+/* TOKENS rows of activations; the integers are what quantization would have made of them. */
+static void fill_activations(uint64_t *state, uint8_t *x, enum hearth_activation activation, size_t k)
+{
+    const size_t stride = hearth_activation_bytes(activation, k);
+    for (size_t t = 0; t < TOKENS; t++) {
+        uint8_t *row = x + t * stride;
+        memset(row, 0, stride);
+        if (activation == HEARTH_ACTIVATION_F32) {
+            for (size_t i = 0; i < k; i++) {
+                const float value = next_float(state);
+                memcpy(row + i * sizeof value, &value, sizeof value);
+            }
+            continue;
+        }
+        int8_t *q = (int8_t *)row;
+        for (size_t i = 0; i < k; i++)
+            q[i] = (int8_t)((int)(next(state) % 255) - 127);
+        const bool wide = activation == HEARTH_ACTIVATION_Q8_256;
+        for (size_t g = 0; g < k / (wide ? 256 : 32); g++) {
+            const float s = next_float(state);
+            memcpy(row + (wide ? hearth_q8_256_scales(k) : hearth_q8_32_scales(k)) + g * sizeof s, &s, sizeof s);
+        }
+        for (size_t j = 0; j < k / 16; j++) {
+            int32_t sum = 0;
+            for (size_t i = 0; i < 16; i++)
+                sum += q[16 * j + i];
+            const int16_t sum16 = (int16_t)sum;
+            if (wide)
+                memcpy(row + hearth_q8_256_sums16(k) + j * sizeof sum16, &sum16, sizeof sum16);
+            if (j % 2 == 0)
+                continue;
+            for (size_t i = 0; i < 16; i++)
+                sum += q[16 * (j - 1) + i];
+            const int16_t sum32 = (int16_t)sum;
+            if (wide)
+                memcpy(row + hearth_q8_256_sums32(k) + j / 2 * sizeof sum32, &sum32, sizeof sum32);
+            else
+                memcpy(row + hearth_q8_32_sums(k) + j / 2 * sizeof sum, &sum, sizeof sum);
+        }
+    }
+}
+
+/* Pack ROWS file rows; false when they do not fit or do not come back. */
+static bool pack_rows(const struct hearth_kernel *kernel, uint8_t *tiles, const uint8_t *file, size_t row_bytes, size_t k)
+{
+    const size_t tile_rows = kernel->matmul.tile_rows;
+    const size_t tile_bytes = kernel->matmul.tile_bytes(k);
+    if ((ROWS + tile_rows - 1) / tile_rows * tile_bytes > TILES_BYTES_MAX)
+        return false;
+    uint8_t again[ROW_BYTES_MAX];
+    for (size_t r = 0; r < ROWS; r += tile_rows, tiles += tile_bytes) {
+        const size_t rows = ROWS - r < tile_rows ? ROWS - r : tile_rows;
+        kernel->matmul.pack(tiles, file + r * row_bytes, rows, k);
+        for (size_t i = 0; i < rows; i++) {
+            kernel->matmul.unpack(again, tiles, i, k);
+            if (!same(again, file + (r + i) * row_bytes, row_bytes))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool test_matmul(const struct hearth_kernel *kernel, const struct hearth_kernel *reference)
+{
+    static const struct {
+        size_t rows, tokens;
+    } shapes[] = {{ROWS, 1}, {1, 3}, {ROWS, TOKENS}};
+    uint8_t file[ROWS * ROW_BYTES_MAX];
+    _Alignas(64) uint8_t tiles[TILES_BYTES_MAX];
+    _Alignas(64) uint8_t x[TOKENS * ACTIVATION_BYTES_MAX];
+    float expected[TOKENS * Y_STRIDE];
+    float y[TOKENS * Y_STRIDE];
+
+    uint64_t state = kernel->format;
+    const size_t k = length_for(kernel->format);
+    const size_t row_bytes = hearth_row_bytes(kernel->format, k);
+    const enum hearth_activation activation = hearth_format_info(kernel->format)->activation;
+    const size_t stride = hearth_activation_bytes(activation, k);
+    for (size_t r = 0; r < ROWS; r++)
+        fill_weights(&state, file + r * row_bytes, kernel->format, k);
+    fill_activations(&state, x, activation, k);
+    if (!pack_rows(reference, tiles, file, row_bytes, k))
+        return false;
+    reference->matmul.run(expected, Y_STRIDE, tiles, x, stride, ROWS, k, TOKENS);
+    if (!pack_rows(kernel, tiles, file, row_bytes, k))
+        return false;
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        fill_canaries(y, COUNT(y));
+        kernel->matmul.run(y, Y_STRIDE, tiles, x, stride, shapes[i].rows, k, shapes[i].tokens);
+        for (size_t t = 0; t < shapes[i].tokens; t++) {
+            const float *row = y + t * Y_STRIDE;
+            if (!same(row, expected + t * Y_STRIDE, shapes[i].rows * sizeof *row) ||
+                !untouched(row + shapes[i].rows, Y_STRIDE - shapes[i].rows))
+                return false;
+        }
+        if (!untouched(y + shapes[i].tokens * Y_STRIDE, (TOKENS - shapes[i].tokens) * Y_STRIDE))
+            return false;
+    }
+    return true;
+}
+
+/* ---- Conversions ------------------------------------------------------------------------------------------------- */
+
+static bool test_dequantize(const struct hearth_kernel *kernel, const struct hearth_kernel *reference)
+{
+    uint8_t row[ROW_BYTES_MAX];
+    float expected[512];
+    float y[512 + 16];
+    uint64_t state = kernel->format;
+    const size_t k = length_for(kernel->format);
+    fill_weights(&state, row, kernel->format, k);
+    reference->dequantize(expected, row, k);
+    fill_canaries(y, COUNT(y));
+    kernel->dequantize(y, row, k);
+    return same(y, expected, k * sizeof *y) && untouched(y + k, COUNT(y) - k);
+}
+
+/* One group of zeros, one of subnormal numbers; then with an infinity, which must be reported. Both rows start as zeros, so the
+ * bytes between their arrays agree. */
+static bool test_quantize(const struct hearth_kernel *kernel, const struct hearth_kernel *reference)
+{
+    enum { K = 1024 };
+    _Alignas(64) uint8_t expected[1408];
+    _Alignas(64) uint8_t row[1408];
+    float x[K];
+    uint64_t state = 1;
+    const bool wide = kernel->op == HEARTH_OP_QUANTIZE_Q8_256;
+    const size_t bytes = hearth_activation_bytes(wide ? HEARTH_ACTIVATION_Q8_256 : HEARTH_ACTIVATION_Q8_32, K);
+    if (bytes > sizeof row)
+        return false;
+    fill_floats(&state, x, K);
+    memset(x + 256, 0, 256 * sizeof *x);
+    for (size_t i = 512; i < 768; i++)
+        x[i] *= 0x1p-124f;
+    memset(expected, 0, sizeof expected);
+    memset(row, 0, sizeof row);
+    if (!reference->quantize(expected, x, K) || !kernel->quantize(row, x, K) || !same(row, expected, sizeof row))
+        return false;
+    x[K - 3] = hearth_f32_from_bits(0xff800000u);
+    return !kernel->quantize(row, x, K);
+}
+
+static bool test_to_f16(const struct hearth_kernel *kernel, const struct hearth_kernel *reference)
+{
+    enum { N = 37 };
+    uint16_t expected[N + 3] = {0};
+    uint16_t y[N + 3] = {0};
+    float x[N];
+    uint64_t state = 2;
+    fill_floats(&state, x, N);
+    x[5] = 0x1.8p-24f; /* a subnormal half, and a tie */
+    x[20] = 65519.0f;
+    x[36] = -65520.0f;
+    reference->to_f16(expected, x, N);
+    kernel->to_f16(y, x, N);
+    return same(y, expected, sizeof y);
+}
+
+/* ---- Rows of floats ---------------------------------------------------------------------------------------------- */
+
+static void run_row(const struct hearth_kernel *kernel, float *y, const float *a, const float *b, size_t n)
+{
+    switch (kernel->op) {
+    case HEARTH_OP_RMS_NORM:
+        kernel->rms_norm(y, a, b, n, 1e-5f);
+        break;
+    case HEARTH_OP_SILU_MUL:
+        kernel->silu_mul(y, a, b, n);
+        break;
+    case HEARTH_OP_ADD:
+        memcpy(y, b, n * sizeof *y);
+        kernel->add(y, a, n);
+        break;
+    case HEARTH_OP_SOFTMAX:
+        kernel->softmax(y, a, n);
+        break;
+    default:
+        kernel->exp(y, a, n);
+        break;
+    }
+}
+
+static bool test_row(const struct hearth_kernel *kernel, const struct hearth_kernel *reference)
+{
+    static const size_t lengths[] = {1, 16, 77};
+    float a[77], b[77], expected[80], y[80];
+    uint64_t state = 3;
+    fill_floats(&state, a, COUNT(a));
+    fill_floats(&state, b, COUNT(b));
+    for (size_t i = 0; i < COUNT(a); i += 3)
+        a[i] *= 25.0f; /* to the ends of exp */
+    for (size_t i = 0; i < COUNT(lengths); i++) {
+        const size_t n = lengths[i];
+        fill_canaries(y, COUNT(y));
+        run_row(reference, expected, a, b, n);
+        run_row(kernel, y, a, b, n);
+        if (!same(y, expected, n * sizeof *y) || !untouched(y + n, COUNT(y) - n))
+            return false;
+    }
+    return true;
+}
+
+static bool test_rope(const struct hearth_kernel *kernel, const struct hearth_kernel *reference)
+{
+    enum { HEADS = 3, HEAD_DIM = 50, N_ROT = 46 };
+    float cos[N_ROT / 2], sin[N_ROT / 2], expected[HEADS * HEAD_DIM + 8], x[HEADS * HEAD_DIM + 8];
+    uint64_t state = 4;
+    fill_floats(&state, cos, COUNT(cos));
+    fill_floats(&state, sin, COUNT(sin));
+    fill_floats(&state, x, COUNT(x));
+    memcpy(expected, x, sizeof x);
+    reference->rope(expected, HEADS, HEAD_DIM, N_ROT, cos, sin);
+    kernel->rope(x, HEADS, HEAD_DIM, N_ROT, cos, sin);
+    return same(x, expected, sizeof x);
+}
+
+/* ---- Attention --------------------------------------------------------------------------------------------------- */
+
+#define HEAD_DIM 148 /* more than eight registers of 16, and not a multiple of 16 */
+#define BEGIN 11
+#define END 40
+#define KEYS (2 * HEARTH_KEY_BLOCK)
+
+static void fill_cache(uint64_t *state, uint8_t *cache, enum hearth_format format, size_t n)
+{
+    fill_float_weights(state, cache, format, n);
+}
+
+/* Keys and values outside [BEGIN, END) are NaN. */
+static void spoil_outside(uint8_t *k, uint8_t *v, size_t element)
+{
+    for (size_t p = 0; p < KEYS; p++) {
+        if (p >= BEGIN && p < END)
+            continue;
+        for (size_t d = 0; d < HEAD_DIM; d++)
+            memset(k + ((p / HEARTH_KEY_BLOCK * HEAD_DIM + d) * HEARTH_KEY_BLOCK + p % HEARTH_KEY_BLOCK) * element, 0xff, element);
+        if (p < BEGIN)
+            memset(v + p * HEAD_DIM * element, 0xff, HEAD_DIM * element);
+    }
+}
+
+static bool test_attention(const struct hearth_kernel *kernel, const struct hearth_kernel *reference)
+{
+    uint8_t k[KEYS * HEAD_DIM * sizeof(float)];
+    uint8_t v[END * HEAD_DIM * sizeof(float)];
+    float q[HEAD_DIM], expected[HEAD_DIM + 4], o[HEAD_DIM + 4], expected_ml[2], ml[2];
+    const size_t element = kernel->format == HEARTH_F32 ? sizeof(float) : sizeof(uint16_t);
+    uint64_t state = 5;
+    fill_floats(&state, q, HEAD_DIM);
+    fill_cache(&state, k, kernel->format, KEYS * HEAD_DIM);
+    fill_cache(&state, v, kernel->format, END * HEAD_DIM);
+    spoil_outside(k, v, element);
+    fill_canaries(o, COUNT(o));
+    reference->attention(expected, expected_ml, q, k, v, HEAD_DIM, BEGIN, END, 0.25f);
+    kernel->attention(o, ml, q, k, v, HEAD_DIM, BEGIN, END, 0.25f);
+    return same(o, expected, HEAD_DIM * sizeof *o) && same(ml, expected_ml, sizeof ml) && untouched(o + HEAD_DIM, 4);
+}
+
+static bool test_attention_merge(const struct hearth_kernel *kernel, const struct hearth_kernel *reference)
+{
+    float a[HEAD_DIM + 2], b[HEAD_DIM], expected[HEAD_DIM + 2];
+    float ml[2] = {0.5f, 3.0f}, expected_ml[2] = {0.5f, 3.0f};
+    const float ml_b[2] = {1.25f, 7.0f};
+    uint64_t state = 6;
+    fill_floats(&state, a, COUNT(a));
+    fill_floats(&state, b, COUNT(b));
+    memcpy(expected, a, sizeof a);
+    reference->attention_merge(expected, expected_ml, b, ml_b, HEAD_DIM);
+    reference->attention_merge(expected, expected_ml, NULL, NULL, HEAD_DIM);
+    kernel->attention_merge(a, ml, b, ml_b, HEAD_DIM);
+    kernel->attention_merge(a, ml, NULL, NULL, HEAD_DIM);
+    return same(a, expected, sizeof a) && same(ml, expected_ml, sizeof ml);
+}
+
+bool hearth_kernel_selftest(const struct hearth_kernel *kernel)
+{
+    const struct hearth_kernel *reference = hearth_kernel_reference(kernel);
+    if (reference == NULL || kernel == reference)
+        return reference != NULL;
+    switch (kernel->op) {
+    case HEARTH_OP_MATMUL:
+        return test_matmul(kernel, reference);
+    case HEARTH_OP_DEQUANTIZE:
+        return test_dequantize(kernel, reference);
+    case HEARTH_OP_QUANTIZE_Q8_32:
+    case HEARTH_OP_QUANTIZE_Q8_256:
+        return test_quantize(kernel, reference);
+    case HEARTH_OP_TO_F16:
+        return test_to_f16(kernel, reference);
+    case HEARTH_OP_ROPE:
+        return test_rope(kernel, reference);
+    case HEARTH_OP_RMS_NORM:
+    case HEARTH_OP_SILU_MUL:
+    case HEARTH_OP_ADD:
+    case HEARTH_OP_SOFTMAX:
+    case HEARTH_OP_EXP:
+        return test_row(kernel, reference);
+    case HEARTH_OP_ATTENTION:
+        return test_attention(kernel, reference);
+    case HEARTH_OP_ATTENTION_MERGE:
+        return test_attention_merge(kernel, reference);
+    default:
+        return false;
+    }
+}
