@@ -1,0 +1,49 @@
+/* Memory as planned: one reservation, cut into slices that each name a line of the plan.
+ *
+ * The same layout function runs twice. First over a counting arena (no memory), which is how the plan is made; then over a
+ * reserved one, which is how the plan is executed. A slice beyond its line's planned bytes is refused, so plan and use cannot part.
+ */
+#ifndef HEARTH_ENGINE_ARENA_H
+#define HEARTH_ENGINE_ARENA_H
+
+#include "hearth.h"
+
+enum hearth_plan_item {
+    HEARTH_PLAN_WEIGHTS,
+    HEARTH_PLAN_DESCRIPTION,
+    HEARTH_PLAN_TOKENIZER,
+    HEARTH_PLAN_KV,
+    HEARTH_PLAN_ACTIVATIONS,
+    HEARTH_PLAN_LOGITS,
+    HEARTH_PLAN_SCRATCH,
+    HEARTH_PLAN_SESSION,
+    HEARTH_PLAN_THREADS,
+    HEARTH_PLAN_LOADING,  /* buffers while loading, where they exceed what the session takes later */
+    HEARTH_PLAN_ROUNDING, /* to whole pages */
+    HEARTH_PLAN_PROCESS,  /* libc, hwloc, the program: measured once */
+    HEARTH_PLAN_ITEM_COUNT
+};
+
+struct hearth_arena {
+    uint8_t *base;  /* NULL: counting only */
+    uint64_t bytes; /* reserved, whole pages */
+    uint64_t used;  /* cut into slices so far */
+    bool overflow;  /* a size did not fit in 64 bits, or a slice exceeded its line */
+    uint64_t planned[HEARTH_PLAN_ITEM_COUNT];
+    uint64_t taken[HEARTH_PLAN_ITEM_COUNT];
+};
+
+/* Reserve memory for what `counted`, a counting arena that a layout function has run over, adds up to. Huge pages are asked for
+ * from 2 MiB up. The pages are not touched yet. E_MEMORY when the kernel refuses. */
+hearth_status hearth_arena_reserve(struct hearth_arena *out, const struct hearth_arena *counted, hearth_error *err);
+/* Whole pages for `bytes`: multiples of 2 MiB from there up, of 4 KiB below. */
+uint64_t hearth_arena_rounded(uint64_t bytes);
+/* Cut a slice of n * size bytes, 64-byte aligned and zeroed; NULL when counting, or when it is refused (overflow is then set). */
+void *hearth_arena_take(struct hearth_arena *arena, enum hearth_plan_item item, uint64_t n, uint64_t size);
+/* Touch the part'th of `parts` equal shares of the pages without changing their contents; call it from the worker that will use
+ * them. */
+void hearth_arena_populate(const struct hearth_arena *arena, uint32_t part, uint32_t parts);
+/* Give the memory back. A zeroed or counting arena is allowed. */
+void hearth_arena_release(struct hearth_arena *arena);
+
+#endif

@@ -1,0 +1,234 @@
+/* The engine: machine, kernels, workers and the memory cap. */
+#include "engine.h"
+#include "common/checked.h"
+#include "common/status.h"
+#include "cpu.h"
+#include "plan.h"
+#include <stdlib.h>
+#include <sys/mman.h>
+
+const char *hearth_version(void)
+{
+    return HEARTH_VERSION;
+}
+
+int32_t hearth_abi(void)
+{
+    return HEARTH_ABI;
+}
+
+static const struct {
+    const char *name;
+    int32_t exit_code;
+} statuses[] = {
+#define STATUS_ROW(name, exit_code) {#name, exit_code},
+    HEARTH_STATUS_LIST(STATUS_ROW)
+#undef STATUS_ROW
+};
+
+#define N_STATUSES ((int32_t)(sizeof statuses / sizeof statuses[0]))
+
+const char *hearth_status_name(hearth_status status)
+{
+    return status >= 0 && status < N_STATUSES ? statuses[status].name : "E_UNKNOWN";
+}
+
+int32_t hearth_status_exit_code(hearth_status status)
+{
+    return status >= 0 && status < N_STATUSES ? statuses[status].exit_code : 1;
+}
+
+/* ---- Memory under the cap ------------------------------------------------------------------------------------------- */
+
+hearth_status hearth_engine_reserve(struct hearth_engine *e, struct hearth_arena *out, const struct hearth_arena *counted,
+                                    hearth_error *err)
+{
+    const uint64_t bytes = hearth_arena_rounded(counted->used);
+    *out = (struct hearth_arena){0};
+    uint64_t seen = atomic_load(&e->reserved);
+    uint64_t sum;
+    do {
+        if (counted->overflow || !hearth_add_u64(&sum, seen, bytes) || sum > e->cap)
+            return hearth_fail_needed(err, HEARTH_E_MEMORY, bytes, e->cap - seen,
+                                      "memory: the cap is reached (got %" PRIu64 " left, need %" PRIu64 ")", e->cap - seen, bytes);
+    } while (!atomic_compare_exchange_weak(&e->reserved, &seen, sum));
+    const hearth_status status = hearth_arena_reserve(out, counted, err);
+    if (status != HEARTH_OK)
+        atomic_fetch_sub(&e->reserved, bytes);
+    return status;
+}
+
+void hearth_engine_release(struct hearth_engine *e, struct hearth_arena *arena)
+{
+    atomic_fetch_sub(&e->reserved, arena->bytes);
+    hearth_arena_release(arena);
+}
+
+static void populate_share(void *context, uint32_t worker, uint32_t workers)
+{
+    hearth_arena_populate(context, worker, workers);
+}
+
+void hearth_engine_populate(struct hearth_engine *e, const struct hearth_arena *arena)
+{
+    hearth_pool_run(e->pool, populate_share, (void *)(uintptr_t)arena);
+}
+
+/* ---- Kernels -------------------------------------------------------------------------------------------------------- */
+
+static hearth_status wanted_level(enum hearth_cpu_level *out, hearth_error *err)
+{
+    *out = hearth_cpu_detect();
+    const char *name = getenv("HEARTH_CPU");
+    if (!name || !*name)
+        return HEARTH_OK;
+    enum hearth_cpu_level wanted;
+    char quoted[HEARTH_QUOTE_MAX];
+    if (!hearth_cpu_level_parse(&wanted, name))
+        return hearth_fail(err, HEARTH_E_CONFIG, "E_CPU",
+                           "HEARTH_CPU: no such level (got %s, need reference, avx2, avxvnni or avx512)",
+                           hearth_quote(quoted, name, strlen(name)));
+    if (wanted > *out)
+        return hearth_fail(err, HEARTH_E_CONFIG, "E_CPU", "HEARTH_CPU: this CPU does not have the level (got %s, need %s or lower)",
+                           hearth_cpu_level_name(wanted), hearth_cpu_level_name(*out));
+    *out = wanted;
+    return HEARTH_OK;
+}
+
+/* Runs on a worker, where rounding is defined. Marks chosen kernels that disagree with the reference. */
+struct selftest_job {
+    const struct hearth_kernel_set *set;
+    bool *refused;
+    bool any;
+};
+
+static void selftest(void *context, uint32_t worker, uint32_t workers)
+{
+    (void)workers;
+    struct selftest_job *job = context;
+    if (worker != 0)
+        return;
+    for (size_t i = 0; i < hearth_kernel_count; i++) {
+        const struct hearth_kernel *k = &hearth_kernels[i];
+        if (job->set->chosen[k->op][hearth_op_has_format(k->op) ? k->format : 0] != k || k->level == HEARTH_CPU_REFERENCE)
+            continue;
+        if (!hearth_kernel_selftest(k))
+            job->refused[i] = job->any = true;
+    }
+}
+
+/* Choose, test, and where a kernel fails choose again without it. */
+static hearth_status choose_kernels(struct hearth_engine *e, enum hearth_cpu_level level, hearth_error *err)
+{
+    bool *refused = calloc(hearth_kernel_count, sizeof *refused);
+    if (!refused)
+        return hearth_fail(err, HEARTH_E_MEMORY, NULL, "engine: no memory for the kernel self-test");
+    struct selftest_job job = {.set = &e->kernels, .refused = refused};
+    do {
+        job.any = false;
+        hearth_kernels_choose(&e->kernels, level, refused);
+        hearth_pool_run(e->pool, selftest, &job);
+    } while (job.any);
+    for (size_t i = 0; i < hearth_kernel_count && e->log; i++) {
+        char line[128];
+        (void)snprintf(line, sizeof line, "kernel %s disagrees with the reference on this CPU and is not used",
+                       hearth_kernels[i].name);
+        if (refused[i])
+            e->log(1, line, e->log_user);
+    }
+    free(refused);
+    return HEARTH_OK;
+}
+
+/* ---- Opening and closing -------------------------------------------------------------------------------------------- */
+
+static hearth_status start_threads(struct hearth_engine *e, hearth_error *err)
+{
+    struct hearth_arena counting = {0};
+    (void)hearth_arena_take(&counting, HEARTH_PLAN_THREADS, HEARTH_FORK_MARK_BYTES, 1);
+    (void)hearth_arena_take(&counting, HEARTH_PLAN_THREADS, hearth_pool_bytes(e->workers), 1);
+    HEARTH_TRY(hearth_engine_reserve(e, &e->arena, &counting, err));
+    (void)madvise(e->arena.base, e->arena.bytes, MADV_NOHUGEPAGE); /* guard pages lie between the stacks */
+    e->fork_mark = hearth_arena_take(&e->arena, HEARTH_PLAN_THREADS, HEARTH_FORK_MARK_BYTES, 1);
+    void *memory = hearth_arena_take(&e->arena, HEARTH_PLAN_THREADS, hearth_pool_bytes(e->workers), 1);
+    hearth_machine_fork_mark(e->fork_mark);
+    return hearth_pool_open(&e->pool, memory, hearth_pool_bytes(e->workers), e->workers, &e->topology, err);
+}
+
+static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_options *options, hearth_error *err)
+{
+    e->log = options->log;
+    e->log_user = options->log_user;
+    enum hearth_cpu_level level;
+    HEARTH_TRY(wanted_level(&level, err));
+    HEARTH_TRY(hearth_topology_read(&e->topology, err));
+    HEARTH_TRY(hearth_topology_choose(&e->topology, options->threads, &e->workers, err));
+    const uint64_t available = hearth_machine_available_memory("");
+    e->cap = options->ram_cap ? options->ram_cap : available;
+    atomic_store(&e->reserved, HEARTH_PROCESS_BYTES);
+    if (e->cap < HEARTH_PROCESS_BYTES)
+        return hearth_fail_needed(err, HEARTH_E_MEMORY, HEARTH_PROCESS_BYTES, e->cap,
+                                  "memory plan: the process alone exceeds the cap (got %" PRIu64 ", need %" PRIu64 ")", e->cap,
+                                  HEARTH_PROCESS_BYTES);
+    HEARTH_TRY(start_threads(e, err));
+    HEARTH_TRY(choose_kernels(e, level, err));
+    char threads[HEARTH_TOPOLOGY_TEXT];
+    hearth_topology_explain(&e->topology, e->workers, threads);
+    (void)snprintf(e->summary, sizeof e->summary, "%s kernels%s; %s", hearth_cpu_level_name(level),
+                   level < hearth_cpu_detect() ? " (lowered by HEARTH_CPU)" : "", threads);
+    return HEARTH_OK;
+}
+
+hearth_status hearth_engine_open(hearth_engine **out, const hearth_engine_options *options, hearth_error *error)
+{
+    static const hearth_engine_options defaults = {.struct_size = sizeof defaults};
+    *out = NULL;
+    if (!options)
+        options = &defaults;
+    if (options->struct_size < sizeof defaults)
+        return hearth_fail(error, HEARTH_E_CONFIG, NULL, "engine options: struct_size is too small (got %" PRIu32 ", need %zu)",
+                           options->struct_size, sizeof defaults);
+    struct hearth_engine *e = calloc(1, sizeof *e);
+    if (!e)
+        return hearth_fail(error, HEARTH_E_MEMORY, NULL, "engine: no memory for the handle");
+    const hearth_status status = open_engine(e, options, error);
+    if (status != HEARTH_OK) {
+        hearth_engine_close(e);
+        return status;
+    }
+    *out = e;
+    return HEARTH_OK;
+}
+
+void hearth_engine_close(hearth_engine *e)
+{
+    if (!e)
+        return;
+    if (e->pool && !hearth_machine_forked(e->fork_mark))
+        hearth_pool_close(e->pool);
+    hearth_arena_release(&e->arena);
+    free(e);
+}
+
+hearth_status hearth_engine_check(struct hearth_engine *e, hearth_error *err)
+{
+    if (hearth_machine_forked(e->fork_mark))
+        return hearth_fail(err, HEARTH_E_FORKED, NULL,
+                           "engine: the process has forked since it was opened; open a new one in the child");
+    return HEARTH_OK;
+}
+
+const char *hearth_engine_summary(const hearth_engine *e)
+{
+    return e->summary;
+}
+
+uint32_t hearth_engine_threads(const hearth_engine *e)
+{
+    return e->workers;
+}
+
+const char *hearth_engine_cpu_level(const hearth_engine *e)
+{
+    return hearth_cpu_level_name(e->kernels.level);
+}

@@ -1,0 +1,88 @@
+/* The objects behind the public handles. */
+#ifndef HEARTH_ENGINE_ENGINE_H
+#define HEARTH_ENGINE_ENGINE_H
+
+#include "arena.h"
+#include "describe.h"
+#include "forward.h"
+#include "machine.h"
+#include "pool.h"
+#include "sampler.h"
+#include "source.h"
+#include "text_stream.h"
+#include "tokenizer.h"
+#include "topology.h"
+#include <pthread.h>
+
+struct hearth_engine {
+    struct hearth_topology topology;
+    struct hearth_kernel_set kernels;
+    struct hearth_arena arena; /* the fork mark, the threads and their stacks */
+    struct hearth_pool *pool;
+    uint32_t workers;
+    uint64_t cap;
+    _Atomic uint64_t reserved; /* bytes of all arenas of this engine */
+    _Atomic uint32_t n_models;
+    hearth_log_fn *log;
+    void *log_user;
+    void *fork_mark; /* a page that a child sees as zeros */
+    char summary[640];
+};
+
+struct hearth_model {
+    struct hearth_engine *engine;
+    struct hearth_arena arena;
+    struct hearth_description description; /* n_layer 0: vocabulary only */
+    struct hearth_tokenizer *tokenizer;
+    double *rope_frequencies; /* [n_rot / 2] */
+    uint8_t *scratch;         /* of hearth_tokenize() */
+    pthread_mutex_t lock;     /* of that scratch */
+    _Atomic uint32_t n_sessions;
+};
+
+/* Limits with every default filled in. */
+struct hearth_session_limits {
+    uint32_t context, batch, logits_rows;
+    enum hearth_format kv_format;
+};
+
+struct hearth_session {
+    struct hearth_model *model;
+    struct hearth_arena arena;
+    struct hearth_session_limits limits;
+    struct hearth_buffers buffers;
+    struct hearth_kv_cache cache;
+    struct hearth_sampler *sampler;
+    struct hearth_text_stream *stream;
+    uint8_t *scratch;        /* of the tokenizer */
+    int32_t *ids;            /* [context] the tokens fed */
+    int32_t *pending;        /* [context] a prompt being tokenized */
+    uint32_t position;       /* tokens fed */
+    uint32_t n_logits;       /* positions, counted back from the last, whose logits are valid */
+    _Atomic uint32_t in_use; /* caught misuse from two threads */
+};
+
+/* Give arenas their memory within the engine's cap, populate them, and take them back. */
+hearth_status hearth_engine_reserve(struct hearth_engine *engine, struct hearth_arena *out, const struct hearth_arena *counted,
+                                    hearth_error *err);
+void hearth_engine_populate(struct hearth_engine *engine, const struct hearth_arena *arena);
+void hearth_engine_release(struct hearth_engine *engine, struct hearth_arena *arena);
+/* HEARTH_E_FORKED in a child of the process that opened the engine: its threads are not here. */
+hearth_status hearth_engine_check(struct hearth_engine *engine, hearth_error *err);
+
+/* Open from any source; hearth_model_open() is this over a file. */
+hearth_status hearth_model_open_source(hearth_model **out, struct hearth_engine *engine, const struct hearth_source *source,
+                                       const hearth_limits *limits, const hearth_model_options *options, hearth_error *error);
+hearth_status hearth_plan_open_source(hearth_plan **out, struct hearth_engine *engine, const struct hearth_source *source,
+                                      const hearth_limits *limits, hearth_error *error);
+
+/* Take (or count) the memory of a model whose description has been read, and of a session on it. */
+void hearth_model_layout(struct hearth_model *model, struct hearth_arena *arena, uint64_t tokenizer_bytes,
+                         uint8_t **tokenizer_memory);
+void hearth_session_layout(struct hearth_session *session, const struct hearth_model *model, struct hearth_arena *arena);
+
+/* Fill in defaults and check ranges against the model. */
+hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hearth_limits *limits,
+                                    const struct hearth_hparams *hparams, hearth_error *err);
+
+#endif

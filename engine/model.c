@@ -1,0 +1,218 @@
+/* Opening and closing of models: the pipeline file -> header -> description -> plan -> arena -> packed weights. */
+#include "common/status.h"
+#include "pack.h"
+#include "plan.h"
+#include <stdlib.h>
+
+void hearth_model_layout(struct hearth_model *m, struct hearth_arena *arena, uint64_t tokenizer_bytes, uint8_t **tokenizer_memory)
+{
+    hearth_description_layout(&m->description, arena);
+    m->rope_frequencies = hearth_arena_take(arena, HEARTH_PLAN_DESCRIPTION, m->description.hparams.n_rot / 2, sizeof(double));
+    uint8_t *tables = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, tokenizer_bytes, 1);
+    m->scratch = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, HEARTH_TOKENIZER_SCRATCH, 1);
+    if (tokenizer_memory)
+        *tokenizer_memory = tables;
+}
+
+/* Reserve exactly what the layout counts, lay out again over the memory, and fill the small tables. */
+static hearth_status take_memory(struct hearth_model *m, const struct hearth_vocab *vocab, uint64_t tokenizer_bytes,
+                                 const char *name, hearth_error *err)
+{
+    struct hearth_arena counting = {0};
+    uint8_t *tables;
+    hearth_model_layout(m, &counting, tokenizer_bytes, NULL);
+    HEARTH_TRY(hearth_engine_reserve(m->engine, &m->arena, &counting, err));
+    hearth_model_layout(m, &m->arena, tokenizer_bytes, &tables);
+    if (m->arena.overflow)
+        return hearth_fail(err, HEARTH_E_MEMORY, NULL, "%s: the layout exceeds its plan", name);
+    return hearth_tokenizer_init(&m->tokenizer, tables, tokenizer_bytes, vocab, name, err);
+}
+
+/* The reading buffers live only while weights are read. */
+static hearth_status load(struct hearth_model *m, const struct hearth_source *source, const hearth_model_options *options,
+                          hearth_error *err)
+{
+    struct hearth_arena counting = {0};
+    struct hearth_arena buffers;
+    (void)hearth_arena_take(&counting, HEARTH_PLAN_LOADING, m->engine->workers, hearth_pack_buffer_bytes(&m->description));
+    HEARTH_TRY(hearth_engine_reserve(m->engine, &buffers, &counting, err));
+    const hearth_status status =
+        hearth_weights_load(&m->description, source, m->engine->pool, buffers.base, options ? options->progress : NULL,
+                            options ? options->progress_user : NULL, err);
+    hearth_engine_release(m->engine, &buffers);
+    return status;
+}
+
+/* rope_freqs from the file are divisors: zero or less would turn angles into nonsense. */
+static hearth_status prepare_rope(struct hearth_model *m, const char *name, hearth_error *err)
+{
+    const struct hearth_vector *factors = &m->description.rope_freqs;
+    for (uint32_t i = 0; i < factors->n; i++)
+        if (!(factors->values[i] > 0.0f))
+            return hearth_fail(err, HEARTH_E_FORMAT, "E_NUM", "%s: tensor rope_freqs.weight: element %" PRIu32 " is not positive",
+                               name, i);
+    hearth_rope_frequencies(m->rope_frequencies, &m->description.hparams, factors->n ? factors->values : NULL);
+    return HEARTH_OK;
+}
+
+static hearth_model *new_model(struct hearth_engine *engine)
+{
+    hearth_model *m = calloc(1, sizeof *m);
+    if (m) {
+        m->engine = engine;
+        (void)pthread_mutex_init(&m->lock, NULL);
+        atomic_fetch_add(&engine->n_models, 1);
+    }
+    return m;
+}
+
+static hearth_status open_planned(hearth_model *m, struct hearth_model_facts *facts, const struct hearth_source *source,
+                                  const hearth_limits *limits, const hearth_model_options *options, hearth_error *err)
+{
+    struct hearth_session_limits resolved;
+    struct hearth_plan plan;
+    HEARTH_TRY(hearth_limits_resolve(&resolved, limits, &facts->description.hparams, err));
+    hearth_plan_make(&plan, m->engine, facts, &resolved);
+    HEARTH_TRY(hearth_plan_check(&plan, err));
+    m->description = facts->description;
+    facts->description.layers = NULL; /* the layers are the model's now */
+    HEARTH_TRY(take_memory(m, &facts->vocab, facts->tokenizer_bytes, source->name, err));
+    HEARTH_TRY(load(m, source, options, err));
+    HEARTH_TRY(prepare_rope(m, source->name, err));
+    hearth_engine_populate(m->engine, &m->arena);
+    return HEARTH_OK;
+}
+
+hearth_status hearth_model_open_source(hearth_model **out, struct hearth_engine *engine, const struct hearth_source *source,
+                                       const hearth_limits *limits, const hearth_model_options *options, hearth_error *error)
+{
+    *out = NULL;
+    HEARTH_TRY(hearth_engine_check(engine, error));
+    struct hearth_model_facts facts;
+    HEARTH_TRY(hearth_model_facts_read(&facts, engine, source, error));
+    hearth_model *m = new_model(engine);
+    hearth_status status = m ? open_planned(m, &facts, source, limits, options, error)
+                             : hearth_fail(error, HEARTH_E_MEMORY, NULL, "%s: no memory for the model's handle", source->name);
+    hearth_model_facts_free(&facts);
+    if (status != HEARTH_OK) {
+        hearth_model_close(m);
+        return status;
+    }
+    *out = m;
+    return HEARTH_OK;
+}
+
+hearth_status hearth_model_open(hearth_model **out, hearth_engine *engine, const char *path, const hearth_limits *limits,
+                                const hearth_model_options *options, hearth_error *error)
+{
+    struct hearth_source source;
+    struct hearth_file_source file;
+    *out = NULL;
+    HEARTH_TRY(hearth_source_open_file(&source, &file, path, error));
+    const hearth_status status = hearth_model_open_source(out, engine, &source, limits, options, error);
+    hearth_mapping_close(&file.mapping);
+    return status;
+}
+
+static hearth_status open_vocabulary(hearth_model *m, const struct hearth_gguf *gguf, const char *name, hearth_error *err)
+{
+    struct hearth_vocab vocab;
+    uint64_t bytes;
+    const struct hearth_gguf_tensor *embedding = hearth_gguf_find_tensor(gguf, "token_embd.weight");
+    HEARTH_TRY(hearth_vocab_read(&vocab, gguf, embedding ? embedding->ne[1] : 0, m->engine->log, m->engine->log_user, err));
+    HEARTH_TRY(hearth_tokenizer_plan(&vocab, name, &bytes, err));
+    HEARTH_TRY(take_memory(m, &vocab, bytes, name, err));
+    m->description.hparams.n_vocab = vocab.n_tokens;
+    return HEARTH_OK;
+}
+
+hearth_status hearth_model_open_vocabulary(hearth_model **out, hearth_engine *engine, const char *path, hearth_error *error)
+{
+    struct hearth_source source;
+    struct hearth_file_source file;
+    struct hearth_gguf gguf = {0};
+    hearth_model *m = NULL;
+    *out = NULL;
+    HEARTH_TRY(hearth_engine_check(engine, error));
+    HEARTH_TRY(hearth_source_open_file(&source, &file, path, error));
+    hearth_status status = hearth_gguf_parse(&gguf, source.header, source.header_bytes, source.file_bytes, source.name, error);
+    if (status == HEARTH_OK) {
+        m = new_model(engine);
+        status = m ? open_vocabulary(m, &gguf, source.name, error)
+                   : hearth_fail(error, HEARTH_E_MEMORY, NULL, "%s: no memory for the model's handle", source.name);
+    }
+    hearth_gguf_free(&gguf);
+    hearth_mapping_close(&file.mapping);
+    if (status != HEARTH_OK) {
+        hearth_model_close(m);
+        return status;
+    }
+    *out = m;
+    return HEARTH_OK;
+}
+
+void hearth_model_close(hearth_model *m)
+{
+    if (!m)
+        return;
+    if (!m->arena.base)
+        free(m->description.layers); /* not yet moved into the arena */
+    hearth_engine_release(m->engine, &m->arena);
+    atomic_fetch_sub(&m->engine->n_models, 1);
+    (void)pthread_mutex_destroy(&m->lock);
+    free(m);
+}
+
+uint32_t hearth_model_vocabulary_size(const hearth_model *m)
+{
+    return m->description.hparams.n_vocab;
+}
+
+uint32_t hearth_model_trained_context(const hearth_model *m)
+{
+    return m->description.hparams.n_ctx_train;
+}
+
+uint64_t hearth_model_weight_bytes(const hearth_model *m)
+{
+    return m->description.weight_bytes;
+}
+
+bool hearth_model_is_end(const hearth_model *m, int32_t token)
+{
+    return hearth_tokenizer_is_end(m->tokenizer, token);
+}
+
+hearth_status hearth_tokenize(hearth_model *m, const char *text, size_t text_bytes, uint32_t flags, int32_t *ids, size_t capacity,
+                              size_t *n_ids, hearth_error *error)
+{
+    (void)pthread_mutex_lock(&m->lock);
+    const hearth_status status = hearth_tokenizer_encode(m->tokenizer, m->scratch, text, text_bytes, flags, ids, capacity, n_ids);
+    (void)pthread_mutex_unlock(&m->lock);
+    if (status == HEARTH_OK)
+        return HEARTH_OK;
+    return hearth_fail_needed(error, status, *n_ids, capacity, "tokenize: more ids than there is room for (got %zu, need %zu)",
+                              capacity, *n_ids);
+}
+
+hearth_status hearth_detokenize(const hearth_model *m, const int32_t *ids, size_t n_ids, char *text, size_t capacity,
+                                size_t *text_bytes, hearth_error *error)
+{
+    bool begins = true;
+    size_t at = 0;
+    for (size_t i = 0; i < n_ids; i++) {
+        if (ids[i] < 0 || (uint32_t)ids[i] >= hearth_tokenizer_count(m->tokenizer))
+            return hearth_fail(error, HEARTH_E_CONFIG, "E_TOKENID",
+                               "detokenize: token %zu is not in the vocabulary (got %" PRId32 ", need 0 to %" PRIu32 ")", i, ids[i],
+                               hearth_tokenizer_count(m->tokenizer) - 1);
+        const struct hearth_view piece = hearth_tokenizer_next_piece(m->tokenizer, &begins, ids[i]);
+        if (at < capacity)
+            memcpy(text + at, piece.bytes, piece.size < capacity - at ? piece.size : capacity - at);
+        at += piece.size;
+    }
+    *text_bytes = at;
+    if (at <= capacity)
+        return HEARTH_OK;
+    return hearth_fail_needed(error, HEARTH_E_CONFIG, at, capacity,
+                              "detokenize: the text is longer than its buffer (got %zu, need %zu)", capacity, at);
+}

@@ -1,0 +1,252 @@
+/* The memory plan; see plan.h. */
+#include "plan.h"
+#include "common/checked.h"
+#include "common/status.h"
+#include "pack.h"
+#include <stdlib.h>
+
+static const char *const line_names[HEARTH_PLAN_ITEM_COUNT] = {
+    [HEARTH_PLAN_WEIGHTS] = "weights",         [HEARTH_PLAN_DESCRIPTION] = "model description",
+    [HEARTH_PLAN_TOKENIZER] = "tokenizer",     [HEARTH_PLAN_KV] = "KV cache",
+    [HEARTH_PLAN_ACTIVATIONS] = "activations", [HEARTH_PLAN_LOGITS] = "logits",
+    [HEARTH_PLAN_SCRATCH] = "scratch",         [HEARTH_PLAN_SESSION] = "session",
+    [HEARTH_PLAN_THREADS] = "threads",         [HEARTH_PLAN_LOADING] = "loading buffers",
+    [HEARTH_PLAN_ROUNDING] = "page rounding",  [HEARTH_PLAN_PROCESS] = "process and libraries",
+};
+
+hearth_status hearth_model_facts_read(struct hearth_model_facts *out, struct hearth_engine *engine,
+                                      const struct hearth_source *source, hearth_error *err)
+{
+    *out = (struct hearth_model_facts){0};
+    hearth_status s = hearth_gguf_parse(&out->gguf, source->header, source->header_bytes, source->file_bytes, source->name, err);
+    if (s == HEARTH_OK && out->gguf.n_tensors == 0)
+        s = hearth_fail(err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensors: there are none; a vocabulary-only file cannot run",
+                        source->name);
+    if (s == HEARTH_OK)
+        s = hearth_describe(&out->description, &out->gguf, &engine->kernels, engine->log, engine->log_user, err);
+    if (s == HEARTH_OK)
+        s = hearth_vocab_read(&out->vocab, &out->gguf, out->description.hparams.n_vocab, engine->log, engine->log_user, err);
+    if (s == HEARTH_OK)
+        s = hearth_tokenizer_plan(&out->vocab, source->name, &out->tokenizer_bytes, err);
+    if (s != HEARTH_OK)
+        hearth_model_facts_free(out);
+    return s;
+}
+
+void hearth_model_facts_free(struct hearth_model_facts *facts)
+{
+    hearth_description_free(&facts->description);
+    hearth_gguf_free(&facts->gguf);
+}
+
+/* Sums saturate: a plan that does not fit in 64 bits fits no machine. */
+static void add(uint64_t *sum, uint64_t bytes)
+{
+    if (!hearth_add_u64(sum, *sum, bytes))
+        *sum = UINT64_MAX;
+}
+
+static void add_arena(struct hearth_plan *plan, const struct hearth_arena *arena)
+{
+    const uint64_t rounded = arena->overflow ? UINT64_MAX : hearth_arena_rounded(arena->used);
+    for (int i = 0; i < HEARTH_PLAN_ITEM_COUNT; i++)
+        add(&plan->lines[i], arena->taken[i]);
+    add(&plan->lines[HEARTH_PLAN_ROUNDING], rounded - arena->used);
+}
+
+static uint64_t loading_bytes(const struct hearth_engine *engine, const struct hearth_model_facts *facts)
+{
+    return engine->workers * hearth_pack_buffer_bytes(&facts->description) + facts->gguf.memory_bytes;
+}
+
+static void make(struct hearth_plan *out, const struct hearth_engine *engine, struct hearth_model_facts *facts,
+                 const struct hearth_session_limits *limits)
+{
+    *out = (struct hearth_plan){.cap = engine->cap, .limits = *limits, .weight_bytes = facts->description.weight_bytes};
+    add_arena(out, &engine->arena);
+
+    struct hearth_model model = {.description = facts->description};
+    struct hearth_arena counting = {0};
+    hearth_model_layout(&model, &counting, facts->tokenizer_bytes, NULL);
+    add_arena(out, &counting);
+
+    struct hearth_session session = {.limits = *limits};
+    struct hearth_arena session_counting = {0};
+    model.engine = (struct hearth_engine *)(uintptr_t)engine;
+    hearth_session_layout(&session, &model, &session_counting);
+    add_arena(out, &session_counting);
+
+    /* The buffers are gone before the session takes its memory, so only their excess counts. */
+    const uint64_t loading = loading_bytes(engine, facts);
+    const uint64_t later = hearth_arena_rounded(session_counting.used);
+    out->lines[HEARTH_PLAN_LOADING] = loading > later ? loading - later : 0;
+    out->lines[HEARTH_PLAN_PROCESS] = HEARTH_PROCESS_BYTES;
+    for (int i = 0; i < HEARTH_PLAN_ITEM_COUNT; i++)
+        add(&out->total, out->lines[i]);
+}
+
+/* ---- Ways to fit ---------------------------------------------------------------------------------------------------- */
+
+static uint64_t total_with(const struct hearth_engine *engine, struct hearth_model_facts *facts,
+                           struct hearth_session_limits limits)
+{
+    struct hearth_plan plan;
+    limits.batch = limits.batch < limits.context ? limits.batch : limits.context;
+    limits.logits_rows = limits.logits_rows < limits.batch ? limits.logits_rows : limits.batch;
+    make(&plan, engine, facts, &limits);
+    return plan.total;
+}
+
+/* The largest multiple of 256 positions that fits; 0 when none does. The total grows with the context. */
+static uint32_t largest_context(const struct hearth_engine *engine, struct hearth_model_facts *facts,
+                                struct hearth_session_limits limits)
+{
+    uint32_t fits = 0;
+    uint32_t fails = limits.context / 256 + 1;
+    while (fails - fits > 1) {
+        const uint32_t middle = fits + (fails - fits) / 2;
+        limits.context = middle * 256;
+        if (total_with(engine, facts, limits) <= engine->cap)
+            fits = middle;
+        else
+            fails = middle;
+    }
+    return fits * 256;
+}
+
+static void append(char *text, size_t size, const char *format, uint64_t number, uint64_t bytes)
+{
+    const size_t used = strlen(text);
+    (void)snprintf(text + used, size - used, "%s", used ? ", " : "");
+    const size_t at = strlen(text);
+    if (format[0] == '-') {
+        (void)snprintf(text + at, size - at, "%s %" PRIu64 " needs %" PRIu64, format, number, bytes);
+    } else {
+        (void)snprintf(text + at, size - at, "%s needs %" PRIu64, format, bytes);
+    }
+}
+
+static void advise(struct hearth_plan *plan, const struct hearth_engine *engine, struct hearth_model_facts *facts)
+{
+    struct hearth_session_limits limits = plan->limits;
+    if (limits.kv_format == HEARTH_F32) {
+        limits.kv_format = HEARTH_F16;
+        const uint64_t total = total_with(engine, facts, limits);
+        if (total <= plan->cap)
+            append(plan->advice, sizeof plan->advice, "an F16 cache", 0, total);
+    }
+    limits = plan->limits;
+    for (limits.batch = 256; limits.batch >= 16; limits.batch /= 2) {
+        const uint64_t total = total_with(engine, facts, limits);
+        if (limits.batch < plan->limits.batch && total <= plan->cap) {
+            append(plan->advice, sizeof plan->advice, "-b", limits.batch, total);
+            break;
+        }
+    }
+    limits = plan->limits;
+    limits.context = largest_context(engine, facts, limits);
+    if (limits.context)
+        append(plan->advice, sizeof plan->advice, "-c", limits.context, total_with(engine, facts, limits));
+    if (plan->advice[0])
+        return;
+    limits = (struct hearth_session_limits){.context = 256, .batch = 16, .logits_rows = 1, .kv_format = HEARTH_F16};
+    append(plan->advice, sizeof plan->advice, "the least, -c 256 with -b 16,", 0, total_with(engine, facts, limits));
+}
+
+void hearth_plan_make(struct hearth_plan *out, const struct hearth_engine *engine, struct hearth_model_facts *facts,
+                      const struct hearth_session_limits *limits)
+{
+    make(out, engine, facts, limits);
+    if (out->total > out->cap)
+        advise(out, engine, facts);
+}
+
+/* ---- Public --------------------------------------------------------------------------------------------------------- */
+
+hearth_status hearth_plan_open_source(hearth_plan **out, struct hearth_engine *engine, const struct hearth_source *source,
+                                      const hearth_limits *limits, hearth_error *error)
+{
+    *out = NULL;
+    HEARTH_TRY(hearth_engine_check(engine, error));
+    struct hearth_model_facts facts;
+    struct hearth_session_limits resolved;
+    HEARTH_TRY(hearth_model_facts_read(&facts, engine, source, error));
+    hearth_status status = hearth_limits_resolve(&resolved, limits, &facts.description.hparams, error);
+    struct hearth_plan *plan = status == HEARTH_OK ? malloc(sizeof *plan) : NULL;
+    if (status == HEARTH_OK && !plan)
+        status = hearth_fail(error, HEARTH_E_MEMORY, NULL, "%s: no memory for the plan itself", source->name);
+    if (plan)
+        hearth_plan_make(plan, engine, &facts, &resolved);
+    hearth_model_facts_free(&facts);
+    *out = plan;
+    return status;
+}
+
+hearth_status hearth_plan_open(hearth_plan **out, hearth_engine *engine, const char *path, const hearth_limits *limits,
+                               hearth_error *error)
+{
+    struct hearth_source source;
+    struct hearth_file_source file;
+    *out = NULL;
+    HEARTH_TRY(hearth_source_open_file(&source, &file, path, error));
+    const hearth_status status = hearth_plan_open_source(out, engine, &source, limits, error);
+    hearth_mapping_close(&file.mapping);
+    return status;
+}
+
+void hearth_plan_close(hearth_plan *plan)
+{
+    free(plan);
+}
+
+uint64_t hearth_plan_private_bytes(const hearth_plan *plan)
+{
+    return plan->total;
+}
+
+uint64_t hearth_plan_mapped_bytes(const hearth_plan *plan)
+{
+    (void)plan;
+    return 0; /* the header's map is closed when loading ends */
+}
+
+uint64_t hearth_plan_cap_bytes(const hearth_plan *plan)
+{
+    return plan->cap;
+}
+
+uint32_t hearth_plan_context(const hearth_plan *plan)
+{
+    return plan->limits.context;
+}
+
+uint32_t hearth_plan_batch(const hearth_plan *plan)
+{
+    return plan->limits.batch;
+}
+
+size_t hearth_plan_line_count(const hearth_plan *plan)
+{
+    (void)plan;
+    return HEARTH_PLAN_ITEM_COUNT;
+}
+
+const char *hearth_plan_line_name(const hearth_plan *plan, size_t index)
+{
+    (void)plan;
+    return index < HEARTH_PLAN_ITEM_COUNT ? line_names[index] : NULL;
+}
+
+uint64_t hearth_plan_line_bytes(const hearth_plan *plan, size_t index)
+{
+    return index < HEARTH_PLAN_ITEM_COUNT ? plan->lines[index] : 0;
+}
+
+hearth_status hearth_plan_check(const hearth_plan *plan, hearth_error *error)
+{
+    if (plan->total <= plan->cap)
+        return HEARTH_OK;
+    return hearth_fail_needed(error, HEARTH_E_MEMORY, plan->total, plan->cap,
+                              "memory plan: does not fit the cap (got %" PRIu64 ", need %" PRIu64 "): %s", plan->cap, plan->total,
+                              plan->advice);
+}

@@ -1,0 +1,404 @@
+/* Sessions: one timeline of tokens over a model. Memory is laid out once; feeding, sampling and generating allocate nothing. */
+#include "common/checked.h"
+#include "common/status.h"
+#include "engine.h"
+#include "plan.h"
+#include <stdlib.h>
+#include <time.h>
+
+#define CONTEXT_MAX (1u << 24)
+#define BATCH_MAX (1u << 16)
+#define STREAM_PIECE 256 /* bytes of a token's text taken at once; longer ones in steps */
+
+hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hearth_limits *limits,
+                                    const struct hearth_hparams *hparams, hearth_error *err)
+{
+    static const hearth_limits defaults = {.struct_size = sizeof defaults};
+    if (!limits)
+        limits = &defaults;
+    if (limits->struct_size < sizeof defaults)
+        return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: struct_size is too small (got %" PRIu32 ", need %zu)",
+                           limits->struct_size, sizeof defaults);
+    if (limits->context > CONTEXT_MAX)
+        return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: context is too long (got %" PRIu32 ", need at most %u)",
+                           limits->context, CONTEXT_MAX);
+    if (limits->batch > BATCH_MAX)
+        return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: batch is too large (got %" PRIu32 ", need at most %u)",
+                           limits->batch, BATCH_MAX);
+    if (limits->kv_type != HEARTH_KV_F16 && limits->kv_type != HEARTH_KV_F32)
+        return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: no such kv_type (got %" PRId32 ", need %d or %d)", limits->kv_type,
+                           HEARTH_KV_F16, HEARTH_KV_F32);
+    const uint32_t trained = hparams->n_ctx_train < 4096 ? hparams->n_ctx_train : 4096;
+    out->context = limits->context ? limits->context : trained;
+    out->batch = limits->batch ? limits->batch : 512;
+    out->batch = out->batch < out->context ? out->batch : out->context;
+    out->logits_rows = limits->logits_rows ? limits->logits_rows : 1;
+    out->logits_rows = out->logits_rows < out->batch ? out->logits_rows : out->batch;
+    out->kv_format = limits->kv_type == HEARTH_KV_F32 ? HEARTH_F32 : HEARTH_F16;
+    return HEARTH_OK;
+}
+
+/* ---- Memory --------------------------------------------------------------------------------------------------------- */
+
+static uint64_t element_bytes(enum hearth_format format)
+{
+    return format == HEARTH_F32 ? sizeof(float) : sizeof(uint16_t);
+}
+
+static void layout_cache(struct hearth_session *s, const struct hearth_hparams *h, struct hearth_arena *arena)
+{
+    const uint64_t positions = hearth_align(s->limits.context, HEARTH_KEY_BLOCK);
+    s->cache.format = s->limits.kv_format;
+    s->cache.head_bytes = positions * h->head_dim * element_bytes(s->limits.kv_format);
+    s->cache.keys = hearth_arena_take(arena, HEARTH_PLAN_KV, (uint64_t)h->n_layer * h->n_head_kv, s->cache.head_bytes);
+    s->cache.values = hearth_arena_take(arena, HEARTH_PLAN_KV, (uint64_t)h->n_layer * h->n_head_kv, s->cache.head_bytes);
+}
+
+static float *take_floats(struct hearth_arena *arena, uint64_t rows, uint64_t columns)
+{
+    return hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, rows, columns * sizeof(float));
+}
+
+static void layout_buffers(struct hearth_session *s, const struct hearth_model *model, struct hearth_arena *arena)
+{
+    const struct hearth_description *d = &model->description;
+    const struct hearth_hparams *h = &d->hparams;
+    struct hearth_buffers *b = &s->buffers;
+    const uint64_t n = s->limits.batch;
+    b->x = take_floats(arena, n, h->n_embd);
+    b->q = take_floats(arena, n, (uint64_t)h->n_head * h->head_dim);
+    b->k = take_floats(arena, n, (uint64_t)h->n_head_kv * h->head_dim);
+    b->v = take_floats(arena, n, (uint64_t)h->n_head_kv * h->head_dim);
+    b->attended = take_floats(arena, n, (uint64_t)h->n_head * h->head_dim);
+    b->gate = take_floats(arena, n, h->n_ff);
+    b->up = take_floats(arena, n, h->n_ff);
+    b->product = take_floats(arena, n, h->n_embd);
+    b->angles = take_floats(arena, n, h->n_rot);
+    for (int kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++)
+        if (d->uses[kind])
+            b->rows[kind] = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n,
+                                              hearth_activation_bytes((enum hearth_activation)kind, hearth_forward_widest(d)));
+    b->logits = hearth_arena_take(arena, HEARTH_PLAN_LOGITS, s->limits.logits_rows,
+                                  hearth_align(h->n_vocab, HEARTH_LOGITS_STEP) * sizeof(float));
+    b->scratch_bytes = hearth_forward_scratch_bytes(d);
+    b->scratch = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, model->engine->workers, b->scratch_bytes);
+}
+
+void hearth_session_layout(struct hearth_session *s, const struct hearth_model *model, struct hearth_arena *arena)
+{
+    const struct hearth_hparams *h = &model->description.hparams;
+    layout_cache(s, h, arena);
+    layout_buffers(s, model, arena);
+    s->scratch = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, HEARTH_TOKENIZER_SCRATCH, 1);
+    s->ids = hearth_arena_take(arena, HEARTH_PLAN_SESSION, s->limits.context, sizeof(int32_t));
+    s->pending = hearth_arena_take(arena, HEARTH_PLAN_SESSION, s->limits.context, sizeof(int32_t));
+    void *sampler = hearth_arena_take(arena, HEARTH_PLAN_SESSION, hearth_sampler_bytes(h->n_vocab, s->limits.context), 1);
+    void *stream = hearth_arena_take(arena, HEARTH_PLAN_SESSION, hearth_text_stream_bytes(STREAM_PIECE), 1);
+    if (!arena->base)
+        return;
+    s->sampler = sampler ? hearth_sampler_init(sampler, h->n_vocab, s->limits.context) : NULL;
+    s->stream = stream ? hearth_text_stream_init(stream, STREAM_PIECE) : NULL;
+}
+
+static hearth_status take_memory(struct hearth_session *s, hearth_error *err)
+{
+    struct hearth_engine *e = s->model->engine;
+    struct hearth_arena counting = {0};
+    hearth_session_layout(s, s->model, &counting);
+    HEARTH_TRY(hearth_engine_reserve(e, &s->arena, &counting, err));
+    hearth_engine_populate(e, &s->arena);
+    hearth_session_layout(s, s->model, &s->arena);
+    if (s->arena.overflow)
+        return hearth_fail(err, HEARTH_E_MEMORY, NULL, "session: the layout exceeds its plan");
+    return HEARTH_OK;
+}
+
+hearth_status hearth_session_open(hearth_session **out, hearth_model *model, const hearth_limits *limits, hearth_error *error)
+{
+    *out = NULL;
+    HEARTH_TRY(hearth_engine_check(model->engine, error));
+    if (model->description.hparams.n_layer == 0)
+        return hearth_fail(error, HEARTH_E_CONFIG, NULL, "session: the model was opened for its vocabulary only");
+    struct hearth_session_limits resolved;
+    HEARTH_TRY(hearth_limits_resolve(&resolved, limits, &model->description.hparams, error));
+    struct hearth_session *s = calloc(1, sizeof *s);
+    if (!s)
+        return hearth_fail(error, HEARTH_E_MEMORY, NULL, "session: no memory for the handle");
+    s->model = model;
+    s->limits = resolved;
+    atomic_fetch_add(&model->n_sessions, 1);
+    const hearth_status status = take_memory(s, error);
+    if (status != HEARTH_OK) {
+        hearth_session_close(s);
+        return status;
+    }
+    *out = s;
+    return HEARTH_OK;
+}
+
+void hearth_session_close(hearth_session *s)
+{
+    if (!s)
+        return;
+    hearth_engine_release(s->model->engine, &s->arena);
+    atomic_fetch_sub(&s->model->n_sessions, 1);
+    free(s);
+}
+
+/* ---- One user at a time --------------------------------------------------------------------------------------------- */
+
+static hearth_status enter(struct hearth_session *s, hearth_error *err)
+{
+    HEARTH_TRY(hearth_engine_check(s->model->engine, err));
+    uint32_t free_ = 0;
+    if (!atomic_compare_exchange_strong(&s->in_use, &free_, 1))
+        return hearth_fail(err, HEARTH_E_BUSY, NULL, "session: another thread is using it");
+    return HEARTH_OK;
+}
+
+static hearth_status leave(struct hearth_session *s, hearth_status status)
+{
+    atomic_store(&s->in_use, 0);
+    return status;
+}
+
+/* ---- Feeding -------------------------------------------------------------------------------------------------------- */
+
+void hearth_session_reset(hearth_session *s)
+{
+    s->position = 0;
+    s->n_logits = 0;
+    hearth_sampler_reset(s->sampler);
+}
+
+uint32_t hearth_session_position(const hearth_session *s)
+{
+    return s->position;
+}
+
+uint32_t hearth_session_context(const hearth_session *s)
+{
+    return s->limits.context;
+}
+
+static hearth_status check_room(const struct hearth_session *s, size_t n, hearth_error *err)
+{
+    const uint32_t room = s->limits.context - s->position;
+    if (n <= room)
+        return HEARTH_OK;
+    return hearth_fail_needed(err, HEARTH_E_CONTEXT_FULL, n, room,
+                              "context: too many tokens (got %zu, need at most %" PRIu32 " of %" PRIu32 ")", n, room,
+                              s->limits.context);
+}
+
+static hearth_status check_ids(const struct hearth_session *s, const int32_t *ids, size_t n, hearth_error *err)
+{
+    const uint32_t n_vocab = s->model->description.hparams.n_vocab;
+    if (n == 0)
+        return hearth_fail(err, HEARTH_E_CONFIG, "E_EMPTY", "prompt: it has no tokens (got 0, need 1)");
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || (uint32_t)ids[i] >= n_vocab)
+            return hearth_fail(err, HEARTH_E_CONFIG, "E_TOKENID",
+                               "tokens: entry %zu is not in the vocabulary (got %" PRId32 ", need 0 to %" PRIu32 ")", i, ids[i],
+                               n_vocab - 1);
+    return HEARTH_OK;
+}
+
+/* Batches from position upwards; only the last one's logits are wanted. The session moves only when all have succeeded. */
+static hearth_status feed(struct hearth_session *s, const int32_t *ids, size_t n, hearth_error *err)
+{
+    HEARTH_TRY(check_ids(s, ids, n, err));
+    HEARTH_TRY(check_room(s, n, err));
+    uint32_t n_logits = 0;
+    for (size_t done = 0; done < n;) {
+        const uint32_t now = n - done < s->limits.batch ? (uint32_t)(n - done) : s->limits.batch;
+        const bool last = done + now == n;
+        n_logits = !last ? 0 : now < s->limits.logits_rows ? now : s->limits.logits_rows;
+        struct hearth_batch batch = {.model = &s->model->description,
+                                     .kernels = &s->model->engine->kernels,
+                                     .rope_frequencies = s->model->rope_frequencies,
+                                     .pool = s->model->engine->pool,
+                                     .buffers = &s->buffers,
+                                     .cache = &s->cache,
+                                     .ids = ids + done,
+                                     .n = now,
+                                     .position = s->position + (uint32_t)done,
+                                     .n_logits = n_logits};
+        s->n_logits = 0;
+        HEARTH_TRY(hearth_forward(&batch, err));
+        done += now;
+    }
+    memcpy(s->ids + s->position, ids, n * sizeof *ids);
+    for (size_t i = 0; i < n; i++)
+        hearth_sampler_accept(s->sampler, ids[i]);
+    s->position += (uint32_t)n;
+    s->n_logits = n_logits;
+    return HEARTH_OK;
+}
+
+hearth_status hearth_session_feed(hearth_session *s, const int32_t *ids, size_t n_ids, hearth_error *error)
+{
+    HEARTH_TRY(enter(s, error));
+    return leave(s, feed(s, ids, n_ids, error));
+}
+
+/* Ids of a text in s->pending; more than the context could ever hold is refused with the number it has. */
+static hearth_status tokenize(struct hearth_session *s, const char *text, size_t text_bytes, uint32_t flags, size_t *n)
+{
+    return hearth_tokenizer_encode(s->model->tokenizer, s->scratch, text, text_bytes, flags, s->pending, s->limits.context, n);
+}
+
+static hearth_status feed_text(struct hearth_session *s, const char *text, size_t text_bytes, uint32_t flags, size_t *n_ids,
+                               hearth_error *err)
+{
+    size_t n = 0;
+    const hearth_status status = tokenize(s, text, text_bytes, flags, &n);
+    if (n_ids)
+        *n_ids = n;
+    HEARTH_TRY(check_room(s, n, err));
+    if (status != HEARTH_OK)
+        return hearth_fail(err, status, NULL, "prompt: it cannot be tokenized");
+    return feed(s, s->pending, n, err);
+}
+
+hearth_status hearth_session_feed_text(hearth_session *s, const char *text, size_t text_bytes, uint32_t flags, size_t *n_ids,
+                                       hearth_error *error)
+{
+    HEARTH_TRY(enter(s, error));
+    return leave(s, feed_text(s, text, text_bytes, flags, n_ids, error));
+}
+
+hearth_status hearth_session_estimate(hearth_session *s, const char *text, size_t text_bytes, uint32_t flags, uint32_t n_answer,
+                                      hearth_estimate *estimate, hearth_error *error)
+{
+    if (estimate->struct_size < sizeof *estimate)
+        return hearth_fail(error, HEARTH_E_CONFIG, NULL, "estimate: struct_size is too small (got %" PRIu32 ", need %zu)",
+                           estimate->struct_size, sizeof *estimate);
+    HEARTH_TRY(enter(s, error));
+    size_t n = 0;
+    (void)tokenize(s, text, text_bytes, flags, &n); /* more ids than the context are counted all the same */
+    const struct hearth_hparams *h = &s->model->description.hparams;
+    const uint64_t needed = (uint64_t)s->position + n + n_answer;
+    estimate->n_prompt = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+    estimate->n_needed = needed < UINT32_MAX ? (uint32_t)needed : UINT32_MAX;
+    estimate->n_context = s->limits.context;
+    estimate->kv_bytes = 2 * needed * h->n_layer * h->n_head_kv * h->head_dim * element_bytes(s->limits.kv_format);
+    estimate->fits = needed <= s->limits.context;
+    return leave(s, HEARTH_OK);
+}
+
+const float *hearth_session_logits(const hearth_session *s, uint32_t back)
+{
+    if (back >= s->n_logits)
+        return NULL;
+    return s->buffers.logits +
+           (size_t)(s->n_logits - 1 - back) * hearth_align(s->model->description.hparams.n_vocab, HEARTH_LOGITS_STEP);
+}
+
+/* ---- Choosing ------------------------------------------------------------------------------------------------------- */
+
+hearth_status hearth_session_set_sampling(hearth_session *s, const hearth_sampling *sampling, hearth_error *error)
+{
+    HEARTH_TRY(enter(s, error));
+    return leave(s, hearth_sampler_set(s->sampler, sampling, error));
+}
+
+struct choice {
+    struct hearth_session *session;
+    int32_t id;
+    hearth_status status;
+    hearth_error error;
+};
+
+static void choose_on_worker(void *context, uint32_t worker, uint32_t workers)
+{
+    (void)workers;
+    struct choice *c = context;
+    if (worker == 0)
+        c->status = hearth_sampler_choose(c->session->sampler, &c->session->model->engine->kernels,
+                                          hearth_session_logits(c->session, 0), &c->id, &c->error);
+}
+
+static hearth_status sample(struct hearth_session *s, int32_t *token, hearth_error *err)
+{
+    if (s->n_logits == 0)
+        return hearth_fail(err, HEARTH_E_CONFIG, "E_EMPTY", "sample: nothing has been fed yet");
+    struct choice choice = {.session = s};
+    hearth_pool_run(s->model->engine->pool, choose_on_worker, &choice);
+    if (choice.status != HEARTH_OK && err)
+        *err = choice.error;
+    *token = choice.id;
+    return choice.status;
+}
+
+hearth_status hearth_session_sample(hearth_session *s, int32_t *token, hearth_error *error)
+{
+    HEARTH_TRY(enter(s, error));
+    return leave(s, sample(s, token, error));
+}
+
+/* ---- Generating ----------------------------------------------------------------------------------------------------- */
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* One token: choose, show, feed. Sets result->stop and *done when it was the last. */
+static hearth_status generate_one(struct hearth_session *s, const hearth_generation *g, uint32_t max_tokens, hearth_result *result,
+                                  bool *done, hearth_error *err)
+{
+    int32_t id;
+    HEARTH_TRY(sample(s, &id, err));
+    if (g->ids && result->n_generated < g->ids_capacity)
+        g->ids[result->n_generated] = id;
+    result->n_generated++;
+    *done = true;
+    if (hearth_tokenizer_is_end(s->model->tokenizer, id)) {
+        result->stop = HEARTH_STOP_END;
+        return HEARTH_OK;
+    }
+    const struct hearth_view piece = hearth_tokenizer_piece(s->model->tokenizer, id);
+    const enum hearth_stream_state state = hearth_text_stream_push(s->stream, piece.bytes, piece.size);
+    if (state != HEARTH_STREAM_OPEN) {
+        result->stop = state == HEARTH_STREAM_STOPPED ? HEARTH_STOP_STRING : HEARTH_STOP_CALLBACK;
+        return HEARTH_OK;
+    }
+    if (result->n_generated == max_tokens) {
+        result->stop = HEARTH_STOP_LENGTH;
+        return HEARTH_OK;
+    }
+    if (s->position == s->limits.context) {
+        result->stop = HEARTH_STOP_CONTEXT;
+        return HEARTH_OK;
+    }
+    *done = false;
+    return feed(s, &id, 1, err);
+}
+
+static hearth_status generate(struct hearth_session *s, const hearth_generation *g, hearth_result *result, hearth_error *err)
+{
+    const uint32_t max_tokens = g->max_tokens ? g->max_tokens : 256;
+    const double begin = seconds_now();
+    result->n_generated = 0;
+    HEARTH_TRY(hearth_text_stream_begin(s->stream, g->stop_strings, g->n_stop_strings, g->text, g->text_user, err));
+    hearth_status status = HEARTH_OK;
+    for (bool done = false; !done && status == HEARTH_OK;)
+        status = generate_one(s, g, max_tokens, result, &done, err);
+    if (hearth_text_stream_finish(s->stream) == HEARTH_STREAM_CANCELLED && status == HEARTH_OK)
+        result->stop = HEARTH_STOP_CALLBACK;
+    result->seconds = seconds_now() - begin;
+    return status;
+}
+
+hearth_status hearth_generate(hearth_session *s, const hearth_generation *generation, hearth_result *result, hearth_error *error)
+{
+    if (generation->struct_size < sizeof *generation || result->struct_size < sizeof *result)
+        return hearth_fail(error, HEARTH_E_CONFIG, NULL,
+                           "generate: a struct_size is too small (got %" PRIu32 " and %" PRIu32 ", need %zu and %zu)",
+                           generation->struct_size, result->struct_size, sizeof *generation, sizeof *result);
+    HEARTH_TRY(enter(s, error));
+    return leave(s, generate(s, generation, result, error));
+}

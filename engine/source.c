@@ -1,0 +1,31 @@
+/* A file as the source of a model. */
+#include "source.h"
+#include <fcntl.h>
+
+static hearth_status read_file(void *context, void *out, uint64_t offset, size_t n, hearth_error *err)
+{
+    const struct hearth_file_source *file = context;
+    return hearth_mapping_read(&file->mapping, file->path, out, offset, n, err);
+}
+
+/* The page cache's copy of what has been packed is of no more use and would crowd out other programs. */
+static void forget_file(void *context, uint64_t offset, uint64_t n)
+{
+    const struct hearth_file_source *file = context;
+    (void)posix_fadvise(file->mapping.fd, (off_t)offset, (off_t)n, POSIX_FADV_DONTNEED);
+}
+
+hearth_status hearth_source_open_file(struct hearth_source *out, struct hearth_file_source *file, const char *path,
+                                      hearth_error *err)
+{
+    file->path = path;
+    const hearth_status status = hearth_mapping_open(&file->mapping, path, err);
+    *out = (struct hearth_source){.name = path,
+                                  .header = file->mapping.bytes,
+                                  .header_bytes = file->mapping.size,
+                                  .file_bytes = file->mapping.size,
+                                  .read = read_file,
+                                  .forget = forget_file,
+                                  .context = file};
+    return status;
+}

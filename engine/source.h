@@ -1,0 +1,29 @@
+/* Where a model's bytes come from: a file, or a generator (the bench makes whole models in memory). */
+#ifndef HEARTH_ENGINE_SOURCE_H
+#define HEARTH_ENGINE_SOURCE_H
+
+#include "hearth.h"
+#include "mapping.h"
+
+struct hearth_source {
+    const char *name;      /* for messages */
+    const uint8_t *header; /* at least the bytes before the data section */
+    uint64_t header_bytes;
+    uint64_t file_bytes; /* header and data */
+    /* Fill out[0..n) from the offset. Called by several workers at once. */
+    hearth_status (*read)(void *context, void *out, uint64_t offset, size_t n, hearth_error *err);
+    /* The range will not be read again. May be NULL. */
+    void (*forget)(void *context, uint64_t offset, uint64_t n);
+    void *context;
+};
+
+/* A file as a source. `file` is filled in and must live as long as the source; close it with hearth_mapping_close(&file->mapping).
+ */
+struct hearth_file_source {
+    struct hearth_mapping mapping;
+    const char *path;
+};
+hearth_status hearth_source_open_file(struct hearth_source *out, struct hearth_file_source *file, const char *path,
+                                      hearth_error *err);
+
+#endif

@@ -1,0 +1,171 @@
+/* The plan against the kernel's count of private memory, sampled after open, prompt, generation and close: never above the plan,
+ * and the plan at most max(10 %, 4 MiB) above the peak. On the bundled model, and on a sparse file with a 4 GB model's header,
+ * whose zero weights cost as much memory as any. A plain program: a test framework's own memory would be counted. */
+#include "engine.h"
+#include "golden.h"
+#include "plan.h"
+#include "shapes.h"
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static uint64_t peak;
+
+static void sample(void)
+{
+    const uint64_t now = hearth_machine_private_bytes();
+    peak = now > peak ? now : peak;
+}
+
+static bool sample_while_loading(uint64_t done, uint64_t total, void *user)
+{
+    (void)user;
+    if (done == total)
+        sample();
+    return true;
+}
+
+static int fail(const char *what, const hearth_error *err)
+{
+    (void)fprintf(stderr, "FAILED: %s: %s [%s]\n", what, err->message, err->detail);
+    return 1;
+}
+
+/* Lines of the plan against what the arenas handed out. */
+static bool ledgers_agree(const hearth_plan *plan, const hearth_engine *engine, const hearth_model *model,
+                          const hearth_session *session)
+{
+    bool agree = true;
+    for (size_t i = 0; i < HEARTH_PLAN_ITEM_COUNT; i++) {
+        const uint64_t taken = engine->arena.taken[i] + model->arena.taken[i] + session->arena.taken[i];
+        if (i == HEARTH_PLAN_LOADING || i == HEARTH_PLAN_ROUNDING || i == HEARTH_PLAN_PROCESS ||
+            taken == hearth_plan_line_bytes(plan, i))
+            continue;
+        (void)fprintf(stderr, "FAILED: %s: planned %" PRIu64 ", taken %" PRIu64 "\n", hearth_plan_line_name(plan, i),
+                      hearth_plan_line_bytes(plan, i), taken);
+        agree = false;
+    }
+    return agree;
+}
+
+static int measure(const char *path, const hearth_limits *limits, uint32_t threads, uint32_t n_prompt, uint32_t n_generate)
+{
+    hearth_error err = {0};
+    hearth_engine *engine;
+    hearth_plan *plan;
+    hearth_model *model;
+    hearth_session *session;
+    const hearth_engine_options options = {.struct_size = sizeof options, .threads = threads};
+    const hearth_model_options loading = {.struct_size = sizeof loading, .progress = sample_while_loading};
+    if (hearth_engine_open(&engine, &options, &err) != HEARTH_OK ||
+        hearth_plan_open(&plan, engine, path, limits, &err) != HEARTH_OK)
+        return fail(path, &err);
+    if (hearth_plan_check(plan, &err) != HEARTH_OK) {
+        (void)printf("SKIPPED: %s\n", err.message);
+        return 77;
+    }
+    if (hearth_model_open(&model, engine, path, limits, &loading, &err) != HEARTH_OK)
+        return fail("open", &err);
+    sample();
+    if (hearth_session_open(&session, model, limits, &err) != HEARTH_OK)
+        return fail("session", &err);
+    sample();
+    const bool agree = ledgers_agree(plan, engine, model, session);
+    static int32_t ids[512];
+    for (uint32_t i = 0; i < 512; i++)
+        ids[i] = (int32_t)(i * 7 % 256);
+    if (hearth_session_feed(session, ids, n_prompt, &err) != HEARTH_OK)
+        return fail("prompt", &err);
+    sample();
+    for (uint32_t i = 0; i < n_generate; i++) {
+        int32_t id;
+        if (hearth_session_sample(session, &id, &err) != HEARTH_OK || hearth_session_feed(session, &id, 1, &err) != HEARTH_OK)
+            return fail("generate", &err);
+    }
+    sample();
+    const uint64_t planned = hearth_plan_private_bytes(plan);
+    hearth_plan_close(plan);
+    hearth_session_close(session);
+    hearth_model_close(model);
+    sample();
+    hearth_engine_close(engine);
+    const uint64_t tolerance = planned / 10 > (4u << 20) ? planned / 10 : 4u << 20;
+    const bool held = peak <= planned && planned - peak <= tolerance;
+    (void)printf("%s, %" PRIu32 " threads: planned %" PRIu64 ", peak %" PRIu64 " (%.2f %%): %s\n", path, threads, planned, peak,
+                 100.0 * (double)peak / (double)planned, held ? "held" : "BROKEN");
+    return held && agree ? 0 : 1;
+}
+
+/* Each measurement is a process of its own, so that none inherits another's heap. */
+static int in_child(const char *path, const hearth_limits *limits, uint32_t threads, uint32_t n_prompt, uint32_t n_generate)
+{
+    (void)fflush(NULL);
+    const pid_t child = fork();
+    if (child == 0) {
+        const int code = measure(path, limits, threads, n_prompt, n_generate);
+        (void)fflush(NULL);
+        _exit(code);
+    }
+    int state = 0;
+    if (child < 0 || waitpid(child, &state, 0) < 0 || !WIFEXITED(state))
+        return 1;
+    return WEXITSTATUS(state);
+}
+
+/* A file of the shape's full size that takes no disk: the data section is a hole. */
+static bool write_sparse(const char *path, const char *shape, const char *recipe)
+{
+    hearth_error err = {0};
+    uint8_t *header;
+    size_t size;
+    uint64_t data_bytes;
+    if (hearth_shape_header(hearth_shape_find(shape), recipe, &header, &size, &data_bytes, &err) != HEARTH_OK)
+        return fail(shape, &err) == 0;
+    const int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    const bool written = fd >= 0 && write(fd, header, size) == (ssize_t)size && ftruncate(fd, (off_t)(size + data_bytes)) == 0;
+    if (fd >= 0)
+        (void)close(fd);
+    free(header);
+    return written;
+}
+
+static int measure_sparse(void)
+{
+    char path[] = "plan_peak.XXXXXX";
+    const int fd = mkstemp(path);
+    if (fd < 0)
+        return 1;
+    (void)close(fd);
+    const hearth_limits limits = {.struct_size = sizeof limits, .context = 512, .batch = 64};
+    const int code = write_sparse(path, "llama-2-7b", "Q4_K_M") ? in_child(path, &limits, 0, 16, 2) : 1;
+    (void)unlink(path);
+    return code;
+}
+
+int main(void)
+{
+    const char *sanitize = getenv("HEARTH_SANITIZE");
+    if (sanitize && *sanitize) {
+        (void)puts("SKIPPED: sanitizers' shadow memory would be counted");
+        return 77;
+    }
+    char path[GOLDEN_PATH];
+    golden_source(path, "models/hearth-home.Q4_K_M.gguf");
+    int worst = 0;
+    static const hearth_limits cases[] = {
+        {.struct_size = sizeof cases[0]},
+        {.struct_size = sizeof cases[0], .context = 2048, .batch = 512, .kv_type = HEARTH_KV_F32, .logits_rows = 64},
+        {.struct_size = sizeof cases[0], .context = 64, .batch = 16},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        for (uint32_t threads = 1; threads <= 3; threads++)
+            if (in_child(path, &cases[i], threads, 40, 20) != 0)
+                worst = 1;
+    const int sparse = measure_sparse();
+    if (sparse != 0 && sparse != 77)
+        worst = 1;
+    return worst;
+}
