@@ -1,0 +1,136 @@
+/* The product kernels one by one; see bench_kernels.h. Each worker runs over its share of one large matrix, as in the forward pass.
+ */
+#include "bench_kernels.h"
+#include "common/status.h"
+#include "engine.h"
+#include "probe.h"
+#include "share.h"
+#include "synthetic.h"
+
+#define K 4096u
+#define TOKENS_MAX 128u
+#define REPEATS 5
+#define FILE_ROWS_BYTES (16u * K * sizeof(float)) /* the widest tile */
+
+struct job {
+    const struct hearth_kernel_set *kernels;
+    const struct hearth_kernel *kernel;
+    uint8_t *weights, *rows, *file_rows;
+    float *outputs;
+    size_t stride;
+    uint32_t n_rows, n_tokens;
+};
+
+/* One tile of made-up weights, packed and copied over the worker's share. */
+static void prepare_weights(const struct job *j, uint32_t worker, uint32_t workers)
+{
+    const struct hearth_range mine = hearth_share_rows(j->n_rows, worker, workers);
+    const size_t tile_rows = j->kernel->matmul.tile_rows;
+    const size_t tile_bytes = j->kernel->matmul.tile_bytes(K);
+    uint8_t *first = j->weights + mine.begin / tile_rows * tile_bytes;
+    if (mine.begin == mine.end)
+        return;
+    hearth_pack_fn *pack = j->kernel->matmul.pack;
+    pack(first, j->file_rows, tile_rows, K);
+    for (size_t r = tile_rows; r < mine.end - mine.begin; r += tile_rows)
+        memcpy(first + r / tile_rows * tile_bytes, first, tile_bytes);
+}
+
+/* Activations of ordinary size, as the kernel's format takes them. */
+static void prepare_rows(const struct job *j)
+{
+    float x[K];
+    const enum hearth_activation kind = hearth_format_info(j->kernel->format)->activation;
+    for (uint32_t t = 0; t < TOKENS_MAX; t++) {
+        hearth_synthetic_fill(HEARTH_F32, (uint8_t *)x, sizeof x, t * sizeof x, false);
+        uint8_t *row = j->rows + t * j->stride;
+        if (kind == HEARTH_ACTIVATION_F32)
+            memcpy(row, x, sizeof x);
+        else
+            (void)j->kernels->chosen[kind == HEARTH_ACTIVATION_Q8_32 ? HEARTH_OP_QUANTIZE_Q8_32 : HEARTH_OP_QUANTIZE_Q8_256][0]
+                ->quantize(row, x, K);
+    }
+}
+
+static void prepare(void *context, uint32_t worker, uint32_t workers)
+{
+    prepare_weights(context, worker, workers);
+    if (worker == 0)
+        prepare_rows(context);
+}
+
+static void run(void *context, uint32_t worker, uint32_t workers)
+{
+    const struct job *j = context;
+    const struct hearth_range mine = hearth_share_rows(j->n_rows, worker, workers);
+    if (mine.begin == mine.end)
+        return;
+    j->kernel->matmul.run(j->outputs + mine.begin, j->n_rows,
+                          j->weights + mine.begin / j->kernel->matmul.tile_rows * j->kernel->matmul.tile_bytes(K), j->rows,
+                          j->stride, mine.end - mine.begin, K, j->n_tokens);
+}
+
+static double time_job(hearth_engine *engine, struct job *j)
+{
+    double seconds[REPEATS];
+    hearth_pool_run(engine->pool, run, j);
+    for (int i = 0; i < REPEATS; i++) {
+        const double begin = hearth_seconds();
+        hearth_pool_run(engine->pool, run, j);
+        seconds[i] = hearth_seconds() - begin;
+    }
+    return hearth_median(seconds, REPEATS);
+}
+
+static void time_kernel(hearth_engine *engine, struct job *j, uint64_t bytes,
+                        void (*row)(const struct hearth_kernel_timing *, void *), void *user)
+{
+    static const uint32_t tokens[] = {1, 4, 16, TOKENS_MAX};
+    const size_t tile_rows = j->kernel->matmul.tile_rows;
+    const size_t tile_bytes = j->kernel->matmul.tile_bytes(K);
+    const uint32_t most_rows = (uint32_t)(bytes / tile_bytes * tile_rows);
+    j->stride = hearth_activation_bytes(hearth_format_info(j->kernel->format)->activation, K);
+    j->n_rows = most_rows;
+    hearth_synthetic_fill(j->kernel->format, j->file_rows, tile_rows * hearth_row_bytes(j->kernel->format, K), 0, false);
+    hearth_pool_run(engine->pool, prepare, j);
+    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
+        j->n_tokens = tokens[i];
+        j->n_rows = tokens[i] == 1 ? most_rows : most_rows / 8; /* outputs of many tokens need room, and time is no matter there */
+        const double seconds = time_job(engine, j);
+        const struct hearth_kernel_timing timing = {.kernel = j->kernel->name,
+                                                    .n_tokens = tokens[i],
+                                                    .macs_per_second = (double)j->n_rows * K * tokens[i] / seconds,
+                                                    .bytes_per_second = (double)(j->n_rows / tile_rows * tile_bytes) / seconds};
+        row(&timing, user);
+    }
+}
+
+hearth_status hearth_bench_kernels(hearth_engine *engine, uint64_t bytes, void (*row)(const struct hearth_kernel_timing *, void *),
+                                   void *user, double *read, double *dot, hearth_error *err)
+{
+    struct hearth_arena counting = {0};
+    struct hearth_arena arena;
+    const uint64_t row_bytes = TOKENS_MAX * hearth_activation_bytes(HEARTH_ACTIVATION_F32, K);
+    /* The smallest rows are those of 2-bit types, about K / 3 bytes; outputs are [n_rows] or [tokens][n_rows / 8]. */
+    const uint64_t output_bytes = bytes / (K / 4) * (TOKENS_MAX / 8) * sizeof(float);
+    (void)hearth_arena_take(&counting, HEARTH_PLAN_SCRATCH, bytes, 1);
+    (void)hearth_arena_take(&counting, HEARTH_PLAN_SCRATCH, row_bytes, 1);
+    (void)hearth_arena_take(&counting, HEARTH_PLAN_SCRATCH, output_bytes, 1);
+    (void)hearth_arena_take(&counting, HEARTH_PLAN_SCRATCH, FILE_ROWS_BYTES, 1);
+    HEARTH_TRY(hearth_engine_reserve(engine, &arena, &counting, err));
+    struct job j = {.kernels = &engine->kernels,
+                    .weights = hearth_arena_take(&arena, HEARTH_PLAN_SCRATCH, bytes, 1),
+                    .rows = hearth_arena_take(&arena, HEARTH_PLAN_SCRATCH, row_bytes, 1),
+                    .outputs = hearth_arena_take(&arena, HEARTH_PLAN_SCRATCH, output_bytes, 1),
+                    .file_rows = hearth_arena_take(&arena, HEARTH_PLAN_SCRATCH, FILE_ROWS_BYTES, 1)};
+    hearth_engine_populate(engine, &arena);
+    *read = hearth_probe_read(engine->pool, j.weights, bytes, engine->kernels.level);
+    *dot = hearth_probe_dot(engine->pool, engine->kernels.level);
+    for (uint32_t format = 0; format < HEARTH_FORMAT_COUNT; format++) {
+        j.kernel = engine->kernels.chosen[HEARTH_OP_MATMUL][format];
+        if (j.kernel && (j.kernel->level != HEARTH_CPU_REFERENCE || engine->kernels.level == HEARTH_CPU_REFERENCE))
+            time_kernel(engine, &j, bytes, row, user);
+    }
+    hearth_engine_release(engine, &arena);
+    return HEARTH_OK;
+}

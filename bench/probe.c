@@ -1,0 +1,190 @@
+/* The limits of this machine; see probe.h.
+ *
+ * The loops are written as instructions, so that no compiler can shorten them and no instruction set flags are needed: the level
+ * decides at run time which one is entered. */
+#include "probe.h"
+#include "share.h"
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+
+double hearth_seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double hearth_median(double *values, size_t n)
+{
+    qsort(values, n, sizeof *values, compare);
+    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2.0;
+}
+
+double hearth_mean(const double *values, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += values[i];
+    return sum / (double)n;
+}
+
+double hearth_deviation(const double *values, size_t n)
+{
+    if (n < 2)
+        return 0;
+    const double mean = hearth_mean(values, n);
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (values[i] - mean) * (values[i] - mean);
+    return sqrt(sum / (double)(n - 1));
+}
+
+/* ---- Reading -------------------------------------------------------------------------------------------------------- */
+
+#define PAGE_PREFETCH 2048u /* bytes ahead */
+
+/* Read n bytes (a multiple of 512) in `streams` equal parts at once; the sums go nowhere. */
+static void read_avx512(const uint8_t *p, uint64_t step, uint64_t streams, uint64_t prefetch)
+{
+    for (uint64_t at = 0; at + 512 <= step; at += 512) {
+        for (uint64_t s = 0; s < streams; s++) {
+            const uint8_t *q = p + s * step + at;
+            if (prefetch)
+                __asm__ volatile(
+                    "prefetcht0 0(%0)\n prefetcht0 64(%0)\n prefetcht0 128(%0)\n prefetcht0 192(%0)\n"
+                    "prefetcht0 256(%0)\n prefetcht0 320(%0)\n prefetcht0 384(%0)\n prefetcht0 448(%0)\n" ::"r"(q + prefetch));
+            __asm__ volatile("vmovdqu64 0(%0), %%zmm16\n vmovdqu64 64(%0), %%zmm17\n vmovdqu64 128(%0), %%zmm18\n"
+                             "vmovdqu64 192(%0), %%zmm19\n vmovdqu64 256(%0), %%zmm20\n vmovdqu64 320(%0), %%zmm21\n"
+                             "vmovdqu64 384(%0), %%zmm22\n vmovdqu64 448(%0), %%zmm23\n" ::"r"(q)
+                             : "memory");
+        }
+    }
+}
+
+static void read_avx2(const uint8_t *p, uint64_t step, uint64_t streams, uint64_t prefetch)
+{
+    for (uint64_t at = 0; at + 256 <= step; at += 256) {
+        for (uint64_t s = 0; s < streams; s++) {
+            const uint8_t *q = p + s * step + at;
+            if (prefetch)
+                __asm__ volatile(
+                    "prefetcht0 0(%0)\n prefetcht0 64(%0)\n prefetcht0 128(%0)\n prefetcht0 192(%0)\n" ::"r"(q + prefetch));
+            __asm__ volatile(
+                "vmovdqu 0(%0), %%ymm0\n vmovdqu 32(%0), %%ymm1\n vmovdqu 64(%0), %%ymm2\n vmovdqu 96(%0), %%ymm3\n"
+                "vmovdqu 128(%0), %%ymm4\n vmovdqu 160(%0), %%ymm5\n vmovdqu 192(%0), %%ymm6\n vmovdqu 224(%0), %%ymm7\n" ::"r"(q)
+                : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7");
+        }
+    }
+    __asm__ volatile("vzeroupper" ::: "memory");
+}
+
+static void read_baseline(const uint8_t *p, uint64_t step, uint64_t streams, uint64_t prefetch)
+{
+    for (uint64_t at = 0; at + 128 <= step; at += 128) {
+        for (uint64_t s = 0; s < streams; s++) {
+            const uint8_t *q = p + s * step + at;
+            if (prefetch)
+                __asm__ volatile("prefetcht0 0(%0)\n prefetcht0 64(%0)\n" ::"r"(q + prefetch));
+            __asm__ volatile(
+                "movdqu 0(%0), %%xmm0\n movdqu 16(%0), %%xmm1\n movdqu 32(%0), %%xmm2\n movdqu 48(%0), %%xmm3\n"
+                "movdqu 64(%0), %%xmm4\n movdqu 80(%0), %%xmm5\n movdqu 96(%0), %%xmm6\n movdqu 112(%0), %%xmm7\n" ::"r"(q)
+                : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7");
+        }
+    }
+}
+
+struct read_job {
+    const uint8_t *memory;
+    uint64_t bytes;
+    uint64_t streams, prefetch;
+    enum hearth_cpu_level level;
+};
+
+static void read_share(void *context, uint32_t worker, uint32_t workers)
+{
+    const struct read_job *job = context;
+    const uint64_t share = job->bytes / workers & ~(uint64_t)4095;
+    const uint8_t *mine = job->memory + worker * share;
+    const uint64_t step = share / job->streams & ~(uint64_t)511;
+    if (job->level == HEARTH_CPU_AVX512)
+        read_avx512(mine, step, job->streams, job->prefetch);
+    else if (job->level >= HEARTH_CPU_AVX2)
+        read_avx2(mine, step, job->streams, job->prefetch);
+    else
+        read_baseline(mine, step, job->streams, job->prefetch);
+}
+
+double hearth_probe_read(struct hearth_pool *pool, const uint8_t *memory, uint64_t bytes, enum hearth_cpu_level level)
+{
+    static const struct {
+        uint64_t streams, prefetch;
+    } variants[] = {{1, 0}, {1, PAGE_PREFETCH}, {4, 0}, {4, PAGE_PREFETCH}};
+    const uint64_t most = (uint64_t)1 << 30; /* enough to leave every cache behind */
+    struct read_job job = {.memory = memory, .bytes = bytes < most ? bytes : most, .level = level};
+    double best = 0;
+    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
+        job.streams = variants[i].streams;
+        job.prefetch = variants[i].prefetch;
+        const double begin = hearth_seconds();
+        hearth_pool_run(pool, read_share, &job);
+        const double rate = (double)job.bytes / (hearth_seconds() - begin);
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
+/* ---- Integer products ----------------------------------------------------------------------------------------------- */
+
+#define DOT_ROUNDS 400000u
+#define DOT_CHAINS 12u /* two a cycle with a latency of four or five */
+
+#define DOT_12(insn, reg, last)                                                                                                    \
+    insn " " last ", %%" reg "0\n" insn " " last ", %%" reg "1\n" insn " " last ", %%" reg "2\n" insn " " last ", %%" reg          \
+         "3\n" insn " " last ", %%" reg "4\n" insn " " last ", %%" reg "5\n" insn " " last ", %%" reg "6\n" insn " " last          \
+         ", %%" reg "7\n" insn " " last ", %%" reg "8\n" insn " " last ", %%" reg "9\n" insn " " last ", %%" reg "10\n" insn       \
+         " " last ", %%" reg "11\n"
+#define DOT_CLOBBER                                                                                                                \
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13"
+
+static void dot_rounds(void *context, uint32_t worker, uint32_t workers)
+{
+    (void)worker;
+    (void)workers;
+    const enum hearth_cpu_level level = *(const enum hearth_cpu_level *)context;
+    if (level == HEARTH_CPU_AVX512) {
+        for (uint32_t i = 0; i < DOT_ROUNDS; i++)
+            __asm__ volatile(DOT_12("vpdpbusd", "zmm", "%%zmm12, %%zmm13")::: DOT_CLOBBER);
+    } else if (level == HEARTH_CPU_AVXVNNI) {
+        for (uint32_t i = 0; i < DOT_ROUNDS; i++)
+            __asm__ volatile(DOT_12("%{vex%} vpdpbusd", "ymm", "%%ymm12, %%ymm13")::: DOT_CLOBBER);
+    } else if (level == HEARTH_CPU_AVX2) {
+        for (uint32_t i = 0; i < DOT_ROUNDS; i++)
+            __asm__ volatile(DOT_12("vpmaddubsw", "ymm", "%%ymm12, %%ymm13")::: DOT_CLOBBER);
+    } else {
+        for (uint32_t i = 0; i < DOT_ROUNDS; i++)
+            __asm__ volatile(DOT_12("pmaddubsw", "xmm", "%%xmm12")::: DOT_CLOBBER);
+    }
+    if (level != HEARTH_CPU_REFERENCE)
+        __asm__ volatile("vzeroupper" ::: "memory");
+}
+
+double hearth_probe_dot(struct hearth_pool *pool, enum hearth_cpu_level level)
+{
+    static const double lanes[HEARTH_CPU_LEVEL_COUNT] = {16, 32, 32, 64};
+    double best = 0;
+    for (int i = 0; i < 5; i++) {
+        const double begin = hearth_seconds();
+        hearth_pool_run(pool, dot_rounds, &level);
+        const double rate = (double)DOT_ROUNDS * DOT_CHAINS * lanes[level] * hearth_pool_workers(pool) / (hearth_seconds() - begin);
+        best = rate > best ? rate : best;
+    }
+    return best;
+}

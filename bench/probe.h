@@ -1,0 +1,25 @@
+/* The limits of this machine, measured in this process: how fast the workers can read memory, and how many integer products they
+ * can make. */
+#ifndef HEARTH_BENCH_PROBE_H
+#define HEARTH_BENCH_PROBE_H
+
+#include "kernels.h"
+#include "pool.h"
+
+/* Bytes per second that all workers together read from `bytes` of memory, each its own contiguous share: the best of one or four
+ * streams a worker, with and without software prefetch. Loads only. `level` sets the width of the loads. Takes some passes over the
+ * memory. */
+double hearth_probe_read(struct hearth_pool *pool, const uint8_t *memory, uint64_t bytes, enum hearth_cpu_level level);
+
+/* Multiply-accumulates of 8-bit integers per second, all workers together, on registers: vpdpbusd, or vpmaddubsw below it. */
+double hearth_probe_dot(struct hearth_pool *pool, enum hearth_cpu_level level);
+
+/* Seconds of a monotonic clock. */
+double hearth_seconds(void);
+/* The median; sorts the values. n >= 1. */
+double hearth_median(double *values, size_t n);
+double hearth_mean(const double *values, size_t n);
+/* Sample standard deviation; 0 for one value. */
+double hearth_deviation(const double *values, size_t n);
+
+#endif

@@ -1,0 +1,27 @@
+/* Well-known models by their shapes, and the types that the usual recipes give their tensors (spec quantization.md section 10). */
+#ifndef HEARTH_BENCH_SHAPES_H
+#define HEARTH_BENCH_SHAPES_H
+
+#include "gguf.h"
+
+struct hearth_shape {
+    const char *name;
+    uint32_t n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_vocab, n_ctx_train;
+    float rope_freq_base;
+    bool tied; /* no output.weight */
+};
+
+extern const struct hearth_shape hearth_shapes[];
+extern const size_t hearth_shape_count;
+
+/* NULL when there is none of the name. */
+const struct hearth_shape *hearth_shape_find(const char *name);
+/* Names of recipes, separated by ", ", for messages. */
+const char *hearth_recipe_names(void);
+
+/* The header of a GGUF file of this shape and recipe: *bytes (free with free()) of *size; its data section has *data_bytes. The
+ * vocabulary is made up. E_CONFIG for an unknown recipe. */
+hearth_status hearth_shape_header(const struct hearth_shape *shape, const char *recipe, uint8_t **bytes, size_t *size,
+                                  uint64_t *data_bytes, hearth_error *err);
+
+#endif
