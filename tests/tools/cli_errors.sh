@@ -1,0 +1,167 @@
+# Bad input: the right exit code, exactly one line on stderr, nothing on stdout, nothing left behind.
+set -eu
+export LC_ALL=C
+cd "$HEARTH_SOURCE_DIR"
+model=models/hearth-home.Q4_K_M.gguf
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failures=0
+cases=0
+
+failed() {
+    echo "FAILED: $1"
+    sed 's/^/    /' "$scratch/err"
+    failures=$((failures + 1))
+}
+
+# expect CODE DETAIL ARGUMENTS...: how the program ends, and the name in brackets at the end of its line.
+expect() {
+    want=$1
+    detail=$2
+    shift 2
+    cases=$((cases + 1))
+    got=0
+    timeout 60 "$HEARTH" "$@" </dev/null >"$scratch/out" 2>"$scratch/err" || got=$?
+    what=$(printf '%.100s' "$*" | tr -c '[:print:]' '?')
+    [ "$got" = "$want" ] || failed "$what: exit code $got, not $want"
+    [ "$(wc -l <"$scratch/err")" = 1 ] || failed "$what: not one line"
+    grep -q "^error: .* \[$detail\]\$" "$scratch/err" || failed "$what: not an error line with $detail"
+    [ "$(tr -d '[:print:]\n' <"$scratch/err" | wc -c)" = 0 ] || failed "$what: bytes that are not printable"
+    [ ! -s "$scratch/out" ] || failed "$what: something on stdout"
+}
+
+# fine ARGUMENTS...: ends well.
+fine() {
+    cases=$((cases + 1))
+    timeout 60 "$HEARTH" "$@" </dev/null >"$scratch/out" 2>"$scratch/err" || failed "$*: exit code $?, not 0"
+}
+
+# ---- Command line -----------------------------------------------------------------------------------------------------
+
+expect 2 E_USAGE
+expect 2 E_USAGE walk
+expect 2 E_USAGE --walk
+for command in run plan info tokenize logits selftest; do
+    expect 2 E_USAGE $command --walk
+    expect 2 E_USAGE $command -W
+    expect 2 E_USAGE $command operand
+    fine $command --help
+done
+for option in -m -p -f -n -c -b -t --temp --top-k --top-p --min-p --repeat-penalty --seed --stop --ram-cap --kv; do
+    expect 2 E_USAGE run $option
+done
+expect 2 E_USAGE run --json=yes
+expect 2 E_USAGE run --top 1 # short for two
+for value in '' 0 -1 1e3 0x10 ' 5' 5x 99999999999999999999; do
+    expect 2 E_USAGE run -c "$value"
+    expect 2 E_USAGE run -b "$value"
+    expect 2 E_USAGE run -t "$value"
+done
+expect 2 E_USAGE run -c 1
+expect 2 E_USAGE run -n -1
+expect 2 E_USAGE run -t 100000
+for value in '' nan inf -1 1e30 0x1p3 1,5 ' 1' 1x .; do
+    expect 2 E_USAGE run --temp "$value"
+    expect 2 E_USAGE run --repeat-penalty "$value"
+done
+expect 2 E_USAGE run --repeat-penalty 0
+expect 2 E_USAGE run --top-p 1.5
+expect 2 E_USAGE run --min-p -0.1
+expect 2 E_USAGE run --top-k 1.5
+expect 2 E_USAGE run --top-k 4294967296
+expect 2 E_USAGE run --seed -1
+expect 2 E_USAGE run --seed 18446744073709551616
+for value in '' 0 -1 1KK 1P 1.5G K 18446744073709551615K; do
+    expect 2 E_USAGE run --ram-cap "$value"
+done
+expect 2 E_USAGE run --kv q8_0
+expect 2 E_USAGE run --stop ''
+expect 2 E_USAGE run --stop '\x00'
+expect 2 E_USAGE run --stop "$(printf '\377')"
+expect 2 E_USAGE run --stop "$(printf '%300s' x)"
+expect 2 E_USAGE run -m "$(printf 'a\377')"
+expect 2 E_USAGE run -p text -f file
+expect 2 E_USAGE logits --tokens 1
+expect 2 E_USAGE logits -o "$scratch/x"
+expect 2 E_CONFIG logits --tokens 1,two -o "$scratch/x"
+expect 2 E_CONFIG logits --tokens '' -o "$scratch/x"
+expect 2 E_CONFIG logits --tokens 4294967297 -o "$scratch/x"
+
+# Sixteen stop strings are allowed.
+set -- run -n 1
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
+    set -- "$@" --stop "stop $i"
+done
+fine "$@"
+expect 2 E_USAGE "$@" --stop more
+
+# ---- Files ------------------------------------------------------------------------------------------------------------
+
+mkfifo "$scratch/fifo"
+mkdir "$scratch/folder"
+: >"$scratch/empty"
+ln -s nowhere "$scratch/dangling"
+ln -s loop "$scratch/loop"
+head -c 3559296 /dev/zero >"$scratch/zeros"
+head -c 3559295 "$model" >"$scratch/short"
+sed 's/llama/lxama/g' "$model" >"$scratch/architecture"
+{
+    head -c 8 "$model"
+    printf '\377\377\377\377\377\377\377\377'
+    tail -c +17 "$model"
+} >"$scratch/tensors"
+{
+    head -c 16 "$model"
+    printf '\377\377\377\377\377\377\377\177'
+    tail -c +25 "$model"
+} >"$scratch/keys"
+
+for command in run plan info tokenize; do
+    expect 6 E_NOT_FOUND $command -m "$scratch/nowhere"
+    expect 6 'E_[A-Z_]*' $command -m "$scratch/folder"
+    expect 6 'E_[A-Z_]*' $command -m "$scratch/fifo"
+    expect 6 'E_[A-Z_]*' $command -m /dev/zero
+    expect 6 'E_[A-Z_]*' $command -m "$scratch/dangling"
+    expect 6 'E_[A-Z_]*' $command -m "$scratch/loop"
+    expect 3 E_TRUNC $command -m "$scratch/empty"
+    expect 3 E_MAGIC $command -m "$scratch/zeros"
+    expect 3 'E_[A-Z_]*' $command -m "$scratch/short"
+    expect 3 'E_[A-Z_]*' $command -m "$scratch/tensors"
+    expect 3 'E_[A-Z_]*' $command -m "$scratch/keys"
+done
+expect 4 E_ARCH run -m "$scratch/architecture"
+expect 4 E_ARCH plan -m "$scratch/architecture"
+expect 6 'E_[A-Z_]*' run -m "$(printf 'no\nsuch\033file')"
+expect 6 'E_[A-Z_]*' run -m "$(printf '%05000d' 0)"
+expect 6 E_NOT_FOUND run -m ''
+for size in 1 3 4 7 8 15 16 23 24 25 31 32 33 60 100 1000 10000 30000; do
+    head -c $size "$model" >"$scratch/cut"
+    expect 3 'E_[A-Z_]*' run -m "$scratch/cut"
+    expect 3 'E_[A-Z_]*' info -m "$scratch/cut"
+done
+expect 6 E_NOT_FOUND run -f "$scratch/nowhere"
+expect 6 E_IO run -f "$scratch/folder"
+expect 6 E_NOT_FOUND logits --tokens "@$scratch/nowhere" -o "$scratch/x"
+expect 6 E_NOT_FOUND logits --tokens 1 -o "$scratch/nowhere/x"
+expect 6 'E_[A-Z_]*' logits --tokens 1 -o "$scratch/folder"
+expect 2 'E_[A-Z_]*' logits --tokens 1,99999 -o "$scratch/x"
+
+# ---- What does not fit, and what is no error --------------------------------------------------------------------------
+
+long=$(printf '%0600d' 0)
+expect 5 E_CONTEXT_FULL run -c 16 -p "$long"
+expect 5 E_MEMORY run --ram-cap 1
+expect 5 E_MEMORY run --ram-cap 4M
+fine run -n 1 -p "$(printf 'caf\351 \377\376')"
+fine run -n 1 -p ''
+fine run -n 0 -p 'x'
+fine run -n 1 -p '\x00'
+
+for name in "$scratch"/*; do
+    case ${name##*/} in
+    architecture | cut | dangling | empty | err | fifo | folder | keys | loop | out | short | tensors | zeros) ;;
+    *) failed "left behind: $name" ;;
+    esac
+done
+echo "$cases cases, $failures failures"
+[ "$failures" = 0 ]

@@ -1,0 +1,337 @@
+/* hearth run: a prompt in, generated text out. The text alone goes to standard output; a failure is one line on standard error, so
+ * the sentence about the machine is shown only once everything that can be refused has been accepted. */
+#include "commands.h"
+#include "common/status.h"
+#include "options.h"
+#include "output.h"
+#include "process.h"
+#include "report.h"
+#include "text.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const struct argp_option table[] = {
+    OPTION_MODEL,
+    {"prompt", 'p', "TEXT", 0, "the prompt; special tokens in it are recognised", 2},
+    {"file", 'f', "FILE", 0, "read the prompt from a file, - is standard input", 2},
+    {"no-escape", OPTION_KEY_NO_ESCAPE, NULL, 0, "do not process \\n, \\t, \\xHH ... in -p and --stop", 2},
+    {"predict", 'n', "N", 0, "tokens to generate (256); 0: only read the prompt", 3},
+    OPTION_CONTEXT,
+    OPTION_BATCH,
+    OPTION_THREADS,
+    {"temp", OPTION_KEY_TEMP, "T", 0, "temperature (0.8); 0 takes the likeliest token", 4},
+    {"top-k", OPTION_KEY_TOP_K, "K", 0, "keep the K likeliest tokens (40); 0 is off", 4},
+    {"top-p", OPTION_KEY_TOP_P, "P", 0, "keep the likeliest with this share (0.95); 1: off", 4},
+    {"min-p", OPTION_KEY_MIN_P, "P", 0, "drop below this share of the best (0.05); 0: off", 4},
+    {"repeat-penalty", OPTION_KEY_REPEAT_PENALTY, "R", 0, "hold back the last 64 tokens (1, off)", 4},
+    {"seed", 's', "S", 0, "the same seed gives the same text (random)", 4},
+    {"stop", OPTION_KEY_STOP, "STR", 0, "end before this text; up to 16 times", 3},
+    OPTION_RAM_CAP,
+    OPTION_KV,
+    OPTION_JSON,
+    OPTION_QUIET,
+    OPTION_HELP,
+    {0},
+};
+
+static const struct options_command command = {
+    "hearth run", "Generate text. Without -p and -f the prompt is read from a standard input that is no terminal.", table};
+
+/* Asked when nothing else is; in the chat form of the bundled model. */
+static const char greeting[] = "<|user|>\nWho are you?<|end|>\n<|assistant|>\n";
+
+/* A prompt file is read only up to this many bytes for each position of the context: vocabularies have no tokens so long that a
+ * text beyond it could fit, and what is read is memory beside the plan. */
+enum { PROMPT_BYTES_PER_POSITION = 256, PROMPT_BYTES_MIN = 65536 };
+
+/* Generated text on its way out. */
+struct sink {
+    bool stream, terminal;
+    int write_errno; /* of the first failed write, 0 before */
+    char *kept;      /* for --json */
+    size_t n, capacity;
+    bool out_of_memory;
+};
+
+struct run {
+    struct options options;
+    hearth_engine *engine;
+    hearth_plan *plan;
+    hearth_model *model;
+    hearth_session *session;
+    char *prompt; /* owned, when it was read from a file */
+    const char *text;
+    size_t text_bytes;
+    uint32_t n_prompt;
+    int32_t *ids; /* prompt first, then the tokens generated */
+    size_t ids_capacity;
+    struct sink sink;
+    hearth_result result;
+    double prompt_seconds;
+    uint64_t plan_bytes, peak_private_bytes;
+};
+
+static void sample_private(struct run *run)
+{
+    const uint64_t bytes = process_private_bytes();
+    if (bytes > run->peak_private_bytes)
+        run->peak_private_bytes = bytes;
+}
+
+/* ---- Opening ------------------------------------------------------------------------------------------------------ */
+
+static hearth_status read_prompt(struct run *run, hearth_error *error)
+{
+    const struct options *o = &run->options;
+    if (o->prompt) {
+        run->text = o->prompt;
+        run->text_bytes = o->prompt_bytes;
+        return HEARTH_OK;
+    }
+    if (o->file || !isatty(STDIN_FILENO)) {
+        const size_t most = (size_t)hearth_plan_context(run->plan) * PROMPT_BYTES_PER_POSITION;
+        const size_t limit = most > PROMPT_BYTES_MIN ? most : PROMPT_BYTES_MIN;
+        HEARTH_TRY(process_read_file(&run->prompt, &run->text_bytes, o->file ? o->file : "-", limit, error));
+        run->text = run->prompt;
+    }
+    if (!o->file && run->text_bytes == 0) {
+        run->text = greeting;
+        run->text_bytes = sizeof greeting - 1;
+    }
+    return HEARTH_OK;
+}
+
+static bool on_load(uint64_t done, uint64_t total, void *user)
+{
+    (void)user;
+    report_progress("loading", done, total);
+    return !process_interrupted();
+}
+
+static hearth_status open_session(struct run *run, const hearth_limits *limits, hearth_error *error)
+{
+    const hearth_model_options loading = {.struct_size = sizeof loading, .progress = on_load};
+    HEARTH_TRY(hearth_model_open(&run->model, run->engine, run->options.model, limits, &loading, error));
+    HEARTH_TRY(hearth_session_open(&run->session, run->model, limits, error));
+    HEARTH_TRY(hearth_session_set_sampling(run->session, &run->options.sampling, error));
+    report_progress_end();
+    sample_private(run);
+    return HEARTH_OK;
+}
+
+/* ---- Reading the prompt ------------------------------------------------------------------------------------------- */
+
+static hearth_status tokenize_prompt(struct run *run, hearth_error *error)
+{
+    static const uint32_t flags = HEARTH_TOKENIZE_BOS | HEARTH_TOKENIZE_SPECIAL;
+    hearth_estimate estimate = {.struct_size = sizeof estimate};
+    HEARTH_TRY(hearth_session_estimate(run->session, run->text, run->text_bytes, flags, run->options.n_generate, &estimate, error));
+    if (estimate.n_prompt == 0)
+        return hearth_fail(error, HEARTH_E_CONFIG, NULL, "prompt: has no tokens");
+    if (estimate.n_prompt > estimate.n_context)
+        return hearth_fail_needed(error, HEARTH_E_CONTEXT_FULL, estimate.n_prompt, estimate.n_context,
+                                  "prompt: longer than the context (got %" PRIu32 " tokens, need at most %" PRIu32 ")",
+                                  estimate.n_prompt, estimate.n_context);
+    run->n_prompt = estimate.n_prompt;
+    /* one token is chosen, not fed, when the context is full */
+    const uint32_t most = estimate.n_context - estimate.n_prompt + 1;
+    run->ids_capacity = run->options.n_generate < most ? run->options.n_generate : most;
+    run->ids = malloc((run->n_prompt + run->ids_capacity) * sizeof *run->ids);
+    if (!run->ids)
+        return report_no_memory(error, "token ids");
+    size_t n_ids;
+    return hearth_tokenize(run->model, run->text, run->text_bytes, flags, run->ids, run->n_prompt, &n_ids, error);
+}
+
+/* Batch by batch, so that an interrupt is noticed; the numbers do not depend on it. */
+static hearth_status feed_prompt(struct run *run, hearth_error *error)
+{
+    const uint32_t batch = hearth_plan_batch(run->plan);
+    const double begin = process_seconds();
+    for (uint32_t done = 0; done < run->n_prompt;) {
+        if (process_interrupted())
+            return hearth_fail(error, HEARTH_E_CANCELLED, NULL, "prompt: interrupted (got %" PRIu32 " of %" PRIu32 " tokens)", done,
+                               run->n_prompt);
+        const uint32_t left = run->n_prompt - done, n = left < batch ? left : batch;
+        if (done > 0)
+            report_progress("reading the prompt", done, run->n_prompt);
+        HEARTH_TRY(hearth_session_feed(run->session, run->ids + done, n, error));
+        done += n;
+    }
+    report_progress_end();
+    run->prompt_seconds = process_seconds() - begin;
+    sample_private(run);
+    return HEARTH_OK;
+}
+
+/* ---- Generating --------------------------------------------------------------------------------------------------- */
+
+static void keep(struct sink *sink, const char *text, size_t n)
+{
+    if (sink->capacity - sink->n < n) {
+        const size_t capacity = 2 * (sink->capacity + n);
+        char *more = realloc(sink->kept, capacity);
+        if (!more) {
+            sink->out_of_memory = true;
+            return;
+        }
+        sink->kept = more;
+        sink->capacity = capacity;
+    }
+    memcpy(sink->kept + sink->n, text, n);
+    sink->n += n;
+}
+
+/* To a terminal no control characters but newline and tab: a model's text must not move the cursor or rename the window. */
+static void write_to_terminal(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        const size_t length = text_character((const unsigned char *)text + i, n - i);
+        const unsigned char c = (unsigned char)text[i], next = length == 2 ? (unsigned char)text[i + 1] : 0;
+        const bool control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f || (c == 0xc2 && next < 0xa0);
+        if (!control)
+            (void)fwrite(text + i, 1, length ? length : 1, stdout);
+        i += length ? length : 1;
+    }
+}
+
+static bool on_text(const char *text, size_t n, void *user)
+{
+    struct sink *sink = user;
+    if (!sink->stream) {
+        keep(sink, text, n);
+    } else {
+        errno = 0;
+        if (sink->terminal)
+            write_to_terminal(text, n);
+        else
+            (void)fwrite(text, 1, n, stdout);
+        if (fflush(stdout) != 0 || ferror(stdout))
+            sink->write_errno = errno ? errno : EIO;
+    }
+    return sink->write_errno == 0 && !sink->out_of_memory && !process_interrupted();
+}
+
+static hearth_status generate(struct run *run, hearth_error *error)
+{
+    const struct options *o = &run->options;
+    run->result = (hearth_result){.struct_size = sizeof run->result, .stop = HEARTH_STOP_LENGTH};
+    if (o->n_generate == 0)
+        return HEARTH_OK;
+    const hearth_generation generation = {.struct_size = sizeof generation,
+                                          .max_tokens = o->n_generate,
+                                          .stop_strings = o->stops,
+                                          .n_stop_strings = o->n_stops,
+                                          .text = on_text,
+                                          .text_user = &run->sink,
+                                          .ids = run->ids + run->n_prompt,
+                                          .ids_capacity = run->ids_capacity};
+    HEARTH_TRY(hearth_generate(run->session, &generation, &run->result, error));
+    sample_private(run);
+    return run->sink.out_of_memory ? report_no_memory(error, "generated text") : HEARTH_OK;
+}
+
+/* ---- Telling ------------------------------------------------------------------------------------------------------ */
+
+static double rate(double tokens, double seconds)
+{
+    return seconds > 0 ? tokens / seconds : 0;
+}
+
+static void tell_start(const struct run *run)
+{
+    char plan[TEXT_BYTES_MAX], cap[TEXT_BYTES_MAX];
+    report_release_log();
+    report_note("%s", hearth_engine_summary(run->engine));
+    report_note("plan: %s private memory, cap %s; context %" PRIu32 ", batch %" PRIu32, text_bytes(plan, run->plan_bytes),
+                text_bytes(cap, hearth_plan_cap_bytes(run->plan)), hearth_plan_context(run->plan), hearth_plan_batch(run->plan));
+}
+
+static void tell_end(const struct run *run)
+{
+    char plan[TEXT_BYTES_MAX], peak[TEXT_BYTES_MAX], seed[40] = "";
+    if (!run->options.seed_given && run->options.sampling.temperature > 0)
+        (void)snprintf(seed, sizeof seed, "; seed %" PRIu64, run->options.sampling.seed);
+    report_note("prompt %" PRIu32 " tokens, %.1f t/s; generated %" PRIu32 " tokens, %.1f t/s%s; plan %s, peak private %s",
+                run->n_prompt, rate(run->n_prompt, run->prompt_seconds), run->result.n_generated,
+                rate(run->result.n_generated, run->result.seconds), seed, text_bytes(plan, run->plan_bytes),
+                text_bytes(peak, run->peak_private_bytes));
+}
+
+static const char *stop_name(const struct run *run)
+{
+    static const char *const names[] = {"end", "string", "length", "context", "callback"};
+    if (process_interrupted())
+        return "interrupted";
+    const uint32_t stop = (uint32_t)run->result.stop;
+    return stop < sizeof names / sizeof names[0] ? names[stop] : "other";
+}
+
+static int print_json(const struct run *run)
+{
+    json_t *ids = json_array();
+    for (size_t i = 0; i < run->result.n_generated && i < run->ids_capacity; i++)
+        output_append(ids, json_integer(run->ids[run->n_prompt + i]));
+    return output_json(json_pack("{s:o, s:o, s:I, s:I, s:s, s:f, s:f, s:I, s:I}", "text", output_text(run->sink.kept, run->sink.n),
+                                 "ids", ids, "n_prompt", (json_int_t)run->n_prompt, "n_gen", (json_int_t)run->result.n_generated,
+                                 "stop", stop_name(run), "prompt_ts", rate(run->n_prompt, run->prompt_seconds), "gen_ts",
+                                 rate(run->result.n_generated, run->result.seconds), "plan_bytes", (json_int_t)run->plan_bytes,
+                                 "peak_private_bytes", (json_int_t)run->peak_private_bytes),
+                       0);
+}
+
+static hearth_status run_all(struct run *run, hearth_error *error)
+{
+    const hearth_limits limits = options_limits(&run->options);
+    HEARTH_TRY(options_open_plan(&run->engine, &run->plan, &run->options, error));
+    run->plan_bytes = hearth_plan_private_bytes(run->plan);
+    HEARTH_TRY(read_prompt(run, error));
+    HEARTH_TRY(open_session(run, &limits, error));
+    HEARTH_TRY(tokenize_prompt(run, error));
+    tell_start(run);
+    HEARTH_TRY(feed_prompt(run, error));
+    return generate(run, error);
+}
+
+static void close_all(struct run *run)
+{
+    hearth_session_close(run->session);
+    hearth_model_close(run->model);
+    hearth_plan_close(run->plan);
+    hearth_engine_close(run->engine);
+    sample_private(run);
+}
+
+static int finish(struct run *run, hearth_status status, const hearth_error *error)
+{
+    if (status != HEARTH_OK)
+        return report_error(error);
+    if (run->sink.write_errno)
+        return report_output_failed(run->sink.write_errno);
+    if (run->sink.stream && run->sink.terminal)
+        (void)putchar('\n');
+    const int exit_code = run->options.json ? print_json(run) : report_finish_output();
+    if (exit_code == 0)
+        tell_end(run);
+    return exit_code == 0 && process_interrupted() ? PROCESS_INTERRUPTED_EXIT : exit_code;
+}
+
+int cmd_run(int argc, char **argv)
+{
+    struct run run = {0};
+    int exit_code;
+    if (!options_parse(&run.options, &exit_code, &command, argc, argv))
+        return exit_code;
+    process_catch_interrupts();
+    run.sink.stream = !run.options.json;
+    run.sink.terminal = isatty(STDOUT_FILENO);
+    hearth_error error = {0};
+    const hearth_status status = run_all(&run, &error);
+    close_all(&run);
+    exit_code = finish(&run, status, &error);
+    free(run.prompt);
+    free(run.ids);
+    free(run.sink.kept);
+    return exit_code;
+}

@@ -1,0 +1,448 @@
+/* Parsing with argp, made silent: every mistake is one line through report.h, in the same words for all commands. argp tells that
+ * an argument was wrong but not what was wrong with it, so that is found by looking at the argument again. */
+#include "options.h"
+
+#include "common/status.h"
+#include "report.h"
+#include "text.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Where the bundled model may lie, separated by ':'; the first that exists is taken. What does not begin with '/' is looked for
+ * from the folder of the program itself: so both the installed program and the one in the build folder find theirs, wherever they
+ * are moved together. */
+#ifndef HEARTH_DEFAULT_MODELS
+#define HEARTH_DEFAULT_MODELS "../share/hearth/models/hearth-home.Q4_K_M.gguf:../../models/hearth-home.Q4_K_M.gguf"
+#endif
+#define FALLBACK_MODEL "models/hearth-home.Q4_K_M.gguf" /* from the current folder */
+
+struct parse { /* what the handler of argp works on */
+    struct options *options;
+    const struct options_command *command;
+    bool reported; /* the error line has been shown */
+    bool help;
+};
+
+static const struct argp_option *find_option(const struct argp_option *table, int key)
+{
+    while (table->key != 0 && table->key != key)
+        table++;
+    return table;
+}
+
+static error_t bad_value(struct parse *parse, int key, const char *value, const char *need)
+{
+    char flag[32], quoted[HEARTH_QUOTE_MAX];
+    if (key < OPTION_KEY_TEMP)
+        (void)snprintf(flag, sizeof flag, "-%c", key);
+    else
+        (void)snprintf(flag, sizeof flag, "--%s", find_option(parse->command->table, key)->name);
+    (void)report_usage("%s: wrong value (got '%s', need %s)", flag, hearth_quote(quoted, value, strlen(value)), need);
+    parse->reported = true;
+    return EINVAL;
+}
+
+static error_t take_u32(struct parse *parse, int key, const char *value, uint32_t *out, uint32_t min, uint32_t max)
+{
+    uint64_t number;
+    if (text_parse_unsigned(&number, value, max) && number >= min) {
+        *out = (uint32_t)number;
+        return 0;
+    }
+    char need[64];
+    (void)snprintf(need, sizeof need, "a whole number from %" PRIu32 " to %" PRIu32, min, max);
+    return bad_value(parse, key, value, need);
+}
+
+static error_t take_float(struct parse *parse, int key, const char *value, float *out, double min, double max)
+{
+    if (text_parse_float(out, value, min, max))
+        return 0;
+    char need[64];
+    (void)snprintf(need, sizeof need, "a number from %g to %g", min, max);
+    return bad_value(parse, key, value, need);
+}
+
+static error_t take_top_k(struct parse *parse, int key, const char *value)
+{
+    int64_t number;
+    if (!text_parse_signed(&number, value, -1, INT32_MAX))
+        return bad_value(parse, key, value, "a whole number from -1 to 2147483647; 0 and -1 are off");
+    parse->options->sampling.top_k = (int32_t)number;
+    return 0;
+}
+
+static error_t take_seed(struct parse *parse, int key, const char *value)
+{
+    if (!text_parse_unsigned(&parse->options->sampling.seed, value, UINT64_MAX))
+        return bad_value(parse, key, value, "a whole number from 0 to 18446744073709551615");
+    parse->options->seed_given = true;
+    return 0;
+}
+
+static error_t take_ram_cap(struct parse *parse, int key, const char *value)
+{
+    if (!text_parse_size(&parse->options->ram_cap, value) || parse->options->ram_cap == 0)
+        return bad_value(parse, key, value, "bytes: digits and perhaps K, M, G or T");
+    return 0;
+}
+
+static error_t take_kv(struct parse *parse, int key, const char *value)
+{
+    const bool f32 = strcmp(value, "f32") == 0;
+    if (!f32 && strcmp(value, "f16") != 0)
+        return bad_value(parse, key, value, "f16 or f32");
+    parse->options->kv_type = f32 ? HEARTH_KV_F32 : HEARTH_KV_F16;
+    return 0;
+}
+
+static error_t take_stop(struct parse *parse, int key, const char *value)
+{
+    struct options *o = parse->options;
+    if (o->n_stops == OPTIONS_STOPS_MAX)
+        return bad_value(parse, key, value, "at most 16 stop strings");
+    o->stops[o->n_stops++] = value;
+    return 0;
+}
+
+static error_t take_format(struct parse *parse, int key, const char *value)
+{
+    parse->options->json = strcmp(value, "json") == 0;
+    return parse->options->json || strcmp(value, "md") == 0 ? 0 : bad_value(parse, key, value, "md or json");
+}
+
+/* The options of bench, where -p and -n are numbers of tokens, as in other benchmarks. */
+static error_t take_bench_option(struct parse *parse, int key, char *value)
+{
+    struct options *o = parse->options;
+    switch (key) {
+    case 'p':
+    case OPTION_KEY_PP:
+        return take_u32(parse, key, value, &o->n_prompt, 0, 65536);
+    case 'n':
+    case OPTION_KEY_TG:
+        return take_u32(parse, key, value, &o->n_gen, 0, 65536);
+    case 'r':
+        return take_u32(parse, key, value, &o->repeats, 1, OPTIONS_REPEATS_MAX);
+    case OPTION_KEY_SHAPE:
+        o->shape = value;
+        return 0;
+    case OPTION_KEY_QUANT:
+        o->quant = value;
+        return 0;
+    case OPTION_KEY_FORMAT:
+        return take_format(parse, key, value);
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t take_flag(struct parse *parse, int key)
+{
+    struct options *o = parse->options;
+    switch (key) {
+    case 'h':
+        parse->help = true;
+        return ECANCELED;
+    case 'q':
+        o->quiet = true;
+        return 0;
+    case OPTION_KEY_NO_ESCAPE:
+        o->no_escape = true;
+        return 0;
+    case OPTION_KEY_JSON:
+        o->json = true;
+        return 0;
+    case OPTION_KEY_NO_BOS:
+        o->no_bos = true;
+        return 0;
+    case OPTION_KEY_SPECIAL:
+        o->special = true;
+        return 0;
+    case OPTION_KEY_IDS:
+        o->ids = true;
+        return 0;
+    case OPTION_KEY_DECODE:
+        o->decode = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t take_operand(struct parse *parse, const char *value)
+{
+    char quoted[HEARTH_QUOTE_MAX];
+    (void)report_usage("argument without an option (got '%s', need -m for a model, -p for a prompt)",
+                       hearth_quote(quoted, value, strlen(value)));
+    parse->reported = true;
+    return EINVAL;
+}
+
+static error_t take_option(int key, char *value, struct argp_state *argp)
+{
+    struct parse *parse = argp->input;
+    struct options *o = parse->options;
+    if (value && key != ARGP_KEY_ARG && key != 'p' && !text_is_utf8(value, strlen(value)))
+        return bad_value(parse, key, value, "UTF-8");
+    const bool is_bench = find_option(parse->command->table, OPTION_KEY_SHAPE)->key != 0;
+    const error_t bench = is_bench ? take_bench_option(parse, key, value) : ARGP_ERR_UNKNOWN;
+    if (bench != ARGP_ERR_UNKNOWN)
+        return bench;
+    switch (key) {
+    case ARGP_KEY_ARG:
+        return take_operand(parse, value);
+    case 'm':
+        o->model = value;
+        o->model_given = true;
+        return 0;
+    case 'p':
+        o->prompt = value;
+        return 0;
+    case 'f':
+        o->file = value;
+        return 0;
+    case 'o':
+        o->output = value;
+        return 0;
+    case 'n':
+        return take_u32(parse, key, value, &o->n_generate, 0, INT32_MAX);
+    case 'c':
+        return take_u32(parse, key, value, &o->context, 2, INT32_MAX);
+    case 'b':
+        return take_u32(parse, key, value, &o->batch, 1, INT32_MAX);
+    case 't':
+        return take_u32(parse, key, value, &o->threads, 1, OPTIONS_THREADS_MAX);
+    case 's':
+        return take_seed(parse, key, value);
+    case OPTION_KEY_TEMP:
+        return take_float(parse, key, value, &o->sampling.temperature, 0, 100);
+    case OPTION_KEY_TOP_K:
+        return take_top_k(parse, key, value);
+    case OPTION_KEY_TOP_P:
+        return take_float(parse, key, value, &o->sampling.top_p, 0, 1);
+    case OPTION_KEY_MIN_P:
+        return take_float(parse, key, value, &o->sampling.min_p, 0, 1);
+    case OPTION_KEY_REPEAT_PENALTY:
+        return take_float(parse, key, value, &o->sampling.repeat_penalty, 0.01, 100);
+    case OPTION_KEY_STOP:
+        return take_stop(parse, key, value);
+    case OPTION_KEY_RAM_CAP:
+        return take_ram_cap(parse, key, value);
+    case OPTION_KEY_KV:
+        return take_kv(parse, key, value);
+    case OPTION_KEY_TOKENS:
+        o->tokens = value;
+        return 0;
+    case OPTION_KEY_CHUNK:
+        return take_u32(parse, key, value, &o->chunk, 1, INT32_MAX);
+    default:
+        return take_flag(parse, key);
+    }
+}
+
+/* ---- What was wrong with an argument that getopt refused ---------------------------------------------------------- */
+
+/* Entries that `name` of n bytes may mean: 1 for an exact name, else the number of names that begin with it. */
+static size_t find_long(const struct argp_option *table, const char *name, size_t n, const struct argp_option **found)
+{
+    size_t matches = 0;
+    for (; table->key != 0; table++) {
+        if (!table->name || strncmp(table->name, name, n) != 0)
+            continue;
+        *found = table;
+        if (table->name[n] == '\0')
+            return 1;
+        matches++;
+    }
+    return matches;
+}
+
+static void report_long(const struct options_command *command, const char *argument, const char *quoted)
+{
+    const char *name = argument + 2;
+    const size_t n = strcspn(name, "=");
+    const struct argp_option *option = NULL;
+    const size_t matches = find_long(command->table, name, n, &option);
+    if (matches == 0)
+        (void)report_usage("%s: unknown option (got '%s', see %s --help)", command->name, quoted, command->name);
+    else if (matches > 1)
+        (void)report_usage("%s: option is short for several (got '%s', see %s --help)", command->name, quoted, command->name);
+    else if (option->arg)
+        (void)report_usage("--%s: value is missing (got nothing, need %s)", option->name, option->arg);
+    else
+        (void)report_usage("--%s: takes no value (got '%s')", option->name, quoted);
+}
+
+static void report_refused(const struct options_command *command, const char *argument)
+{
+    char quoted[HEARTH_QUOTE_MAX];
+    (void)hearth_quote(quoted, argument, strlen(argument));
+    if (argument[0] == '-' && argument[1] == '-') {
+        report_long(command, argument, quoted);
+        return;
+    }
+    for (const char *c = argument + 1; *c; c++) { /* a cluster of short options: the first that cannot stand there */
+        const struct argp_option *option = find_option(command->table, (unsigned char)*c);
+        if (option->key == 0)
+            break;
+        if (option->arg) {
+            (void)report_usage("-%c: value is missing (got nothing, need %s)", *c, option->arg);
+            return;
+        }
+    }
+    (void)report_usage("%s: unknown option (got '%s', see %s --help)", command->name, quoted, command->name);
+}
+
+/* ---- After parsing ------------------------------------------------------------------------------------------------ */
+
+static int finish_text(struct options *o)
+{
+    if (o->prompt && o->file)
+        return report_usage("-f: cannot stand beside -p (got both, need one prompt)");
+    if (o->prompt) {
+        const size_t n = strlen(o->prompt);
+        o->prompt_bytes = o->no_escape ? n : text_unescape(o->prompt, n);
+    }
+    for (uint32_t i = 0; i < o->n_stops; i++) {
+        char *stop = (char *)(uintptr_t)o->stops[i]; /* points into argv, which belongs to the program */
+        const size_t given = strlen(stop);
+        const size_t n = o->no_escape ? given : text_unescape(stop, given);
+        if (n == 0 || n > OPTIONS_STOP_BYTES_MAX || memchr(stop, '\0', n) || !text_is_utf8(stop, n))
+            return report_usage("--stop: wrong value (got %zu bytes, need 1 to %d bytes of UTF-8 without NUL)", n,
+                                OPTIONS_STOP_BYTES_MAX);
+        stop[n] = '\0';
+    }
+    return 0;
+}
+
+static uint64_t random_seed(void)
+{
+    uint64_t seed;
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed)
+        return seed;
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Write the program's folder with a '/' at its end; 0 where the system does not tell. */
+static size_t program_folder(char *out, size_t capacity)
+{
+    const ssize_t n = readlink("/proc/self/exe", out, capacity);
+    const char *slash = n > 0 && (size_t)n < capacity ? memrchr(out, '/', (size_t)n) : NULL;
+    return slash ? (size_t)(slash - out) + 1 : 0;
+}
+
+/* The first file that exists of a list; kept in a static buffer. */
+static const char *first_existing(const char *list)
+{
+    static char path[4096];
+    const size_t folder = program_folder(path, sizeof path);
+    char *const names[] = {path, path + folder};
+    while (*list) {
+        const size_t n = strcspn(list, ":");
+        char *name = names[*list != '/'];
+        const size_t room = sizeof path - (size_t)(name - path);
+        if (n > 0 && n < room && (folder > 0 || *list == '/')) {
+            memcpy(name, list, n);
+            name[n] = '\0';
+            if (access(path, F_OK) == 0)
+                return path;
+        }
+        list += n + (list[n] == ':');
+    }
+    return NULL;
+}
+
+static const char *default_model(void)
+{
+    const char *named = getenv("HEARTH_MODEL");
+    if (named && named[0])
+        return named;
+    const char *found = first_existing(HEARTH_DEFAULT_MODELS);
+    return found ? found : FALLBACK_MODEL;
+}
+
+static void show_help(const struct argp *argp, const char *name)
+{
+    (void)setenv("ARGP_HELP_FMT", "no-dup-args-note,rmargin=80,long-opt-col=6,opt-doc-col=29,short-opt-col=2", 0);
+    char copy[64]; /* argp wants to write to it */
+    (void)snprintf(copy, sizeof copy, "%s", name);
+    argp_help(argp, stdout, ARGP_HELP_SHORT_USAGE | ARGP_HELP_PRE_DOC | ARGP_HELP_LONG | ARGP_HELP_POST_DOC, copy);
+}
+
+bool options_parse(struct options *out, int *exit_code, const struct options_command *command, int argc, char **argv)
+{
+    *out = (struct options){.n_generate = OPTIONS_GENERATE_DEFAULT, .quant = "Q4_K_M", .n_prompt = 128, .n_gen = 16, .repeats = 3};
+    out->sampling.struct_size = sizeof out->sampling;
+    hearth_sampling_init(&out->sampling);
+    struct parse parse = {out, command, false, false};
+    const struct argp argp = {.options = command->table, .parser = take_option, .doc = command->synopsis};
+    int next = 0;
+    const error_t failed = argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_ERRS | ARGP_NO_HELP, &next, &parse);
+    report_set_quiet(out->quiet);
+    if (parse.help) {
+        show_help(&argp, command->name);
+        *exit_code = report_finish_output();
+        return false;
+    }
+    if (failed) {
+        if (!parse.reported)
+            report_refused(command, argv[next > 1 && next <= argc ? next - 1 : argc - 1]);
+        *exit_code = REPORT_USAGE_EXIT;
+        return false;
+    }
+    *exit_code = finish_text(out);
+    if (*exit_code != 0)
+        return false;
+    if (!out->seed_given)
+        out->sampling.seed = random_seed();
+    if (!out->model)
+        out->model = default_model();
+    return true;
+}
+
+hearth_limits options_limits(const struct options *options)
+{
+    return (hearth_limits){
+        .struct_size = sizeof(hearth_limits), .context = options->context, .batch = options->batch, .kv_type = options->kv_type};
+}
+
+hearth_status options_open_engine(hearth_engine **out, const struct options *options, uint32_t threads, hearth_error *error)
+{
+    const hearth_engine_options engine = {
+        .struct_size = sizeof engine, .threads = threads, .ram_cap = options->ram_cap, .log = report_log};
+    return hearth_engine_open(out, &engine, error);
+}
+
+/* A cap below what the process itself takes is refused with the engine already. What the model would need is told all the same, by
+ * an engine without a cap, under which nothing but the plan is made. */
+static hearth_status plan_beyond_cap(hearth_engine **engine, hearth_plan **plan, const struct options *options, hearth_error *error)
+{
+    struct options uncapped = *options;
+    uncapped.ram_cap = 0;
+    const hearth_limits limits = options_limits(options);
+    HEARTH_TRY(options_open_engine(engine, &uncapped, options->threads, error));
+    HEARTH_TRY(hearth_plan_open(plan, *engine, options->model, &limits, error));
+    const uint64_t needed = hearth_plan_private_bytes(*plan);
+    return hearth_fail_needed(error, HEARTH_E_MEMORY, needed, options->ram_cap,
+                              "memory plan: does not fit the cap (got %" PRIu64 ", need %" PRIu64
+                              "); the process alone exceeds it, so nothing would",
+                              options->ram_cap, needed);
+}
+
+hearth_status options_open_plan(hearth_engine **engine, hearth_plan **plan, const struct options *options, hearth_error *error)
+{
+    const hearth_limits limits = options_limits(options);
+    const hearth_status status = options_open_engine(engine, options, options->threads, error);
+    if (status == HEARTH_E_MEMORY && options->ram_cap)
+        return plan_beyond_cap(engine, plan, options, error);
+    if (status != HEARTH_OK)
+        return status;
+    HEARTH_TRY(hearth_plan_open(plan, *engine, options->model, &limits, error));
+    return hearth_plan_check(*plan, error);
+}

@@ -1,0 +1,92 @@
+/* The command line: one table entry for each option, one parser for all commands. */
+#ifndef HEARTH_TOOLS_OPTIONS_H
+#define HEARTH_TOOLS_OPTIONS_H
+
+#include "hearth.h"
+#include <argp.h>
+
+#define OPTIONS_STOPS_MAX 16
+#define OPTIONS_STOP_BYTES_MAX 256
+#define OPTIONS_THREADS_MAX 1024
+#define OPTIONS_GENERATE_DEFAULT 256
+#define OPTIONS_REPEATS_MAX 64
+
+struct options {
+    const char *model; /* never NULL after parsing */
+    char *prompt;      /* NULL when not given; escapes are done */
+    size_t prompt_bytes;
+    const char *file;
+    uint32_t n_generate;
+    uint32_t context, batch, threads; /* 0 when not given */
+    hearth_sampling sampling;
+    const char *stops[OPTIONS_STOPS_MAX];
+    uint32_t n_stops;
+    uint64_t ram_cap; /* 0 when not given */
+    int32_t kv_type;
+    const char *tokens, *output; /* logits */
+    uint32_t chunk;              /* 0 when not given */
+    bool seed_given, no_escape, json, quiet;
+    bool no_bos, special, ids, decode; /* tokenize */
+    const char *shape, *quant;         /* bench; shape NULL when not given */
+    uint32_t n_prompt, n_gen, repeats;
+    bool model_given;
+};
+
+/* Keys of options without a short form. */
+enum option_key {
+    OPTION_KEY_TEMP = 256,
+    OPTION_KEY_TOP_K,
+    OPTION_KEY_TOP_P,
+    OPTION_KEY_MIN_P,
+    OPTION_KEY_REPEAT_PENALTY,
+    OPTION_KEY_STOP,
+    OPTION_KEY_RAM_CAP,
+    OPTION_KEY_KV,
+    OPTION_KEY_NO_ESCAPE,
+    OPTION_KEY_JSON,
+    OPTION_KEY_TOKENS,
+    OPTION_KEY_CHUNK,
+    OPTION_KEY_NO_BOS,
+    OPTION_KEY_SPECIAL,
+    OPTION_KEY_IDS,
+    OPTION_KEY_DECODE,
+    OPTION_KEY_SHAPE,
+    OPTION_KEY_QUANT,
+    OPTION_KEY_PP,
+    OPTION_KEY_TG,
+    OPTION_KEY_FORMAT,
+    OPTION_KEY_COUNT
+};
+
+/* Entries shared by the tables of several commands. The number at the end is the group: help lists groups in order, and the options
+ * of one by name: 1 model, 2 input, 3 what to do, 4 sampling, 5 resources, 6 output, 7 help. */
+/* clang-format off */
+#define OPTION_MODEL   {"model", 'm', "MODEL", 0, "GGUF file (default: the bundled model)", 1}
+#define OPTION_CONTEXT {"ctx", 'c', "CTX", 0, "positions (default: as trained, at most 4096)", 5}
+#define OPTION_BATCH   {"batch", 'b', "BATCH", 0, "prompt tokens computed together (512)", 5}
+#define OPTION_THREADS {"threads", 't', "THREADS", 0, "workers (default: usable physical cores)", 5}
+#define OPTION_RAM_CAP {"ram-cap", OPTION_KEY_RAM_CAP, "SIZE", 0, "refuse to take more memory; K, M, G, T", 5}
+#define OPTION_KV      {"kv", OPTION_KEY_KV, "TYPE", 0, "cache in f16 (default) or f32", 5}
+#define OPTION_JSON    {"json", OPTION_KEY_JSON, NULL, 0, "JSON on standard output", 6}
+#define OPTION_QUIET   {"quiet", 'q', NULL, 0, "only errors on standard error", 6}
+#define OPTION_HELP    {"help", 'h', NULL, 0, "show this and end", 7}
+/* clang-format on */
+
+struct options_command {
+    const char *name;     /* "hearth run" */
+    const char *synopsis; /* one line, what it does */
+    const struct argp_option *table;
+};
+
+/* Parse the arguments of a command; argv[0] is its name. True: go on. False: end with *exit_code; help or the error was shown. */
+bool options_parse(struct options *out, int *exit_code, const struct options_command *command, int argc, char **argv);
+
+/* Limits of the session that the options ask for. */
+hearth_limits options_limits(const struct options *options);
+/* Open an engine with `threads` workers, the options' cap and the log of report.h. */
+hearth_status options_open_engine(hearth_engine **out, const struct options *options, uint32_t threads, hearth_error *error);
+/* Open an engine and plan the options' model and session on it. E_MEMORY also when the plan does not fit its cap; then *plan is
+ * there to be shown, if it could be made. The caller closes both, whatever is returned. */
+hearth_status options_open_plan(hearth_engine **engine, hearth_plan **plan, const struct options *options, hearth_error *error);
+
+#endif

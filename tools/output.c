@@ -1,0 +1,45 @@
+/* Building and printing JSON. Jansson answers an exhausted memory with NULL everywhere; that is remembered here once, so that
+ * callers build without looking, and an incomplete object is never printed. */
+#include "output.h"
+
+#include "report.h"
+#include "text.h"
+#include <errno.h>
+#include <stdlib.h>
+
+static bool incomplete;
+
+void output_append(json_t *array, json_t *value)
+{
+    if (json_array_append_new(array, value) != 0)
+        incomplete = true;
+}
+
+void output_set(json_t *object, const char *key, json_t *value)
+{
+    if (json_object_set_new(object, key, value) != 0)
+        incomplete = true;
+}
+
+json_t *output_text(const char *bytes, size_t n)
+{
+    char *clean = malloc(3 * n + 1);
+    json_t *string = clean ? json_stringn(clean, text_to_utf8(clean, bytes, n)) : NULL;
+    free(clean);
+    return string;
+}
+
+int output_json(json_t *value, size_t flags)
+{
+    if (!value || incomplete) {
+        json_decref(value);
+        hearth_error error;
+        (void)report_no_memory(&error, "JSON output");
+        return report_error(&error);
+    }
+    errno = 0;
+    const bool written = json_dumpf(value, stdout, flags | JSON_REAL_PRECISION(7)) == 0 && putc('\n', stdout) != EOF;
+    const int code = errno;
+    json_decref(value);
+    return written ? report_finish_output() : report_output_failed(code ? code : EIO);
+}

@@ -1,0 +1,17 @@
+/* JSON on standard output: the one door to Jansson. */
+#ifndef HEARTH_TOOLS_OUTPUT_H
+#define HEARTH_TOOLS_OUTPUT_H
+
+#include "hearth.h"
+#include <jansson.h>
+
+/* Append to an array or set in an object, taking `value` over, which may be NULL after an allocation failure: then `container` is
+ * left incomplete, which output_json() reports. */
+void output_append(json_t *array, json_t *value);
+void output_set(json_t *object, const char *key, json_t *value);
+/* A JSON string of any bytes; those that are not UTF-8 become U+FFFD. */
+json_t *output_text(const char *bytes, size_t n);
+/* Print `value` and a newline, free it, flush. Returns the exit code. flags: of Jansson. */
+int output_json(json_t *value, size_t flags);
+
+#endif

@@ -1,0 +1,144 @@
+/* The program's dealings with the system. Its stdio buffers are static and set once, and its own memory is read with system calls
+ * into the stack, so that measuring the private memory against the plan does not change it. */
+#include "process.h"
+
+#include "common/status.h"
+#include "report.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { OUTPUT_BUFFER_BYTES = 65536, FIRST_READ_BYTES = 65536, ROLLUP_BYTES = 4096 };
+
+static volatile sig_atomic_t interrupts;
+
+void process_start(void)
+{
+    /* A closed descriptor would be given to the next file that is opened. Its stand-in refuses what it is for. */
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    (void)signal(SIGPIPE, SIG_IGN);
+    static char buffer[OUTPUT_BUFFER_BYTES];
+    (void)setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
+}
+
+static void on_signal(int number)
+{
+    if (interrupts > 0 && number == SIGINT)
+        _exit(PROCESS_INTERRUPTED_EXIT);
+    interrupts = 1;
+}
+
+void process_catch_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = on_signal}; /* no SA_RESTART: a waiting read() ends */
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+bool process_interrupted(void)
+{
+    return interrupts > 0;
+}
+
+double process_seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* One read() that is not disturbed by signals without effect: -1 with EINTR only when the program is to end. */
+static ssize_t read_some(int fd, void *out, size_t n)
+{
+    for (;;) {
+        const ssize_t got = read(fd, out, n);
+        if (got >= 0 || errno != EINTR || process_interrupted())
+            return got;
+    }
+}
+
+uint64_t process_private_bytes(void)
+{
+    const int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    char text[ROLLUP_BYTES];
+    size_t n = 0;
+    ssize_t got;
+    while (n < sizeof text - 1 && (got = read_some(fd, text + n, sizeof text - 1 - n)) > 0)
+        n += (size_t)got;
+    (void)close(fd);
+    text[n] = '\0';
+    static const char key[] = "\nAnonymous:";
+    const char *line = strstr(text, key);
+    return line ? strtoull(line + sizeof key - 1, NULL, 10) * 1024 : 0;
+}
+
+hearth_status process_read_all(char **out, size_t *size, int fd, size_t limit, const char *name, hearth_error *error)
+{
+    char quoted[HEARTH_QUOTE_MAX];
+    char *bytes = NULL;
+    size_t n = 0, capacity = 0;
+    for (;;) {
+        if (n + 1 >= capacity) { /* one byte is kept for the NUL */
+            capacity = capacity ? capacity * 2 : FIRST_READ_BYTES;
+            char *more = n <= limit ? realloc(bytes, capacity) : NULL;
+            if (!more) {
+                free(bytes);
+                return n <= limit ? report_no_memory(error, name)
+                                  : hearth_fail(error, HEARTH_E_CONFIG, NULL, "%s: read: too long (need at most %zu bytes)",
+                                                hearth_quote(quoted, name, strlen(name)), limit);
+            }
+            bytes = more;
+        }
+        const ssize_t got = read_some(fd, bytes + n, capacity - n - 1);
+        if (got < 0) {
+            const hearth_status status = process_interrupted()
+                                             ? hearth_fail(error, HEARTH_E_CANCELLED, NULL, "%s: read: interrupted",
+                                                           hearth_quote(quoted, name, strlen(name)))
+                                             : report_errno(error, name, "read");
+            free(bytes);
+            return status;
+        }
+        if (got == 0)
+            break;
+        n += (size_t)got;
+    }
+    bytes[n] = '\0';
+    *out = bytes;
+    *size = n;
+    return HEARTH_OK;
+}
+
+hearth_status process_read_file(char **out, size_t *size, const char *path, size_t limit, hearth_error *error)
+{
+    if (strcmp(path, "-") == 0)
+        return process_read_all(out, size, STDIN_FILENO, limit, "standard input", error);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return report_errno(error, path, "open");
+    const hearth_status status = process_read_all(out, size, fd, limit, path, error);
+    (void)close(fd);
+    return status;
+}
+
+hearth_status process_write_all(int fd, const void *bytes, size_t n, const char *name, hearth_error *error)
+{
+    const char *at = bytes;
+    while (n > 0) {
+        const ssize_t written = write(fd, at, n);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return report_errno(error, name, "write");
+        at += written;
+        n -= (size_t)written;
+    }
+    return HEARTH_OK;
+}
