@@ -103,6 +103,7 @@ hearth_status hearth_synthetic_open(struct hearth_synthetic *out, const struct h
         return status;
     }
     out->source = (struct hearth_source){.name = shape->name,
+                                         .shown = shape->name,
                                          .header = out->header,
                                          .header_bytes = size,
                                          .file_bytes = size + data_bytes,

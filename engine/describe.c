@@ -69,33 +69,43 @@ static uint32_t dim_value(const struct hearth_hparams *h, enum dim dim)
     }
 }
 
+/* The file's name for a message. */
+static const char *file(const struct hearth_gguf *gguf, char out[HEARTH_QUOTE_MAX])
+{
+    return hearth_quote(out, gguf->file_name, strlen(gguf->file_name));
+}
+
 /* Find a tensor of the expected shape; NULL in *out when it is absent and may be. */
 static hearth_status find(const struct hearth_gguf *gguf, const char *name, const struct tensor_row *row, uint32_t rows, uint32_t k,
                           const struct hearth_gguf_tensor **out, hearth_error *err)
 {
     const struct hearth_gguf_tensor *t = hearth_gguf_find_tensor(gguf, name);
+    char quoted[HEARTH_QUOTE_MAX];
     *out = t;
     if (!t)
-        return row->required ? hearth_fail(err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensors: %s is missing", gguf->file_name, name)
-                             : HEARTH_OK;
+        return row->required
+                   ? hearth_fail(err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensors: %s is missing", file(gguf, quoted), name)
+                   : HEARTH_OK;
     if (t->ne[0] != k || t->ne[1] != rows || t->ne[2] != 1 || t->ne[3] != 1)
         return hearth_fail(err, HEARTH_E_FORMAT, "E_SHAPE",
                            "%s: tensor %s: wrong shape (got %" PRIu64 " x %" PRIu64 " x %" PRIu64 ", need %" PRIu32 " x %" PRIu32
                            ")",
-                           gguf->file_name, name, t->ne[0], t->ne[1], t->ne[2], k, rows);
+                           file(gguf, quoted), name, t->ne[0], t->ne[1], t->ne[2], k, rows);
     return HEARTH_OK;
 }
 
 static hearth_status unsupported_type(const struct hearth_gguf *gguf, const char *name, uint32_t format, hearth_error *err)
 {
-    return hearth_fail(err, HEARTH_E_UNSUPPORTED, "E_TTYPE", "%s: tensor %s: type %s is not supported here", gguf->file_name, name,
-                       hearth_format_info(format)->name);
+    char quoted[HEARTH_QUOTE_MAX];
+    return hearth_fail(err, HEARTH_E_UNSUPPORTED, "E_TTYPE", "%s: tensor %s: type %s is not supported here", file(gguf, quoted),
+                       name, hearth_format_info(format)->name);
 }
 
 /* Bind one row of a table to the thing at `place`. */
 static hearth_status bind(struct hearth_description *d, const struct hearth_gguf *gguf, const struct hearth_kernel_set *kernels,
                           const char *name, const struct tensor_row *row, void *place, hearth_error *err)
 {
+    char quoted[HEARTH_QUOTE_MAX];
     const uint32_t rows = dim_value(&d->hparams, row->rows);
     const uint32_t k = dim_value(&d->hparams, row->k);
     const struct hearth_gguf_tensor *t;
@@ -107,7 +117,7 @@ static hearth_status bind(struct hearth_description *d, const struct hearth_gguf
     if (row->kind == VECTOR) {
         if (t->format != HEARTH_F32 && t->format != HEARTH_F16 && t->format != HEARTH_BF16)
             return hearth_fail(err, HEARTH_E_FORMAT, "E_TTYPE", "%s: tensor %s: a norm or bias must be F32, F16 or BF16 (got %s)",
-                               gguf->file_name, name, hearth_format_info(t->format)->name);
+                               file(gguf, quoted), name, hearth_format_info(t->format)->name);
         *(struct hearth_vector *)place = (struct hearth_vector){.format = t->format, .n = k, .file_offset = t->file_offset};
         return HEARTH_OK;
     }
@@ -176,12 +186,13 @@ static hearth_status describe_tensors(struct hearth_description *d, const struct
 hearth_status hearth_describe(struct hearth_description *out, const struct hearth_gguf *gguf,
                               const struct hearth_kernel_set *kernels, hearth_log_fn *log, void *log_user, hearth_error *err)
 {
+    char quoted[HEARTH_QUOTE_MAX];
     *out = (struct hearth_description){0};
     HEARTH_TRY(hearth_hparams_read(&out->hparams, gguf, err));
     out->layers = calloc(out->hparams.n_layer, sizeof *out->layers);
     if (!out->layers)
-        return hearth_fail(err, HEARTH_E_MEMORY, NULL, "%s: no memory for the description of %" PRIu32 " layers", gguf->file_name,
-                           out->hparams.n_layer);
+        return hearth_fail(err, HEARTH_E_MEMORY, NULL, "%s: no memory for the description of %" PRIu32 " layers",
+                           file(gguf, quoted), out->hparams.n_layer);
     const hearth_status status = describe_tensors(out, gguf, kernels, err);
     if (status != HEARTH_OK) {
         hearth_description_free(out);
@@ -255,7 +266,7 @@ static void layout_weights(struct hearth_description *d, struct hearth_arena *ar
 void hearth_description_layout(struct hearth_description *d, struct hearth_arena *arena)
 {
     struct hearth_layer *layers = hearth_arena_take(arena, HEARTH_PLAN_DESCRIPTION, d->hparams.n_layer, sizeof *layers);
-    if (layers) {
+    if (layers && d->hparams.n_layer) {
         memcpy(layers, d->layers, d->hparams.n_layer * sizeof *layers);
         free(d->layers);
         d->layers = layers;

@@ -48,9 +48,11 @@ hearth_status hearth_engine_reserve(struct hearth_engine *e, struct hearth_arena
     uint64_t seen = atomic_load(&e->reserved);
     uint64_t sum;
     do {
-        if (counted->overflow || !hearth_add_u64(&sum, seen, bytes) || sum > e->cap)
-            return hearth_fail_needed(err, HEARTH_E_MEMORY, bytes, e->cap - seen,
-                                      "memory: the cap is reached (got %" PRIu64 " left, need %" PRIu64 ")", e->cap - seen, bytes);
+        const uint64_t left = e->cap > seen ? e->cap - seen : 0;
+        if (counted->overflow || bytes > left)
+            return hearth_fail_needed(err, HEARTH_E_MEMORY, bytes, left,
+                                      "memory: the cap is reached (got %" PRIu64 " left, need %" PRIu64 ")", left, bytes);
+        sum = seen + bytes;
     } while (!atomic_compare_exchange_weak(&e->reserved, &seen, sum));
     const hearth_status status = hearth_arena_reserve(out, counted, err);
     if (status != HEARTH_OK)
@@ -147,8 +149,9 @@ static hearth_status start_threads(struct hearth_engine *e, hearth_error *err)
     struct hearth_arena counting = {0};
     (void)hearth_arena_take(&counting, HEARTH_PLAN_THREADS, HEARTH_FORK_MARK_BYTES, 1);
     (void)hearth_arena_take(&counting, HEARTH_PLAN_THREADS, hearth_pool_bytes(e->workers), 1);
-    HEARTH_TRY(hearth_engine_reserve(e, &e->arena, &counting, err));
-    (void)madvise(e->arena.base, e->arena.bytes, MADV_NOHUGEPAGE); /* guard pages lie between the stacks */
+    HEARTH_TRY(hearth_arena_reserve(&e->arena, &counting, err));
+    atomic_store(&e->reserved, HEARTH_PROCESS_BYTES + e->arena.bytes); /* not held against the cap: the first plan is */
+    (void)madvise(e->arena.base, e->arena.bytes, MADV_NOHUGEPAGE);     /* guard pages lie between the stacks */
     e->fork_mark = hearth_arena_take(&e->arena, HEARTH_PLAN_THREADS, HEARTH_FORK_MARK_BYTES, 1);
     void *memory = hearth_arena_take(&e->arena, HEARTH_PLAN_THREADS, hearth_pool_bytes(e->workers), 1);
     hearth_machine_fork_mark(e->fork_mark);
@@ -165,11 +168,6 @@ static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_op
     HEARTH_TRY(hearth_topology_choose(&e->topology, options->threads, &e->workers, err));
     const uint64_t available = hearth_machine_available_memory("");
     e->cap = options->ram_cap ? options->ram_cap : available;
-    atomic_store(&e->reserved, HEARTH_PROCESS_BYTES);
-    if (e->cap < HEARTH_PROCESS_BYTES)
-        return hearth_fail_needed(err, HEARTH_E_MEMORY, HEARTH_PROCESS_BYTES, e->cap,
-                                  "memory plan: the process alone exceeds the cap (got %" PRIu64 ", need %" PRIu64 ")", e->cap,
-                                  HEARTH_PROCESS_BYTES);
     HEARTH_TRY(start_threads(e, err));
     HEARTH_TRY(choose_kernels(e, level, err));
     char threads[HEARTH_TOPOLOGY_TEXT];

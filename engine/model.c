@@ -78,7 +78,7 @@ static hearth_status open_planned(hearth_model *m, struct hearth_model_facts *fa
     facts->description.layers = NULL; /* the layers are the model's now */
     HEARTH_TRY(take_memory(m, &facts->vocab, facts->tokenizer_bytes, source->name, err));
     HEARTH_TRY(load(m, source, options, err));
-    HEARTH_TRY(prepare_rope(m, source->name, err));
+    HEARTH_TRY(prepare_rope(m, source->shown, err));
     hearth_engine_populate(m->engine, &m->arena);
     return HEARTH_OK;
 }
@@ -92,7 +92,7 @@ hearth_status hearth_model_open_source(hearth_model **out, struct hearth_engine 
     HEARTH_TRY(hearth_model_facts_read(&facts, engine, source, error));
     hearth_model *m = new_model(engine);
     hearth_status status = m ? open_planned(m, &facts, source, limits, options, error)
-                             : hearth_fail(error, HEARTH_E_MEMORY, NULL, "%s: no memory for the model's handle", source->name);
+                             : hearth_fail(error, HEARTH_E_MEMORY, NULL, "%s: no memory for the model's handle", source->shown);
     hearth_model_facts_free(&facts);
     if (status != HEARTH_OK) {
         hearth_model_close(m);
@@ -139,7 +139,7 @@ hearth_status hearth_model_open_vocabulary(hearth_model **out, hearth_engine *en
     if (status == HEARTH_OK) {
         m = new_model(engine);
         status = m ? open_vocabulary(m, &gguf, source.name, error)
-                   : hearth_fail(error, HEARTH_E_MEMORY, NULL, "%s: no memory for the model's handle", source.name);
+                   : hearth_fail(error, HEARTH_E_MEMORY, NULL, "%s: no memory for the model's handle", source.shown);
     }
     hearth_gguf_free(&gguf);
     hearth_mapping_close(&file.mapping);

@@ -89,9 +89,8 @@ static hearth_status check_finite(const struct load_job *job, uint32_t format, c
         return HEARTH_OK;
     char name[64];
     hearth_weight_name(job->description, job->index, name);
-    char quoted[HEARTH_QUOTE_MAX];
-    return hearth_fail(err, HEARTH_E_FORMAT, "E_NUM", "%s: tensor %s: block %" PRIu64 " is not finite",
-                       hearth_quote(quoted, job->source->name, strlen(job->source->name)), name, first_block + bad);
+    return hearth_fail(err, HEARTH_E_FORMAT, "E_NUM", "%s: tensor %s: block %" PRIu64 " is not finite", job->source->shown, name,
+                       first_block + bad);
 }
 
 static hearth_status load_range(const struct load_job *job, uint32_t format, uint64_t offset, uint8_t *out, uint64_t n,
@@ -207,7 +206,7 @@ hearth_status hearth_weights_load(struct hearth_description *description, const 
         }
         done += bytes;
         if (progress && !progress(done, total, progress_user))
-            return hearth_fail(err, HEARTH_E_CANCELLED, NULL, "%s: loading was cancelled", source->name);
+            return hearth_fail(err, HEARTH_E_CANCELLED, NULL, "%s: loading was cancelled", source->shown);
     }
     return HEARTH_OK;
 }

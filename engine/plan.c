@@ -21,7 +21,7 @@ hearth_status hearth_model_facts_read(struct hearth_model_facts *out, struct hea
     hearth_status s = hearth_gguf_parse(&out->gguf, source->header, source->header_bytes, source->file_bytes, source->name, err);
     if (s == HEARTH_OK && out->gguf.n_tensors == 0)
         s = hearth_fail(err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensors: there are none; a vocabulary-only file cannot run",
-                        source->name);
+                        source->shown);
     if (s == HEARTH_OK)
         s = hearth_describe(&out->description, &out->gguf, &engine->kernels, engine->log, engine->log_user, err);
     if (s == HEARTH_OK)
@@ -174,7 +174,7 @@ hearth_status hearth_plan_open_source(hearth_plan **out, struct hearth_engine *e
     hearth_status status = hearth_limits_resolve(&resolved, limits, &facts.description.hparams, error);
     struct hearth_plan *plan = status == HEARTH_OK ? malloc(sizeof *plan) : NULL;
     if (status == HEARTH_OK && !plan)
-        status = hearth_fail(error, HEARTH_E_MEMORY, NULL, "%s: no memory for the plan itself", source->name);
+        status = hearth_fail(error, HEARTH_E_MEMORY, NULL, "%s: no memory for the plan itself", source->shown);
     if (plan)
         hearth_plan_make(plan, engine, &facts, &resolved);
     hearth_model_facts_free(&facts);

@@ -4,9 +4,9 @@
 
 #include "engine.h"
 
-/* Private memory of the process that no arena holds: program and library data, the C library's heap, the main stack, hwloc's
- * export. Measured (tests/engine/plan_peak.c holds it against the kernel's count): 0.4 to 0.9 MiB for the hearth program on
- * Debian 12. */
+/* Private memory of the process that no arena holds: program and library data, the C library's heap, the main stack, what hwloc
+ * leaves behind. Measured for the hearth program on Debian 12: 0.3 to 0.5 MiB; the rest is room for larger machines, whose topology
+ * is larger. tests/engine/plan_peak.c holds the plan against the kernel's count. */
 #define HEARTH_PROCESS_BYTES ((uint64_t)1536 << 10)
 
 struct hearth_plan {

@@ -1,5 +1,6 @@
 /* A file as the source of a model. */
 #include "source.h"
+#include "common/status.h"
 #include <fcntl.h>
 
 static hearth_status read_file(void *context, void *out, uint64_t offset, size_t n, hearth_error *err)
@@ -19,8 +20,10 @@ hearth_status hearth_source_open_file(struct hearth_source *out, struct hearth_f
                                       hearth_error *err)
 {
     file->path = path;
+    (void)hearth_quote(file->shown, path, strlen(path));
     const hearth_status status = hearth_mapping_open(&file->mapping, path, err);
     *out = (struct hearth_source){.name = path,
+                                  .shown = file->shown,
                                   .header = file->mapping.bytes,
                                   .header_bytes = file->mapping.size,
                                   .file_bytes = file->mapping.size,

@@ -6,7 +6,8 @@
 #include "mapping.h"
 
 struct hearth_source {
-    const char *name;      /* for messages */
+    const char *name;      /* as given; the loader quotes it in messages */
+    const char *shown;     /* printable, for messages of the engine */
     const uint8_t *header; /* at least the bytes before the data section */
     uint64_t header_bytes;
     uint64_t file_bytes; /* header and data */
@@ -22,6 +23,7 @@ struct hearth_source {
 struct hearth_file_source {
     struct hearth_mapping mapping;
     const char *path;
+    char shown[72];
 };
 hearth_status hearth_source_open_file(struct hearth_source *out, struct hearth_file_source *file, const char *path,
                                       hearth_error *err);

@@ -19,12 +19,6 @@ static uint64_t total_bytes(const hearth_plan *plan)
     return hearth_plan_private_bytes(plan) + hearth_plan_mapped_bytes(plan);
 }
 
-/* As asked for: a cap too small for any plan leaves one that knows another. */
-static uint64_t cap_bytes(const hearth_plan *plan, const struct options *options)
-{
-    return options->ram_cap ? options->ram_cap : hearth_plan_cap_bytes(plan);
-}
-
 static void print_line(const char *name, uint64_t bytes)
 {
     char human[TEXT_BYTES_MAX];
@@ -69,7 +63,7 @@ int cmd_plan(int argc, char **argv)
     hearth_plan *plan = NULL;
     const hearth_status status = options_open_plan(&engine, &plan, &options, &error);
     if (plan)
-        exit_code = (options.json ? print_json : print_table)(plan, cap_bytes(plan, &options), status == HEARTH_OK);
+        exit_code = (options.json ? print_json : print_table)(plan, hearth_plan_cap_bytes(plan), status == HEARTH_OK);
     if (status != HEARTH_OK && exit_code == 0) /* output that could not be written was told already */
         exit_code = report_error(&error);
     report_release_log();

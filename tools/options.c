@@ -13,10 +13,11 @@
 
 /* Where the bundled model may lie, separated by ':'; the first that exists is taken. What does not begin with '/' is looked for
  * from the folder of the program itself: so both the installed program and the one in the build folder find theirs, wherever they
- * are moved together. */
+ * are moved together. The build may add places. */
 #ifndef HEARTH_DEFAULT_MODELS
-#define HEARTH_DEFAULT_MODELS "../share/hearth/models/hearth-home.Q4_K_M.gguf:../../models/hearth-home.Q4_K_M.gguf"
+#define HEARTH_DEFAULT_MODELS ""
 #endif
+#define BUNDLED_MODELS "../share/hearth/models/hearth-home.Q4_K_M.gguf:../../models/hearth-home.Q4_K_M.gguf:" HEARTH_DEFAULT_MODELS
 #define FALLBACK_MODEL "models/hearth-home.Q4_K_M.gguf" /* from the current folder */
 
 struct parse { /* what the handler of argp works on */
@@ -363,7 +364,7 @@ static const char *default_model(void)
     const char *named = getenv("HEARTH_MODEL");
     if (named && named[0])
         return named;
-    const char *found = first_existing(HEARTH_DEFAULT_MODELS);
+    const char *found = first_existing(BUNDLED_MODELS);
     return found ? found : FALLBACK_MODEL;
 }
 
@@ -419,30 +420,10 @@ hearth_status options_open_engine(hearth_engine **out, const struct options *opt
     return hearth_engine_open(out, &engine, error);
 }
 
-/* A cap below what the process itself takes is refused with the engine already. What the model would need is told all the same, by
- * an engine without a cap, under which nothing but the plan is made. */
-static hearth_status plan_beyond_cap(hearth_engine **engine, hearth_plan **plan, const struct options *options, hearth_error *error)
-{
-    struct options uncapped = *options;
-    uncapped.ram_cap = 0;
-    const hearth_limits limits = options_limits(options);
-    HEARTH_TRY(options_open_engine(engine, &uncapped, options->threads, error));
-    HEARTH_TRY(hearth_plan_open(plan, *engine, options->model, &limits, error));
-    const uint64_t needed = hearth_plan_private_bytes(*plan);
-    return hearth_fail_needed(error, HEARTH_E_MEMORY, needed, options->ram_cap,
-                              "memory plan: does not fit the cap (got %" PRIu64 ", need %" PRIu64
-                              "); the process alone exceeds it, so nothing would",
-                              options->ram_cap, needed);
-}
-
 hearth_status options_open_plan(hearth_engine **engine, hearth_plan **plan, const struct options *options, hearth_error *error)
 {
     const hearth_limits limits = options_limits(options);
-    const hearth_status status = options_open_engine(engine, options, options->threads, error);
-    if (status == HEARTH_E_MEMORY && options->ram_cap)
-        return plan_beyond_cap(engine, plan, options, error);
-    if (status != HEARTH_OK)
-        return status;
+    HEARTH_TRY(options_open_engine(engine, options, options->threads, error));
     HEARTH_TRY(hearth_plan_open(plan, *engine, options->model, &limits, error));
     return hearth_plan_check(*plan, error);
 }

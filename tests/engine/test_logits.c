@@ -73,8 +73,10 @@ static void compare(bool shared, const struct golden_model *m, const char *token
     size_t n_vocab = 0;
     float *golden = golden_floats(logits, &n_golden);
     cr_assert(n > 0 && golden, "%s or %s cannot be read", tokens, logits);
-    const struct golden_run run = {model, NULL, 2, 48, HEARTH_KV_F32};
-    float *ours = golden_logits(&run, ids, n, &n_vocab);
+    hearth_engine *engine = golden_engine(NULL, 2);
+    cr_assert(engine);
+    float *ours = golden_logits(engine, model, 48, HEARTH_KV_F32, ids, n, &n_vocab);
+    hearth_engine_close(engine);
     cr_assert(ours && n_golden <= n * n_vocab && n_golden % n_vocab == 0);
     const double d = distance(ours + n * n_vocab - n_golden, golden, n_golden, m->bound);
     cr_expect(d <= m->limit, "%s: %s %.3g, at most %.3g", m->name, m->bound == NMSE ? "NMSE" : "max difference", d, m->limit);
@@ -99,80 +101,85 @@ Test(logits, own_models_are_within_their_bounds)
         compare(false, &own_models[i], "tokens.txt", ".logits.f32");
 }
 
-static void same_bits_everywhere(const char *model, const int32_t *ids, size_t n, int32_t kv_type)
+/* The wanted logits come from the reference kernels, one thread, one chunk. */
+static void same_bits_everywhere(bool shared, const struct golden_model *set, size_t n_models, int32_t kv_type)
 {
     static const uint32_t chunks[] = {1, 7, 48};
+    char path[GOLDEN_PATH];
+    int32_t ids[GOLDEN_TOKENS_MAX];
+    float *want[N_MODELS];
     size_t n_vocab = 0;
-    const struct golden_run first = {model, "reference", 1, 48, kv_type};
-    float *want = golden_logits(&first, ids, n, &n_vocab);
-    cr_assert(want);
+    (void)path_of(path, shared, "tokens", ".txt");
+    const size_t n = golden_tokens(path, ids);
+    cr_assert(n == 48);
+    hearth_engine *engine = golden_engine("reference", 1);
+    for (size_t i = 0; i < n_models; i++) {
+        (void)path_of(path, shared, set[i].name, ".gguf");
+        cr_assert(want[i] = golden_logits(engine, path, 48, kv_type, ids, n, &n_vocab));
+    }
+    hearth_engine_close(engine);
     for (int level = 0; level <= (int)hearth_cpu_detect(); level++) {
         for (uint32_t threads = 1; threads <= 3; threads++) {
-            for (size_t c = 0; c < 3; c++) {
-                const struct golden_run run = {model, hearth_cpu_level_name((enum hearth_cpu_level)level), threads, chunks[c],
-                                               kv_type};
-                float *got = golden_logits(&run, ids, n, &n_vocab);
-                cr_assert(got);
-                cr_expect(memcmp(got, want, n * n_vocab * sizeof(float)) == 0, "%s: other bits at %s, %u threads, chunks of %u",
-                          model, run.level, threads, chunks[c]);
-                free(got);
+            engine = golden_engine(hearth_cpu_level_name((enum hearth_cpu_level)level), threads);
+            for (size_t i = 0; i < n_models; i++) {
+                (void)path_of(path, shared, set[i].name, ".gguf");
+                for (size_t c = 0; c < 3; c++) {
+                    float *got = golden_logits(engine, path, chunks[c], kv_type, ids, n, &n_vocab);
+                    cr_assert(got);
+                    cr_expect(memcmp(got, want[i], n * n_vocab * sizeof(float)) == 0,
+                              "%s: other bits at %s, %u threads, chunks of %u", path, hearth_engine_cpu_level(engine), threads,
+                              chunks[c]);
+                    free(got);
+                }
             }
+            hearth_engine_close(engine);
         }
     }
-    free(want);
+    for (size_t i = 0; i < n_models; i++)
+        free(want[i]);
 }
 
 Test(logits, own_models_give_the_same_bits_everywhere)
 {
-    char path[GOLDEN_PATH];
-    int32_t ids[GOLDEN_TOKENS_MAX];
-    golden_source(path, "tests/data/tokens.txt");
-    const size_t n = golden_tokens(path, ids);
-    cr_assert(n == 48);
-    for (size_t i = 0; i < N_OWN_MODELS; i++) {
-        (void)path_of(path, false, own_models[i].name, ".gguf");
-        same_bits_everywhere(path, ids, n, HEARTH_KV_F16);
-    }
-    same_bits_everywhere(path, ids, n, HEARTH_KV_F32);
+    same_bits_everywhere(false, own_models, N_OWN_MODELS, HEARTH_KV_F16);
+    same_bits_everywhere(false, own_models, 1, HEARTH_KV_F32);
 }
 
 Test(logits, golden_models_give_the_same_bits_everywhere)
 {
     char path[GOLDEN_PATH];
-    int32_t ids[GOLDEN_TOKENS_MAX];
-    if (!golden_shared(path, "ref/tokens.txt"))
+    if (!golden_shared(path, "ref"))
         cr_skip_test("SKIPPED: no HEARTH_SHARED");
-    const size_t n = golden_tokens(path, ids);
-    cr_assert(n == 48);
-    for (size_t i = 0; i < N_MODELS; i++) {
-        (void)path_of(path, true, models[i].name, ".gguf");
-        same_bits_everywhere(path, ids, n, HEARTH_KV_F32);
-    }
+    same_bits_everywhere(true, models, N_MODELS, HEARTH_KV_F32);
 }
 
 /* 700 positions cross two segment borders of the attention. */
 Test(logits, a_long_prompt_gives_the_same_bits_everywhere)
 {
-    char model[GOLDEN_PATH];
+    static const struct {
+        const char *level; /* NULL: the best there is */
+        uint32_t threads, chunk;
+    } runs[] = {{"reference", 2, 256}, {NULL, 2, 512}, {NULL, 3, 129}, {"avx2", 1, 300}};
+    char path[GOLDEN_PATH];
     int32_t ids[GOLDEN_TOKENS_MAX];
-    golden_source(model, "tests/data/llama-Q4_K_M.gguf");
+    float *want = NULL;
+    golden_source(path, "tests/data/llama-Q4_K_M.gguf");
     for (size_t i = 0; i < 700; i++)
         ids[i] = (int32_t)(i * 37 % 256);
-    static const struct golden_run runs[] = {{NULL, "avx2", 2, 512, HEARTH_KV_F16}, {NULL, "avx2", 3, 129, HEARTH_KV_F16}};
-    size_t n_vocab = 0;
-    const struct golden_run first = {model, "reference", 2, 256, HEARTH_KV_F16};
-    float *want = golden_logits(&first, ids, 700, &n_vocab);
-    cr_assert(want);
-    for (size_t i = 0; i < 2; i++) {
-        struct golden_run run = runs[i];
-        run.model = model;
-        run.level = hearth_cpu_level_name(i == 0                                  ? hearth_cpu_detect()
-                                          : hearth_cpu_detect() < HEARTH_CPU_AVX2 ? HEARTH_CPU_REFERENCE
-                                                                                  : HEARTH_CPU_AVX2);
-        float *got = golden_logits(&run, ids, 700, &n_vocab);
+    for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++) {
+        const char *best = hearth_cpu_level_name(hearth_cpu_detect());
+        size_t n_vocab = 0;
+        hearth_engine *engine =
+            golden_engine(runs[i].level && hearth_cpu_detect() >= HEARTH_CPU_AVX2 ? runs[i].level : best, runs[i].threads);
+        cr_assert(engine);
+        float *got = golden_logits(engine, path, runs[i].chunk, HEARTH_KV_F16, ids, 700, &n_vocab);
+        hearth_engine_close(engine);
         cr_assert(got);
-        cr_expect(memcmp(got, want, 700 * n_vocab * sizeof(float)) == 0, "other bits at %s, %u threads, chunks of %u", run.level,
-                  run.threads, run.chunk);
+        if (!want) {
+            want = got;
+            continue;
+        }
+        cr_expect(memcmp(got, want, 700 * n_vocab * sizeof(float)) == 0, "other bits in run %zu", i);
         free(got);
     }
     free(want);

@@ -62,36 +62,40 @@ static bool feed_all(hearth_session *session, const int32_t *ids, size_t n, uint
     return true;
 }
 
-float *golden_logits(const struct golden_run *run, const int32_t *ids, size_t n, size_t *n_vocab)
+hearth_engine *golden_engine(const char *level, uint32_t threads)
 {
     hearth_error err = {0};
-    hearth_engine *engine = NULL;
+    hearth_engine *engine;
+    const hearth_engine_options options = {.struct_size = sizeof options, .threads = threads};
+    if (level)
+        (void)setenv("HEARTH_CPU", level, 1);
+    if (hearth_engine_open(&engine, &options, &err) != HEARTH_OK)
+        (void)fprintf(stderr, "%s [%s]\n", err.message, err.detail);
+    return engine;
+}
+
+float *golden_logits(hearth_engine *engine, const char *path, uint32_t chunk, int32_t kv_type, const int32_t *ids, size_t n,
+                     size_t *n_vocab)
+{
+    hearth_error err = {0};
     hearth_model *model = NULL;
     hearth_session *session = NULL;
     float *out = NULL;
-    const hearth_engine_options options = {.struct_size = sizeof options, .threads = run->threads};
-    const hearth_limits limits = {.struct_size = sizeof limits,
-                                  .context = (uint32_t)n,
-                                  .batch = run->chunk,
-                                  .kv_type = run->kv_type,
-                                  .logits_rows = run->chunk};
-    if (run->level)
-        (void)setenv("HEARTH_CPU", run->level, 1);
-    bool done = hearth_engine_open(&engine, &options, &err) == HEARTH_OK &&
-                hearth_model_open(&model, engine, run->model, &limits, NULL, &err) == HEARTH_OK &&
+    const hearth_limits limits = {
+        .struct_size = sizeof limits, .context = (uint32_t)n, .batch = chunk, .kv_type = kv_type, .logits_rows = chunk};
+    bool done = hearth_model_open(&model, engine, path, &limits, NULL, &err) == HEARTH_OK &&
                 hearth_session_open(&session, model, &limits, &err) == HEARTH_OK;
     if (done) {
         *n_vocab = hearth_model_vocabulary_size(model);
         out = malloc(n * *n_vocab * sizeof(float));
-        done = out && feed_all(session, ids, n, run->chunk, *n_vocab, out, &err);
+        done = out && feed_all(session, ids, n, chunk, *n_vocab, out, &err);
     }
     if (!done) {
-        (void)fprintf(stderr, "%s: %s [%s]\n", run->model, err.message, err.detail);
+        (void)fprintf(stderr, "%s: %s [%s]\n", path, err.message, err.detail);
         free(out);
         out = NULL;
     }
     hearth_session_close(session);
     hearth_model_close(model);
-    hearth_engine_close(engine);
     return out;
 }

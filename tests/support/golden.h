@@ -18,14 +18,11 @@ size_t golden_tokens(const char *path, int32_t ids[GOLDEN_TOKENS_MAX]);
 /* A whole file of floats (free with free()); NULL when it cannot be read. */
 float *golden_floats(const char *path, size_t *n);
 
-/* Logits of all tokens of `ids` on a model, fed in chunks, at the CPU level and number of threads: float [n][n_vocab], free with
- * free(). NULL after printing why. level NULL: as the environment says. */
-struct golden_run {
-    const char *model;
-    const char *level;
-    uint32_t threads, chunk;
-    int32_t kv_type;
-};
-float *golden_logits(const struct golden_run *run, const int32_t *ids, size_t n, size_t *n_vocab);
+/* An engine at a CPU level (NULL: as the environment says). NULL after printing why. */
+hearth_engine *golden_engine(const char *level, uint32_t threads);
+
+/* Logits of all tokens of `ids` on a model, fed in chunks: float [n][n_vocab], free with free(). NULL after printing why. */
+float *golden_logits(hearth_engine *engine, const char *model, uint32_t chunk, int32_t kv_type, const int32_t *ids, size_t n,
+                     size_t *n_vocab);
 
 #endif
