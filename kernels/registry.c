@@ -7,43 +7,18 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-#define MATMUL(name, format, isa, level, tile_rows)                                                                                \
-    {                                                                                                                              \
-        "matmul_" #name "_" #isa, HEARTH_OP_MATMUL, format, level,                                                                 \
-        {                                                                                                                          \
-            .matmul = {                                                                                                            \
-                hearth_matmul_##name##_##isa,                                                                                      \
-                tile_rows,                                                                                                         \
-                hearth_tile_bytes_##name##_##isa,                                                                                  \
-                hearth_pack_##name##_##isa,                                                                                        \
-                hearth_unpack_##name##_##isa                                                                                       \
-            }                                                                                                                      \
-        }                                                                                                                          \
-    }
-#define DEQUANTIZE(name, format, isa, level)                                                                                       \
-    {                                                                                                                              \
-        "dequantize_" #name "_" #isa, HEARTH_OP_DEQUANTIZE, format, level,                                                         \
-        {                                                                                                                          \
-            .dequantize = hearth_dequantize_##name##_##isa                                                                         \
-        }                                                                                                                          \
-    }
-#define ATTENTION(name, format, isa, level)                                                                                        \
-    {                                                                                                                              \
-        "attention_" #name "_" #isa, HEARTH_OP_ATTENTION, format, level,                                                           \
-        {                                                                                                                          \
-            .attention = hearth_attention_##name##_##isa                                                                           \
-        }                                                                                                                          \
-    }
-/* An operation without formats; member is its field in the union. */
-#define PLAIN(name, op, member, isa, level)                                                                                        \
-    {                                                                                                                              \
-#name "_" #isa, op, HEARTH_F32, level,                                                                                     \
-        {                                                                                                                          \
-            .member = hearth_##name##_##isa                                                                                        \
-        }                                                                                                                          \
-    }
-
 /* clang-format off */
+#define MATMUL(name, format, isa, level, tile_rows)                                                  \
+    {"matmul_" #name "_" #isa, HEARTH_OP_MATMUL, format, level,                                      \
+     {.matmul = {hearth_matmul_##name##_##isa, tile_rows, hearth_tile_bytes_##name##_##isa,          \
+                 hearth_pack_##name##_##isa, hearth_unpack_##name##_##isa}}}
+#define DEQUANTIZE(name, format, isa, level)                                                         \
+    {"dequantize_" #name "_" #isa, HEARTH_OP_DEQUANTIZE, format, level, {.dequantize = hearth_dequantize_##name##_##isa}}
+#define ATTENTION(name, format, isa, level)                                                          \
+    {"attention_" #name "_" #isa, HEARTH_OP_ATTENTION, format, level, {.attention = hearth_attention_##name##_##isa}}
+/* An operation without formats; member is its field in the union. */
+#define PLAIN(name, op, member, isa, level) {#name "_" #isa, op, HEARTH_F32, level, {.member = hearth_##name##_##isa}}
+
 const struct hearth_kernel hearth_kernels[] = {
     MATMUL(q4_0, HEARTH_Q4_0, reference, HEARTH_CPU_REFERENCE, 1),
     MATMUL(q4_0, HEARTH_Q4_0, avx2, HEARTH_CPU_AVX2, 8),

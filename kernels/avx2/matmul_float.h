@@ -17,9 +17,12 @@ HEARTH_ALWAYS_INLINE void multiply_16(vec16 *acc, const uint8_t *w, size_t w_str
                                       size_t n, size_t rows, size_t tokens)
 {
     vec16 weights[ROWS_AT_ONCE];
+    size_t ahead = k * sizeof(ELEMENT) + PREFETCH_BYTES / ROWS_AT_ONCE;
+    if (ahead >= w_stride) /* beyond the row: the rows in between are being read, too */
+        ahead += (rows - 1) * w_stride;
     UNROLL
     for (size_t r = 0; r < rows; r++) {
-        prefetch(w + r * w_stride + k * sizeof(ELEMENT), 1);
+        _mm_prefetch((const char *)w + r * w_stride + ahead, _MM_HINT_T0);
         weights[r] = ELEMENT_LOAD((const ELEMENT *)(const void *)(w + r * w_stride) + k);
     }
     UNROLL

@@ -16,7 +16,7 @@ struct super_scales {
 /* Fields of four sub-blocks, 64 bytes [4][16]. */
 HEARTH_ALWAYS_INLINE void widen_scales(__m512i scale[4], const uint8_t bytes[64])
 {
-    UNROLLED
+    UNROLL
     for (size_t j = 0; j < 4; j++)
         scale[j] = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(bytes + 16 * j)));
 }
@@ -57,7 +57,7 @@ HEARTH_ALWAYS_INLINE __m512 add_super_block_with_mins(__m512 acc, __m512i sum, c
 {
     const uint8_t *bsum = row + x->sums + 16 * s;
     __m512i mins = _mm512_setzero_si512();
-    UNROLLED
+    UNROLL
     for (size_t j = 0; j < 4; j++)
         mins = _mm512_dpwssd_epi32(mins, scales->pair[j], broadcast_dword(bsum + 4 * j));
     __m512 g = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scales->d);

@@ -7,13 +7,7 @@
 #define HEARTH_AVX512_MATMUL_H
 
 #include "avx512/simd.h"
-
-/* Loops over arrays of registers: unrolled completely, or the arrays would lie in memory. */
-#ifdef __clang__
-#define UNROLLED _Pragma("unroll")
-#else
-#define UNROLLED _Pragma("GCC unroll 64")
-#endif
+#include "template/unroll.h"
 
 enum {
     TILE_ROWS = 16,

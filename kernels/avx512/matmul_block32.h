@@ -71,7 +71,7 @@ HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uin
                                             __mmask16 mask, size_t tokens)
 {
     __m512 acc[FEW_TOKENS];
-    UNROLLED
+    UNROLL
     for (size_t t = 0; t < tokens; t++)
         acc[t] = _mm512_setzero_ps();
     for (size_t j = 0; j < k / 32; j++) {
@@ -80,17 +80,17 @@ HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uin
         const __m512 d = load_halves(tile + halves_at(j));
         __m512i w[8];
         read_weights(w, block);
-        UNROLLED
+        UNROLL
         for (size_t t = 0; t < tokens; t++) {
             const uint8_t *row = x->rows + t * x->stride;
             __m512i dot = start_of_chain(row, x, j);
-            UNROLLED
+            UNROLL
             for (size_t n = 0; n < 8; n++)
                 dot = add_dot(dot, w[n], broadcast_dword(row + 32 * j + 4 * n));
             acc[t] = add_block(acc[t], dot, d, row, x, j);
         }
     }
-    UNROLLED
+    UNROLL
     for (size_t t = 0; t < tokens; t++)
         _mm512_mask_storeu_ps(y + t * y_stride, mask, acc[t]);
 }
@@ -119,36 +119,36 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
                                               size_t c, size_t tiles, size_t tokens)
 {
     __m512 a[2][GROUP_TOKENS];
-    UNROLLED
+    UNROLL
     for (size_t i = 0; i < tiles * tokens; i++)
         a[i % tiles][i / tiles] = _mm512_loadu_ps(acc[i / tiles] + TILE_ROWS * (i % tiles));
     for (size_t j = 0; j < panels->blocks; j++) {
         __m512i dot[2][GROUP_TOKENS];
-        UNROLLED
+        UNROLL
         for (size_t t = 0; t < tokens; t++) {
             const __m512i start = start_of_chain(x->rows + t * x->stride, x, 8 * c + j);
-            UNROLLED
+            UNROLL
             for (size_t i = 0; i < tiles; i++)
                 dot[i][t] = start;
         }
-        UNROLLED
+        UNROLL
         for (size_t n = 0; n < 8; n++) {
-            UNROLLED
+            UNROLL
             for (size_t t = 0; t < tokens; t++) {
                 const __m512i q = broadcast_dword(x->rows + t * x->stride + 256 * c + 32 * j + 4 * n);
-                UNROLLED
+                UNROLL
                 for (size_t i = 0; i < tiles; i++)
                     dot[i][t] = add_dot(dot[i][t], panels[i].w[8 * j + n], q);
             }
         }
-        UNROLLED
+        UNROLL
         for (size_t t = 0; t < tokens; t++) {
-            UNROLLED
+            UNROLL
             for (size_t i = 0; i < tiles; i++)
                 a[i][t] = add_block(a[i][t], dot[i][t], panels[i].d[j], x->rows + t * x->stride, x, 8 * c + j);
         }
     }
-    UNROLLED
+    UNROLL
     for (size_t i = 0; i < tiles * tokens; i++)
         _mm512_storeu_ps(acc[i / tiles] + TILE_ROWS * (i % tiles), a[i % tiles][i / tiles]);
 }

@@ -1,6 +1,5 @@
-#include "avx512/matmul.h"
-#include "avx512/simd.h"
+#include "avx512/matmul.h" /* vec16, UNROLL; ISA(name) is name##_avx512 */
 #define KERNEL(operation) hearth_##operation##_f16_avx512
 #define ELEMENT uint16_t
 #define LOAD vec16_load_f16
-#include "avx512/matmul_float.h"
+#include "avx512/matmul_float.h" /* defines the products, tile_bytes, pack and unpack */

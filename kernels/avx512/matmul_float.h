@@ -1,4 +1,4 @@
-/* Products of float weights with F32 activations: a template. The including file has included simd.h and defines
+/* Products of float weights with F32 activations: a template. The including file has included matmul.h and defines
  *   KERNEL(operation)  the name of a function,
  *   ELEMENT            the type of a weight in the file,
  *   LOAD               sixteen weights as vec16.
@@ -42,24 +42,24 @@ HEARTH_ALWAYS_INLINE void rows_times_tokens(float *y, size_t y_stride, const uin
     const size_t tile_bytes = KERNEL(tile_bytes)(k);
     const size_t whole = k / 16 * 16;
     vec16 sum[ROWS][TOKENS];
-    UNROLLED
+    UNROLL
     for (size_t i = 0; i < rows * tokens; i++)
         sum[i / tokens][i % tokens] = vec16_zero();
     for (size_t i = 0; i < whole; i += 16) {
         vec16 v[TOKENS];
-        UNROLLED
+        UNROLL
         for (size_t t = 0; t < tokens; t++)
             v[t] = vec16_load(activations_at(x, x_stride, t, i));
-        UNROLLED
+        UNROLL
         for (size_t r = 0; r < rows; r++) {
             const vec16 weights = LOAD(weights_at(w, tile_bytes, r, i));
-            UNROLLED
+            UNROLL
             for (size_t t = 0; t < tokens; t++)
                 sum[r][t] = vec16_fma(weights, v[t], sum[r][t]);
         }
     }
     if (whole < k) { /* lanes beyond k keep their sums to the bit; the tile's zeros make the whole load of weights legal */
-        UNROLLED
+        UNROLL
         for (size_t i = 0; i < rows * tokens; i++) {
             const size_t r = i / tokens;
             const vec16 weights = LOAD(weights_at(w, tile_bytes, r, whole));
@@ -67,7 +67,7 @@ HEARTH_ALWAYS_INLINE void rows_times_tokens(float *y, size_t y_stride, const uin
             sum[r][i % tokens] = _mm512_mask3_fmadd_ps(weights, v, sum[r][i % tokens], vec16_mask(k - whole));
         }
     }
-    UNROLLED
+    UNROLL
     for (size_t i = 0; i < rows * tokens; i++)
         y[i % tokens * y_stride + i / tokens] = vec16_sum(sum[i / tokens][i % tokens]);
 }

@@ -1,8 +1,12 @@
 /* Products of weights in super-blocks of 256 with Q8_256 activations: a template. The including file has included kquant_scales.h
- * and defines KERNEL(operation)   the name of a function, SUB_BLOCKS          scales in a super-block, 8 or 16, SUPER_BYTES bytes
- * of a super-block of 16 rows, up to a shared line of scales, super_block_at      its byte offset in a tile, read_scales         of
- * a super-block, and read_weights        of 32 k of it: 8 vectors of unsigned codes, add_super_block     the float end of the
- * arithmetic. */
+ * and defines
+ *   KERNEL(operation)  the name of a function,
+ *   SUB_BLOCKS         scales in a super-block, 8 or 16,
+ *   SUPER_BYTES        bytes of a super-block of 16 rows (without a line of halves that several share),
+ *   super_block_at     its byte offset in a tile,
+ *   read_scales        of a super-block,
+ *   read_weights       of 32 k of a super-block: 8 vectors of unsigned codes,
+ *   add_super_block    the float end of the arithmetic. */
 
 enum { DOTS = 64 / SUB_BLOCKS }; /* dot instructions of a sub-block, 4 k each */
 
@@ -16,37 +20,38 @@ HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uin
                                             __mmask16 mask, size_t tokens)
 {
     __m512 acc[FEW_TOKENS];
+    UNROLL
     for (size_t t = 0; t < tokens; t++)
         acc[t] = _mm512_setzero_ps();
     for (size_t s = 0; s < k / 256; s++) {
         struct super_scales scales;
         read_scales(&scales, tile, s);
         __m512i sum[FEW_TOKENS];
+        UNROLL
         for (size_t t = 0; t < tokens; t++)
             sum[t] = _mm512_setzero_si512();
         for (size_t step = 0; step < 8; step++) {
             __m512i w[8];
             prefetch_ahead(tile + super_block_at(s) + SUPER_BYTES / 8 * step, SUPER_BYTES / 8);
             read_weights(w, tile, s, step);
-            UNROLLED
+            UNROLL
             for (size_t t = 0; t < tokens; t++) {
                 const uint8_t *q = x->rows + t * x->stride + 256 * s + 32 * step;
-                UNROLLED
+                UNROLL
                 for (size_t j = 0; j < SUB_BLOCKS / 8; j++) {
                     __m512i dot = _mm512_setzero_si512();
-                    UNROLLED
+                    UNROLL
                     for (size_t n = j * DOTS; n < (j + 1) * DOTS; n++)
                         dot = add_dot(dot, w[n], broadcast_dword(q + 4 * n));
                     sum[t] = _mm512_add_epi32(sum[t], _mm512_mullo_epi32(dot, scales.scale[step * (SUB_BLOCKS / 8) + j]));
                 }
             }
         }
-        UNROLLED
-        for (size_t t = 0; t < tokens; t++) {
+        UNROLL
+        for (size_t t = 0; t < tokens; t++)
             acc[t] = add_super_block(acc[t], sum[t], &scales, x->rows + t * x->stride, x, s);
-        }
     }
-    UNROLLED
+    UNROLL
     for (size_t t = 0; t < tokens; t++)
         _mm512_mask_storeu_ps(y + t * y_stride, mask, acc[t]);
 }
@@ -71,41 +76,41 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
                                               size_t s, size_t tiles, size_t tokens)
 {
     __m512i sum[2][GROUP_TOKENS];
-    UNROLLED
+    UNROLL
     for (size_t i = 0; i < tiles * tokens; i++)
         sum[i % tiles][i / tiles] = _mm512_setzero_si512();
     for (size_t j = 0; j < SUB_BLOCKS; j++) {
         __m512i dot[2][GROUP_TOKENS];
-        UNROLLED
+        UNROLL
         for (size_t i = 0; i < tiles * tokens; i++)
             dot[i % tiles][i / tiles] = _mm512_setzero_si512();
-        UNROLLED
+        UNROLL
         for (size_t n = 0; n < DOTS; n++) {
-            UNROLLED
+            UNROLL
             for (size_t t = 0; t < tokens; t++) {
                 const __m512i q = broadcast_dword(x->rows + t * x->stride + 256 * s + 4 * (j * DOTS + n));
-                UNROLLED
+                UNROLL
                 for (size_t i = 0; i < tiles; i++)
                     dot[i][t] = add_dot(dot[i][t], panels[i].w[j * DOTS + n], q);
             }
         }
-        UNROLLED
+        UNROLL
         for (size_t i = 0; i < tiles; i++) {
-            UNROLLED
+            UNROLL
             for (size_t t = 0; t < tokens; t++)
                 sum[i][t] = _mm512_add_epi32(sum[i][t], _mm512_mullo_epi32(dot[i][t], panels[i].scales.scale[j]));
         }
     }
     __m512 a[2][GROUP_TOKENS];
-    UNROLLED
+    UNROLL
     for (size_t i = 0; i < tiles; i++) {
-        UNROLLED
+        UNROLL
         for (size_t t = 0; t < tokens; t++) {
             const __m512 before = _mm512_loadu_ps(acc[t] + TILE_ROWS * i);
             a[i][t] = add_super_block(before, sum[i][t], &panels[i].scales, x->rows + t * x->stride, x, s);
         }
     }
-    UNROLLED
+    UNROLL
     for (size_t i = 0; i < tiles * tokens; i++)
         _mm512_storeu_ps(acc[i / tiles] + TILE_ROWS * (i % tiles), a[i % tiles][i / tiles]);
 }

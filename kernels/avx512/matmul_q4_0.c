@@ -9,7 +9,7 @@ enum { BLOCK_BYTES = 256, OFFSET = 8 };
 
 HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *block)
 {
-    UNROLLED
+    UNROLL
     for (size_t v = 0; v < 4; v++)
         split_nibbles(w + 2 * v, block + 64 * v);
 }

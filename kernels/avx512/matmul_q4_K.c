@@ -28,7 +28,7 @@ HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *t
 HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t s, size_t step)
 {
     const uint8_t *nibbles = tile + super_block_at(s) + NIBBLES + 256 * step;
-    UNROLLED
+    UNROLL
     for (size_t v = 0; v < 4; v++)
         split_nibbles(w + 2 * v, nibbles + 64 * v);
 }

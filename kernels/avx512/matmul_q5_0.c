@@ -9,10 +9,10 @@ enum { NIBBLE_BYTES = 256, BLOCK_BYTES = 320, OFFSET = 16 };
 
 HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *block)
 {
-    UNROLLED
+    UNROLL
     for (size_t v = 0; v < 4; v++)
         split_nibbles(w + 2 * v, block + 64 * v);
-    UNROLLED
+    UNROLL
     for (size_t n = 0; n < 8; n++)
         w[n] = add_fifth_bits(w[n], block + NIBBLE_BYTES + 8 * n);
 }

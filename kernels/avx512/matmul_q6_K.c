@@ -30,10 +30,10 @@ HEARTH_ALWAYS_INLINE size_t halves_at(size_t s)
 HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s)
 {
     const uint8_t *bytes = tile + super_block_at(s);
-    UNROLLED
+    UNROLL
     for (size_t j = 0; j < 16; j++)
         out->scale[j] = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(bytes + 16 * j)));
-    UNROLLED
+    UNROLL
     for (size_t j = 0; j < 8; j++)
         out->pair[j] = _mm512_mask_blend_epi16(0xaaaaaaaau, out->scale[2 * j], _mm512_slli_epi32(out->scale[2 * j + 1], 16));
     out->d = load_halves(tile + halves_at(s));
@@ -53,10 +53,10 @@ HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t
 {
     const uint8_t *nibbles = tile + super_block_at(s) + NIBBLES + 256 * step;
     const uint8_t *upper = tile + super_block_at(s) + UPPER_BITS + 128 * step;
-    UNROLLED
+    UNROLL
     for (size_t v = 0; v < 4; v++)
         split_nibbles(w + 2 * v, nibbles + 64 * v);
-    UNROLLED
+    UNROLL
     for (size_t h = 0; h < 2; h++)
         add_upper_bits(w + 4 * h, load512(upper + 64 * h));
 }
@@ -66,7 +66,7 @@ HEARTH_ALWAYS_INLINE __m512 add_super_block(__m512 acc, __m512i sum, const struc
                                             const struct activations *x, size_t s)
 {
     __m512i offset = _mm512_setzero_si512();
-    UNROLLED
+    UNROLL
     for (size_t j = 0; j < 8; j++)
         offset = _mm512_dpwssd_epi32(offset, scales->pair[j], broadcast_dword(row + x->sums + 32 * s + 4 * j));
     sum = _mm512_sub_epi32(sum, _mm512_slli_epi32(offset, 5));

@@ -9,7 +9,7 @@ enum { BLOCK_BYTES = 512, OFFSET = 128 };
 
 HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *block)
 {
-    UNROLLED
+    UNROLL
     for (size_t n = 0; n < 8; n++)
         w[n] = load512(block + 64 * n);
 }

@@ -1,14 +1,14 @@
 /* The walk over rows and tokens, the last part of a product's template. What stands before it defines
- *   KERNEL(operation)     the name of a function,
- *   activations_of        where a token's codes, scales and sums are,
- *   tile_times_tokens     one tile times 1 ... FEW_TOKENS tokens,
- *   struct panel, fill_panel, panels_times_tokens  256 k of a tile unpacked to bytes, and one or two of them times 1 ...
- * GROUP_TOKENS.
+ *   KERNEL(operation)    the name of a function,
+ *   activations_of       where a token's codes, scales and sums are,
+ *   tile_times_tokens    one tile times 1 ... FEW_TOKENS tokens,
+ *   fill_panel           unpacks 256 k of a tile to bytes, a struct panel,
+ *   panels_times_tokens  one or two panels times 1 ... GROUP_TOKENS tokens.
  *
  * Few tokens: one tile at a time, weights unpacked into registers and used for all tokens. Many tokens: 256 k of two tiles are
  * unpacked to the stack (8 KB of codes, they stay in the L1 cache), and groups of tokens pass over them; each broadcast dword of
- * activations serves both tiles. Either way the packed bytes are read once for all tokens, from memory at most once for
- * TOKENS_AT_ONCE. */
+ * activations serves both tiles. Packed bytes are read once for up to TOKENS_AT_ONCE tokens; for more, the two tiles are walked
+ * again, from the L2 cache. */
 
 static void few_tokens(float *y, size_t y_stride, const uint8_t *tile, const struct activations *x, size_t k, __mmask16 mask,
                        size_t tokens)
