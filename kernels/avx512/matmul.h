@@ -9,6 +9,11 @@
 #include "avx512/simd.h"
 #include "template/unroll.h"
 
+#ifdef __SANITIZE_ADDRESS__ /* instrumented and unrolled, each file would take gcc most of a minute */
+#undef UNROLL
+#define UNROLL
+#endif
+
 enum {
     TILE_ROWS = 16,
     FEW_TOKENS = 8,            /* 8 weights, 8 accumulators, 8 sums in flight */

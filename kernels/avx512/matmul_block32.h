@@ -114,21 +114,21 @@ static void fill_panel(struct panel *out, const uint8_t *tile, size_t c, size_t 
     }
 }
 
-/* acc[t][16 i + r] += the 256 k of panel i, row r, times token t, for `tiles` panels (1 or 2) and `tokens` <= GROUP_TOKENS. */
-HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel *panels, const struct activations *x,
-                                              size_t c, size_t tiles, size_t tokens)
+/* acc[t][16 i + r] += the 256 k of panel i, row r, times token t, for two panels and `tokens` <= GROUP_TOKENS. */
+HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const struct activations *x,
+                                              size_t c, size_t tokens)
 {
     __m512 a[2][GROUP_TOKENS];
     UNROLL
-    for (size_t i = 0; i < tiles * tokens; i++)
-        a[i % tiles][i / tiles] = _mm512_loadu_ps(acc[i / tiles] + TILE_ROWS * (i % tiles));
-    for (size_t j = 0; j < panels->blocks; j++) {
+    for (size_t i = 0; i < 2 * tokens; i++)
+        a[i % 2][i / 2] = _mm512_loadu_ps(acc[i / 2] + TILE_ROWS * (i % 2));
+    for (size_t j = 0; j < panels[0].blocks; j++) {
         __m512i dot[2][GROUP_TOKENS];
         UNROLL
         for (size_t t = 0; t < tokens; t++) {
             const __m512i start = start_of_chain(x->rows + t * x->stride, x, 8 * c + j);
             UNROLL
-            for (size_t i = 0; i < tiles; i++)
+            for (size_t i = 0; i < 2; i++)
                 dot[i][t] = start;
         }
         UNROLL
@@ -137,20 +137,20 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
             for (size_t t = 0; t < tokens; t++) {
                 const __m512i q = broadcast_dword(x->rows + t * x->stride + 256 * c + 32 * j + 4 * n);
                 UNROLL
-                for (size_t i = 0; i < tiles; i++)
+                for (size_t i = 0; i < 2; i++)
                     dot[i][t] = add_dot(dot[i][t], panels[i].w[8 * j + n], q);
             }
         }
         UNROLL
         for (size_t t = 0; t < tokens; t++) {
             UNROLL
-            for (size_t i = 0; i < tiles; i++)
+            for (size_t i = 0; i < 2; i++)
                 a[i][t] = add_block(a[i][t], dot[i][t], panels[i].d[j], x->rows + t * x->stride, x, 8 * c + j);
         }
     }
     UNROLL
-    for (size_t i = 0; i < tiles * tokens; i++)
-        _mm512_storeu_ps(acc[i / tiles] + TILE_ROWS * (i % tiles), a[i % tiles][i / tiles]);
+    for (size_t i = 0; i < 2 * tokens; i++)
+        _mm512_storeu_ps(acc[i / 2] + TILE_ROWS * (i % 2), a[i % 2][i / 2]);
 }
 
 #include "avx512/matmul_tokens.h"

@@ -71,31 +71,31 @@ static void fill_panel(struct panel *out, const uint8_t *tile, size_t s, size_t 
     }
 }
 
-/* acc[t][16 i + r] += super-block s of tile i, row r, times token t, for `tiles` panels (1 or 2) and `tokens` <= GROUP_TOKENS. */
-HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel *panels, const struct activations *x,
-                                              size_t s, size_t tiles, size_t tokens)
+/* acc[t][16 i + r] += super-block s of tile i, row r, times token t, for two panels and `tokens` <= GROUP_TOKENS. */
+HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const struct activations *x,
+                                              size_t s, size_t tokens)
 {
     __m512i sum[2][GROUP_TOKENS];
     UNROLL
-    for (size_t i = 0; i < tiles * tokens; i++)
-        sum[i % tiles][i / tiles] = _mm512_setzero_si512();
+    for (size_t i = 0; i < 2 * tokens; i++)
+        sum[i % 2][i / 2] = _mm512_setzero_si512();
     for (size_t j = 0; j < SUB_BLOCKS; j++) {
         __m512i dot[2][GROUP_TOKENS];
         UNROLL
-        for (size_t i = 0; i < tiles * tokens; i++)
-            dot[i % tiles][i / tiles] = _mm512_setzero_si512();
+        for (size_t i = 0; i < 2 * tokens; i++)
+            dot[i % 2][i / 2] = _mm512_setzero_si512();
         UNROLL
         for (size_t n = 0; n < DOTS; n++) {
             UNROLL
             for (size_t t = 0; t < tokens; t++) {
                 const __m512i q = broadcast_dword(x->rows + t * x->stride + 256 * s + 4 * (j * DOTS + n));
                 UNROLL
-                for (size_t i = 0; i < tiles; i++)
+                for (size_t i = 0; i < 2; i++)
                     dot[i][t] = add_dot(dot[i][t], panels[i].w[j * DOTS + n], q);
             }
         }
         UNROLL
-        for (size_t i = 0; i < tiles; i++) {
+        for (size_t i = 0; i < 2; i++) {
             UNROLL
             for (size_t t = 0; t < tokens; t++)
                 sum[i][t] = _mm512_add_epi32(sum[i][t], _mm512_mullo_epi32(dot[i][t], panels[i].scales.scale[j]));
@@ -103,7 +103,7 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
     }
     __m512 a[2][GROUP_TOKENS];
     UNROLL
-    for (size_t i = 0; i < tiles; i++) {
+    for (size_t i = 0; i < 2; i++) {
         UNROLL
         for (size_t t = 0; t < tokens; t++) {
             const __m512 before = _mm512_loadu_ps(acc[t] + TILE_ROWS * i);
@@ -111,8 +111,8 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
         }
     }
     UNROLL
-    for (size_t i = 0; i < tiles * tokens; i++)
-        _mm512_storeu_ps(acc[i / tiles] + TILE_ROWS * (i % tiles), a[i % tiles][i / tiles]);
+    for (size_t i = 0; i < 2 * tokens; i++)
+        _mm512_storeu_ps(acc[i / 2] + TILE_ROWS * (i % 2), a[i % 2][i / 2]);
 }
 
 #include "avx512/matmul_tokens.h"

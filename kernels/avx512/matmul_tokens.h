@@ -3,7 +3,7 @@
  *   activations_of       where a token's codes, scales and sums are,
  *   tile_times_tokens    one tile times 1 ... FEW_TOKENS tokens,
  *   fill_panel           unpacks 256 k of a tile to bytes, a struct panel,
- *   panels_times_tokens  one or two panels times 1 ... GROUP_TOKENS tokens.
+ *   panels_times_tokens  two panels times up to GROUP_TOKENS tokens.
  *
  * Few tokens: one tile at a time, weights unpacked into registers and used for all tokens. Many tokens: 256 k of two tiles are
  * unpacked to the stack (8 KB of codes, they stay in the L1 cache), and groups of tokens pass over them; each broadcast dword of
@@ -41,70 +41,79 @@ static void few_tokens(float *y, size_t y_stride, const uint8_t *tile, const str
     }
 }
 
-#define PANELS_CASE(tiles, tokens)                                                                                                 \
-    case (tiles)*8 + (tokens):                                                                                                     \
-        panels_times_tokens(acc, panels, x, c, tiles, tokens);                                                                     \
-        break
-
-static void panels_times_group(float (*acc)[PAIR_ROWS], const struct panel *panels, const struct activations *x, size_t c,
-                               size_t tiles, size_t tokens)
+/* More than FEW_TOKENS in even groups of at most GROUP_TOKENS are 4, 5 or 6: 9 are 4 + 5, and from 13 on a third of 13. */
+static void panels_times_group(float (*acc)[PAIR_ROWS], const struct panel panels[2], const struct activations *x, size_t c,
+                               size_t tokens)
 {
-    switch (tiles * 8 + tokens) {
-        PANELS_CASE(1, 1);
-        PANELS_CASE(1, 2);
-        PANELS_CASE(1, 3);
-        PANELS_CASE(1, 4);
-        PANELS_CASE(1, 5);
-        PANELS_CASE(1, 6);
-        PANELS_CASE(2, 1);
-        PANELS_CASE(2, 2);
-        PANELS_CASE(2, 3);
-        PANELS_CASE(2, 4);
-        PANELS_CASE(2, 5);
-        PANELS_CASE(2, 6);
+    switch (tokens) {
+    case 4:
+        panels_times_tokens(acc, panels, x, c, 4);
+        break;
+    case 5:
+        panels_times_tokens(acc, panels, x, c, 5);
+        break;
+    case 6:
+        panels_times_tokens(acc, panels, x, c, 6);
+        break;
     }
 }
 
-/* One or two tiles times up to TOKENS_AT_ONCE tokens, in groups of even size. */
-static void tiles_times_many(float (*acc)[PAIR_ROWS], const uint8_t *w, const struct activations *x, size_t k, size_t tiles,
-                             size_t tokens)
+/* Two tiles times FEW_TOKENS + 1 ... TOKENS_AT_ONCE tokens. */
+static void tiles_times_many(float (*acc)[PAIR_ROWS], const uint8_t *w, const struct activations *x, size_t k, size_t tokens)
 {
     const size_t groups = (tokens + GROUP_TOKENS - 1) / GROUP_TOKENS;
     struct panel panels[2];
     memset(acc, 0, tokens * sizeof *acc);
     for (size_t c = 0; c * 256 < k; c++) {
-        for (size_t i = 0; i < tiles; i++)
-            fill_panel(&panels[i], w + i * KERNEL(tile_bytes)(k), c, k);
+        fill_panel(&panels[0], w, c, k);
+        fill_panel(&panels[1], w + KERNEL(tile_bytes)(k), c, k);
         for (size_t g = 0; g < groups; g++) {
             const size_t from = tokens * g / groups;
             const struct activations group = activations_from(x, from);
-            panels_times_group(acc + from, panels, &group, c, tiles, tokens * (g + 1) / groups - from);
+            panels_times_group(acc + from, panels, &group, c, tokens * (g + 1) / groups - from);
         }
     }
 }
 
+/* `rows` of two tiles, all or fewer, times more than FEW_TOKENS tokens. */
 static void pair_times_many(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
                             size_t tokens)
 {
     float acc[TOKENS_AT_ONCE][PAIR_ROWS];
-    for (size_t t = 0; t < tokens; t += TOKENS_AT_ONCE) {
+    const size_t parts = (tokens + TOKENS_AT_ONCE - 1) / TOKENS_AT_ONCE;
+    for (size_t p = 0; p < parts; p++) {
+        const size_t from = tokens * p / parts;
+        const size_t n = tokens * (p + 1) / parts - from;
+        const struct activations part = activations_from(x, from);
+        tiles_times_many(acc, w, &part, k, n);
+        for (size_t t = 0; t < n; t++)
+            memcpy(y + (from + t) * y_stride, acc[t], rows * sizeof(float));
+    }
+}
+
+/* `rows` of one tile times any number of tokens. */
+static void tile_times_many(float *y, size_t y_stride, const uint8_t *tile, const struct activations *x, size_t rows, size_t k,
+                            size_t tokens)
+{
+    for (size_t t = 0; t < tokens; t += FEW_TOKENS) {
         const struct activations some = activations_from(x, t);
-        const size_t n = tokens - t < TOKENS_AT_ONCE ? tokens - t : TOKENS_AT_ONCE;
-        tiles_times_many(acc, w, &some, k, rows > TILE_ROWS ? 2 : 1, n);
-        for (size_t i = 0; i < n; i++)
-            memcpy(y + (t + i) * y_stride, acc[i], rows * sizeof(float));
+        few_tokens(y + t * y_stride, y_stride, tile, &some, k, row_mask(rows), tokens - t < FEW_TOKENS ? tokens - t : FEW_TOKENS);
     }
 }
 
 void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k, size_t tokens)
 {
     const struct activations a = activations_of(x, x_stride, k);
-    const size_t step = tokens <= FEW_TOKENS ? TILE_ROWS : PAIR_ROWS;
-    for (size_t r = 0; r < rows; r += step) {
-        const uint8_t *tile = (const uint8_t *)w + r / TILE_ROWS * KERNEL(tile_bytes)(k);
-        if (tokens <= FEW_TOKENS)
-            few_tokens(y + r, y_stride, tile, &a, k, row_mask(rows - r), tokens);
+    const uint8_t *tile = w;
+    for (size_t r = 0; r < rows;) {
+        const size_t left = rows - r;
+        const size_t tiles = tokens > FEW_TOKENS && left > TILE_ROWS ? 2 : 1;
+        const size_t n = left < tiles * TILE_ROWS ? left : tiles * TILE_ROWS;
+        if (tiles == 2)
+            pair_times_many(y + r, y_stride, tile, &a, n, k, tokens);
         else
-            pair_times_many(y + r, y_stride, tile, &a, rows - r < PAIR_ROWS ? rows - r : PAIR_ROWS, k, tokens);
+            tile_times_many(y + r, y_stride, tile, &a, n, k, tokens);
+        tile += tiles * KERNEL(tile_bytes)(k);
+        r += n;
     }
 }

@@ -870,9 +870,10 @@ Test(test_registry, level_names_and_detection)
     cr_expect_not(hearth_cpu_level_parse(&level, ""));
     cr_expect(hearth_cpu_runs(HEARTH_CPU_REFERENCE));
     cr_expect(hearth_cpu_runs(hearth_cpu_detect()));
-    cr_expect_eq(hearth_cpu_runs(HEARTH_CPU_AVX2), __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                                                       __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2"));
-    cr_expect(!hearth_cpu_runs(HEARTH_CPU_AVX512) || __builtin_cpu_supports("avx512vnni"));
+    /* The compiler's own detection, as far as both compilers know the names. */
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    cr_expect(avx2 || !hearth_cpu_runs(HEARTH_CPU_AVX2));
+    cr_expect(__builtin_cpu_supports("avx512vnni") || !hearth_cpu_runs(HEARTH_CPU_AVX512));
     for (int above = (int)hearth_cpu_detect() + 1; above < HEARTH_CPU_LEVEL_COUNT; above++)
         cr_expect_not(hearth_cpu_runs((enum hearth_cpu_level)above));
     char brand[49];
