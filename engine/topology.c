@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <hwloc.h>
 #include <sched.h>
+#include <unistd.h>
 
 #define MIB (1024u * 1024u)
 
@@ -193,6 +194,12 @@ static bool read_hwloc(struct hearth_topology *t, const char *xml, const uint64_
     return useful;
 }
 
+/* Where /sys is not mounted, as in a bare chroot, hwloc would tell standard error about it. It looks in these two places. */
+static bool machine_is_described(void)
+{
+    return access("/sys/devices/system/cpu/cpu0/topology", F_OK) == 0 || access("/sys/bus/cpu/devices/cpu0/topology", F_OK) == 0;
+}
+
 hearth_status hearth_topology_read_from(struct hearth_topology *out, const struct hearth_topology_source *source, hearth_error *err)
 {
     *out = (struct hearth_topology){0};
@@ -205,7 +212,8 @@ hearth_status hearth_topology_read_from(struct hearth_topology *out, const struc
     if (out->affinity == 0)
         return hearth_fail(err, HEARTH_E_IO, NULL, "threads: affinity mask: empty");
     out->quota = hearth_machine_cpu_quota(source->root ? source->root : "");
-    if (!read_hwloc(out, source->hwloc_xml, mask))
+    const bool described = source->hwloc_xml || machine_is_described();
+    if (!described || !read_hwloc(out, source->hwloc_xml, mask))
         read_plain(out, mask);
     return HEARTH_OK;
 }

@@ -25,6 +25,10 @@ case $want in
 *) same "the answer is about the kitchen light" "... kitchen light ..." "$want" ;;
 esac
 for level in reference avx2 avxvnni avx512; do
+    if HEARTH_CPU=$level "$HEARTH" info 2>&1 >/dev/null | grep -q 'does not have the level'; then
+        echo "SKIPPED: level $level: not on this CPU"
+        continue
+    fi
     same "level $level" "$want" "$(HEARTH_CPU=$level greedy)"
 done
 for threads in 1 2 3; do
