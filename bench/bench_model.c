@@ -6,13 +6,15 @@
 #include "probe.h"
 #include "synthetic.h"
 
+#define IDS 512u /* made-up tokens, and the most that are fed at once */
+
 struct bench {
     struct hearth_bench_result *out;
     const struct hearth_bench_options *options;
     hearth_engine *engine;
     hearth_model *model;
     hearth_session *session;
-    int32_t ids[512];
+    int32_t ids[IDS];
 };
 
 static void say(const struct bench *b, const char *what)
@@ -58,7 +60,7 @@ static hearth_status time_prompt(struct bench *b, hearth_error *err)
     hearth_session_reset(b->session);
     const double begin = hearth_seconds();
     for (uint32_t done = 0; done < b->options->n_prompt;) {
-        const uint32_t now = b->options->n_prompt - done < 512 ? b->options->n_prompt - done : 512;
+        const uint32_t now = b->options->n_prompt - done < IDS ? b->options->n_prompt - done : IDS;
         HEARTH_TRY(hearth_session_feed(b->session, b->ids, now, err));
         done += now;
     }
@@ -73,7 +75,7 @@ static hearth_status time_generation(struct bench *b, hearth_error *err)
     HEARTH_TRY(hearth_session_feed(b->session, b->ids, 1, err));
     const double begin = hearth_seconds();
     for (uint32_t i = 0; i < b->options->n_gen; i++)
-        HEARTH_TRY(hearth_session_feed(b->session, &b->ids[(i + 1) % 512], 1, err));
+        HEARTH_TRY(hearth_session_feed(b->session, &b->ids[(i + 1) % IDS], 1, err));
     add(&b->out->generation, b->options->n_gen / (hearth_seconds() - begin));
     note_peak(b);
     return HEARTH_OK;
@@ -111,7 +113,7 @@ static void describe(struct bench *b)
         if (w.vector)
             r->bytes_per_token += w.vector->n * sizeof(float);
     }
-    for (uint32_t i = 0; i < 512; i++)
+    for (uint32_t i = 0; i < IDS; i++)
         b->ids[i] = (int32_t)(((uint64_t)i * 2654435761u + 12345) % d->hparams.n_vocab);
 }
 
@@ -120,7 +122,7 @@ static hearth_status open_and_measure(struct bench *b, const struct hearth_sourc
     const uint32_t longest = b->options->n_prompt > b->options->n_gen + 1 ? b->options->n_prompt : b->options->n_gen + 1;
     const hearth_limits limits = {.struct_size = sizeof limits,
                                   .context = longest,
-                                  .batch = b->options->batch,
+                                  .batch = b->options->batch < IDS ? b->options->batch : IDS,
                                   .kv_type = b->options->kv_type,
                                   .logits_rows = 1};
     hearth_plan *plan;
@@ -158,7 +160,7 @@ hearth_status hearth_bench_model(struct hearth_bench_result *out, hearth_engine 
     *out = (struct hearth_bench_result){0};
     struct bench b = {.out = out, .options = options, .engine = engine};
     struct hearth_source file_source;
-    struct hearth_file_source file = {.mapping = {.fd = -1}};
+    struct hearth_file_source file = {0};
     struct hearth_synthetic synthetic = {0};
     hearth_status status;
     if (options->path) {

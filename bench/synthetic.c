@@ -33,6 +33,18 @@ static void set_scales(uint32_t format, uint8_t *block)
     case HEARTH_Q6_K:
         put_half(block + 208, 0x0400u);
         break;
+    case HEARTH_Q3_K:
+        put_half(block + 108, HALF_D);
+        break;
+    case HEARTH_Q2_K:
+        put_half(block + 80, HALF_D);
+        put_half(block + 82, HALF_D_MIN);
+        break;
+    case HEARTH_Q4_1:
+    case HEARTH_Q5_1:
+        put_half(block, HALF_D_LEGACY);
+        put_half(block + 2, HALF_D_LEGACY | 0x8000u);
+        break;
     default:
         put_half(block, HALF_D_LEGACY);
         break;
@@ -99,7 +111,7 @@ hearth_status hearth_synthetic_open(struct hearth_synthetic *out, const struct h
     HEARTH_TRY(hearth_shape_header(shape, recipe, &out->header, &size, &data_bytes, err));
     const hearth_status status = hearth_gguf_parse(&out->gguf, out->header, size, size + data_bytes, shape->name, err);
     if (status != HEARTH_OK) {
-        free(out->header);
+        hearth_synthetic_close(out);
         return status;
     }
     out->source = (struct hearth_source){.name = shape->name,

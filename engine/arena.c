@@ -20,13 +20,14 @@ uint64_t hearth_arena_rounded(uint64_t bytes)
     return hearth_round_up_u64(&rounded, bytes, page) ? rounded : UINT64_MAX;
 }
 
-/* mmap gives 4 KiB alignment; huge pages need 2 MiB. Ask for one huge page more and give the ends back. */
+/* mmap gives 4 KiB alignment; huge pages need 2 MiB. Ask for one huge page more and give the ends back. Only what is left becomes
+ * writable, so that a limit on private memory (RLIMIT_DATA) never sees the surplus. */
 static uint8_t *map_aligned(uint64_t bytes, uint64_t alignment)
 {
     uint64_t span;
     if (!hearth_add_u64(&span, bytes, alignment) || span > SIZE_MAX)
         return NULL;
-    uint8_t *p = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *p = mmap(NULL, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
     const uint64_t skip = (alignment - (uintptr_t)p % alignment) % alignment;
@@ -34,7 +35,10 @@ static uint8_t *map_aligned(uint64_t bytes, uint64_t alignment)
         (void)munmap(p, skip);
     if (alignment - skip)
         (void)munmap(p + skip + bytes, alignment - skip);
-    return p + skip;
+    if (mprotect(p + skip, bytes, PROT_READ | PROT_WRITE) == 0)
+        return p + skip;
+    (void)munmap(p + skip, bytes);
+    return NULL;
 }
 
 hearth_status hearth_arena_reserve(struct hearth_arena *out, const struct hearth_arena *counted, hearth_error *err)

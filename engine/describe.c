@@ -97,7 +97,7 @@ static hearth_status find(const struct hearth_gguf *gguf, const char *name, cons
 static hearth_status unsupported_type(const struct hearth_gguf *gguf, const char *name, uint32_t format, hearth_error *err)
 {
     char quoted[HEARTH_QUOTE_MAX];
-    return hearth_fail(err, HEARTH_E_UNSUPPORTED, "E_TTYPE", "%s: tensor %s: type %s is not supported here", file(gguf, quoted),
+    return hearth_fail(err, HEARTH_E_UNSUPPORTED, "E_TTYPE", "%s: tensor %s: type is not supported (got %s)", file(gguf, quoted),
                        name, hearth_format_info(format)->name);
 }
 
@@ -116,8 +116,9 @@ static hearth_status bind(struct hearth_description *d, const struct hearth_gguf
     d->n_parameters += (uint64_t)rows * k;
     if (row->kind == VECTOR) {
         if (t->format != HEARTH_F32 && t->format != HEARTH_F16 && t->format != HEARTH_BF16)
-            return hearth_fail(err, HEARTH_E_FORMAT, "E_TTYPE", "%s: tensor %s: a norm or bias must be F32, F16 or BF16 (got %s)",
-                               file(gguf, quoted), name, hearth_format_info(t->format)->name);
+            return hearth_fail(err, HEARTH_E_FORMAT, "E_TTYPE",
+                               "%s: tensor %s: type of a norm or bias (got %s, need F32, F16 or BF16)", file(gguf, quoted), name,
+                               hearth_format_info(t->format)->name);
         *(struct hearth_vector *)place = (struct hearth_vector){.format = t->format, .n = k, .file_offset = t->file_offset};
         return HEARTH_OK;
     }
@@ -183,16 +184,16 @@ static hearth_status describe_tensors(struct hearth_description *d, const struct
     return HEARTH_OK;
 }
 
-hearth_status hearth_describe(struct hearth_description *out, const struct hearth_gguf *gguf,
+hearth_status hearth_describe(struct hearth_description *out, const struct hearth_hparams *hparams, const struct hearth_gguf *gguf,
                               const struct hearth_kernel_set *kernels, hearth_log_fn *log, void *log_user, hearth_error *err)
 {
     char quoted[HEARTH_QUOTE_MAX];
-    *out = (struct hearth_description){0};
-    HEARTH_TRY(hearth_hparams_read(&out->hparams, gguf, err));
+    *out = (struct hearth_description){.hparams = *hparams};
     out->layers = calloc(out->hparams.n_layer, sizeof *out->layers);
     if (!out->layers)
-        return hearth_fail(err, HEARTH_E_MEMORY, NULL, "%s: no memory for the description of %" PRIu32 " layers",
-                           file(gguf, quoted), out->hparams.n_layer);
+        return hearth_fail_needed(err, HEARTH_E_MEMORY, out->hparams.n_layer * sizeof *out->layers, 0,
+                                  "%s: no memory for the description of %" PRIu32 " layers", file(gguf, quoted),
+                                  out->hparams.n_layer);
     const hearth_status status = describe_tensors(out, gguf, kernels, err);
     if (status != HEARTH_OK) {
         hearth_description_free(out);

@@ -54,9 +54,10 @@ struct hearth_description {
     struct hearth_layer *layers;        /* [n_layer] */
 };
 
-/* Read hyper-parameters, find and check the tensors. out->layers is malloc'ed: hearth_description_free(). Warns of unused tensors.
+/* Find and check the tensors that these hyper-parameters ask for. out->layers is malloc'ed: hearth_description_free(). Warns of
+ * unused tensors.
  */
-hearth_status hearth_describe(struct hearth_description *out, const struct hearth_gguf *gguf,
+hearth_status hearth_describe(struct hearth_description *out, const struct hearth_hparams *hparams, const struct hearth_gguf *gguf,
                               const struct hearth_kernel_set *kernels, hearth_log_fn *log, void *log_user, hearth_error *err);
 void hearth_description_free(struct hearth_description *description);
 

@@ -60,6 +60,11 @@ hearth_status hearth_engine_reserve(struct hearth_engine *e, struct hearth_arena
     return status;
 }
 
+uint64_t hearth_engine_own_bytes(const struct hearth_engine *e)
+{
+    return HEARTH_PROCESS_BYTES + e->arena.bytes;
+}
+
 void hearth_engine_release(struct hearth_engine *e, struct hearth_arena *arena)
 {
     atomic_fetch_sub(&e->reserved, arena->bytes);
@@ -90,7 +95,7 @@ static hearth_status wanted_level(enum hearth_cpu_level *out, hearth_error *err)
         return hearth_fail(err, HEARTH_E_CONFIG, "E_CPU",
                            "HEARTH_CPU: no such level (got %s, need reference, avx2, avxvnni or avx512)",
                            hearth_quote(quoted, name, strlen(name)));
-    if (wanted > *out)
+    if (!hearth_cpu_runs(wanted))
         return hearth_fail(err, HEARTH_E_CONFIG, "E_CPU", "HEARTH_CPU: this CPU does not have the level (got %s, need %s or lower)",
                            hearth_cpu_level_name(wanted), hearth_cpu_level_name(*out));
     *out = wanted;
@@ -124,7 +129,9 @@ static hearth_status choose_kernels(struct hearth_engine *e, enum hearth_cpu_lev
 {
     bool *refused = calloc(hearth_kernel_count, sizeof *refused);
     if (!refused)
-        return hearth_fail(err, HEARTH_E_MEMORY, NULL, "engine: no memory for the kernel self-test");
+        return hearth_fail_needed(err, HEARTH_E_MEMORY, hearth_kernel_count * sizeof *refused, 0,
+                                  "engine: no memory for the kernel self-test (need %zu bytes)",
+                                  hearth_kernel_count * sizeof *refused);
     struct selftest_job job = {.set = &e->kernels, .refused = refused};
     do {
         job.any = false;
@@ -150,8 +157,8 @@ static hearth_status start_threads(struct hearth_engine *e, hearth_error *err)
     (void)hearth_arena_take(&counting, HEARTH_PLAN_THREADS, HEARTH_FORK_MARK_BYTES, 1);
     (void)hearth_arena_take(&counting, HEARTH_PLAN_THREADS, hearth_pool_bytes(e->workers), 1);
     HEARTH_TRY(hearth_arena_reserve(&e->arena, &counting, err));
-    atomic_store(&e->reserved, HEARTH_PROCESS_BYTES + e->arena.bytes); /* not held against the cap: the first plan is */
-    (void)madvise(e->arena.base, e->arena.bytes, MADV_NOHUGEPAGE);     /* guard pages lie between the stacks */
+    atomic_store(&e->reserved, hearth_engine_own_bytes(e));        /* not held against the cap: the first plan is */
+    (void)madvise(e->arena.base, e->arena.bytes, MADV_NOHUGEPAGE); /* guard pages lie between the stacks */
     e->fork_mark = hearth_arena_take(&e->arena, HEARTH_PLAN_THREADS, HEARTH_FORK_MARK_BYTES, 1);
     void *memory = hearth_arena_take(&e->arena, HEARTH_PLAN_THREADS, hearth_pool_bytes(e->workers), 1);
     hearth_machine_fork_mark(e->fork_mark);
@@ -180,6 +187,7 @@ static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_op
 hearth_status hearth_engine_open(hearth_engine **out, const hearth_engine_options *options, hearth_error *error)
 {
     static const hearth_engine_options defaults = {.struct_size = sizeof defaults};
+    HEARTH_NEED(out, error);
     *out = NULL;
     if (!options)
         options = &defaults;
@@ -188,7 +196,9 @@ hearth_status hearth_engine_open(hearth_engine **out, const hearth_engine_option
                            options->struct_size, sizeof defaults);
     struct hearth_engine *e = calloc(1, sizeof *e);
     if (!e)
-        return hearth_fail(error, HEARTH_E_MEMORY, NULL, "engine: no memory for the handle");
+        return hearth_fail_needed(error, HEARTH_E_MEMORY, sizeof *e, 0, "engine: no memory for the handle (need %zu bytes)",
+                                  sizeof *e);
+    atomic_store(&e->users, 1);
     const hearth_status status = open_engine(e, options, error);
     if (status != HEARTH_OK) {
         hearth_engine_close(e);
@@ -200,7 +210,13 @@ hearth_status hearth_engine_open(hearth_engine **out, const hearth_engine_option
 
 void hearth_engine_close(hearth_engine *e)
 {
-    if (!e)
+    if (e)
+        hearth_engine_leave(e);
+}
+
+void hearth_engine_leave(struct hearth_engine *e)
+{
+    if (atomic_fetch_sub(&e->users, 1) != 1)
         return;
     if (e->pool && !hearth_machine_forked(e->fork_mark))
         hearth_pool_close(e->pool);
@@ -218,15 +234,15 @@ hearth_status hearth_engine_check(struct hearth_engine *e, hearth_error *err)
 
 const char *hearth_engine_summary(const hearth_engine *e)
 {
-    return e->summary;
+    return e ? e->summary : "";
 }
 
 uint32_t hearth_engine_threads(const hearth_engine *e)
 {
-    return e->workers;
+    return e ? e->workers : 0;
 }
 
 const char *hearth_engine_cpu_level(const hearth_engine *e)
 {
-    return hearth_cpu_level_name(e->kernels.level);
+    return e ? hearth_cpu_level_name(e->kernels.level) : "";
 }

@@ -3,6 +3,7 @@
 #define HEARTH_ENGINE_ENGINE_H
 
 #include "arena.h"
+#include "common/status.h"
 #include "describe.h"
 #include "forward.h"
 #include "machine.h"
@@ -14,6 +15,19 @@
 #include "topology.h"
 #include <pthread.h>
 
+/* Positions of a context, and what that means for a rotation: angles stay below 2^30, where hearth_sincos64() is good. */
+#define HEARTH_CONTEXT_MAX (1u << 24)
+#define HEARTH_ROPE_FREQUENCY_MAX 64.0
+
+/* For arguments of the public functions that must be there: a host's slip is an error with a name, not a crash. */
+#define HEARTH_NEED(pointer, err) HEARTH_NEED_FOR(pointer, 1, err)
+/* The same for a pointer to n things, which may be NULL when there are none. */
+#define HEARTH_NEED_FOR(pointer, n, err)                                                                                           \
+    do {                                                                                                                           \
+        if (!(pointer) && (n) > 0)                                                                                                 \
+            return hearth_fail(err, HEARTH_E_CONFIG, "E_ARG", "%s: argument '%s': is NULL (need a pointer)", __func__, #pointer);  \
+    } while (0)
+
 struct hearth_engine {
     struct hearth_topology topology;
     struct hearth_kernel_set kernels;
@@ -22,7 +36,7 @@ struct hearth_engine {
     uint32_t workers;
     uint64_t cap;
     _Atomic uint64_t reserved; /* bytes of all arenas of this engine */
-    _Atomic uint32_t n_models;
+    _Atomic uint32_t users;    /* the handle and the models; the last to leave takes everything down */
     hearth_log_fn *log;
     void *log_user;
     void *fork_mark; /* a page that a child sees as zeros */
@@ -37,7 +51,7 @@ struct hearth_model {
     double *rope_frequencies; /* [n_rot / 2] */
     uint8_t *scratch;         /* of hearth_tokenize() */
     pthread_mutex_t lock;     /* of that scratch */
-    _Atomic uint32_t n_sessions;
+    _Atomic uint32_t users;   /* the handle and the sessions; the last to leave frees the model */
 };
 
 /* Limits with every default filled in. */
@@ -67,6 +81,11 @@ hearth_status hearth_engine_reserve(struct hearth_engine *engine, struct hearth_
                                     hearth_error *err);
 void hearth_engine_populate(struct hearth_engine *engine, const struct hearth_arena *arena);
 void hearth_engine_release(struct hearth_engine *engine, struct hearth_arena *arena);
+/* What the engine alone takes: every byte reserved beyond it belongs to models and sessions. */
+uint64_t hearth_engine_own_bytes(const struct hearth_engine *engine);
+/* Give up one use of an engine or a model. Handles closed in the wrong order therefore do no harm. */
+void hearth_engine_leave(struct hearth_engine *engine);
+void hearth_model_leave(struct hearth_model *model);
 /* HEARTH_E_FORKED in a child of the process that opened the engine: its threads are not here. */
 hearth_status hearth_engine_check(struct hearth_engine *engine, hearth_error *err);
 

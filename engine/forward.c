@@ -194,49 +194,89 @@ static void input_from(struct hearth_step *s, const float *x, size_t k, const st
 
 /* ---- Products ------------------------------------------------------------------------------------------------------- */
 
-static struct hearth_range project_rows(struct hearth_step *s, const struct hearth_matrix *m, float *out, size_t out_stride,
-                                        uint32_t n)
+#define PIECES_PER_SHARE 8u /* enough that who is late leaves little behind */
+
+/* Begin to divide n things; a piece has at most `most`. */
+static struct hearth_claims claims_of(struct hearth_step *s, uint32_t n, uint32_t most)
 {
-    const struct hearth_range rows = hearth_share_rows(m->rows, s->worker, s->workers);
-    if (rows.begin == rows.end)
-        return rows;
+    const uint32_t piece = n / s->workers / PIECES_PER_SHARE;
+    return (struct hearth_claims){.counters = s->batch->buffers->claims,
+                                  .step = ++s->steps,
+                                  .worker = s->worker,
+                                  .workers = s->workers,
+                                  .n = n,
+                                  .piece = piece < 1      ? 1
+                                           : piece < most ? piece
+                                                          : most};
+}
+
+/* Rows in units: for one token 128 rows at a time, a stream long enough for the prefetchers; for many 64, which stay in the caches.
+ */
+static struct hearth_claims claims_of_rows(struct hearth_step *s, uint32_t rows, uint32_t n_tokens)
+{
+    return claims_of(s, (rows + HEARTH_ROW_UNIT - 1) / HEARTH_ROW_UNIT, n_tokens == 1 ? 8 : 4);
+}
+
+static bool next_rows(struct hearth_claims *c, uint32_t n_rows, struct hearth_range *rows)
+{
+    if (!hearth_claim_next(c, rows))
+        return false;
+    rows->begin *= HEARTH_ROW_UNIT;
+    rows->end = rows->end * HEARTH_ROW_UNIT < n_rows ? rows->end * HEARTH_ROW_UNIT : n_rows;
+    return true;
+}
+
+/* These rows of matrix * input for the first n tokens of the input. */
+static void multiply(const struct hearth_step *s, const struct hearth_matrix *m, float *out, size_t out_stride, uint32_t n,
+                     struct hearth_range rows)
+{
     const enum hearth_activation kind = activation_of(m);
     const uint8_t *tiles = m->packed + (uint64_t)(rows.begin / m->kernel->matmul.tile_rows) * m->kernel->matmul.tile_bytes(m->k);
     m->kernel->matmul.run(out + rows.begin, out_stride, tiles, s->input[kind], s->input_stride[kind], rows.end - rows.begin, m->k,
                           n);
-    if (m->bias) {
-        for (uint32_t t = 0; t < n; t++)
-            s->batch->kernels->chosen[HEARTH_OP_ADD][0]->add(out + t * out_stride + rows.begin, m->bias + rows.begin,
-                                                             rows.end - rows.begin);
-    }
-    return rows;
+    for (uint32_t t = 0; m->bias && t < n; t++)
+        s->batch->kernels->chosen[HEARTH_OP_ADD][0]->add(out + t * out_stride + rows.begin, m->bias + rows.begin,
+                                                         rows.end - rows.begin);
 }
 
 void hearth_step_project(struct hearth_step *s, const struct hearth_matrix *matrix, float *out, size_t out_stride)
 {
-    (void)project_rows(s, matrix, out, out_stride, s->batch->n);
+    struct hearth_claims claims = claims_of_rows(s, matrix->rows, s->batch->n);
+    struct hearth_range rows;
+    while (next_rows(&claims, matrix->rows, &rows))
+        multiply(s, matrix, out, out_stride, s->batch->n, rows);
 }
 
 void hearth_step_project_and_add(struct hearth_step *s, const struct hearth_matrix *matrix)
 {
     const struct hearth_batch *b = s->batch;
     const size_t k = b->model->hparams.n_embd;
-    const struct hearth_range rows = project_rows(s, matrix, b->buffers->product, k, b->n);
-    for (uint32_t t = 0; t < b->n; t++)
-        b->kernels->chosen[HEARTH_OP_ADD][0]->add(b->buffers->x + t * k + rows.begin, b->buffers->product + t * k + rows.begin,
-                                                  rows.end - rows.begin);
+    struct hearth_claims claims = claims_of_rows(s, matrix->rows, b->n);
+    struct hearth_range rows;
+    while (next_rows(&claims, matrix->rows, &rows)) {
+        multiply(s, matrix, b->buffers->product, k, b->n, rows);
+        for (uint32_t t = 0; t < b->n; t++)
+            b->kernels->chosen[HEARTH_OP_ADD][0]->add(b->buffers->x + t * k + rows.begin, b->buffers->product + t * k + rows.begin,
+                                                      rows.end - rows.begin);
+    }
     hearth_step_barrier(s);
 }
 
-void hearth_step_silu_product(struct hearth_step *s, const struct hearth_matrix *next)
+void hearth_step_gated(struct hearth_step *s, const struct hearth_matrix *gate, const struct hearth_matrix *up,
+                       const struct hearth_matrix *next)
 {
     const struct hearth_batch *b = s->batch;
     const size_t n_ff = b->model->hparams.n_ff;
-    const struct hearth_range rows = hearth_share_rows((uint32_t)n_ff, s->worker, s->workers);
-    for (uint32_t t = 0; t < b->n; t++) {
-        float *gate = b->buffers->gate + t * n_ff + rows.begin;
-        b->kernels->chosen[HEARTH_OP_SILU_MUL][0]->silu_mul(gate, gate, b->buffers->up + t * n_ff + rows.begin,
-                                                            rows.end - rows.begin);
+    struct hearth_claims claims = claims_of_rows(s, gate->rows, b->n);
+    struct hearth_range rows;
+    while (next_rows(&claims, gate->rows, &rows)) {
+        multiply(s, gate, b->buffers->gate, n_ff, b->n, rows);
+        multiply(s, up, b->buffers->up, n_ff, b->n, rows);
+        for (uint32_t t = 0; t < b->n; t++) {
+            float *out = b->buffers->gate + t * n_ff + rows.begin;
+            b->kernels->chosen[HEARTH_OP_SILU_MUL][0]->silu_mul(out, out, b->buffers->up + t * n_ff + rows.begin,
+                                                                rows.end - rows.begin);
+        }
     }
     hearth_step_barrier(s);
     input_from(s, b->buffers->gate, n_ff, next, FEED_FORWARD);
@@ -322,10 +362,11 @@ void hearth_step_attend(struct hearth_step *s, const struct hearth_matrix *next)
 {
     const struct hearth_batch *b = s->batch;
     const struct hearth_hparams *h = &b->model->hparams;
-    const struct hearth_range mine =
-        hearth_share(h->n_head * b->n, s->worker, s->workers); /* head by head: a worker keeps to its keys */
-    for (uint32_t i = mine.begin; i < mine.end; i++)
-        attend(s, i / b->n, i % b->n);
+    struct hearth_claims claims = claims_of(s, h->n_head * b->n, 16); /* head by head: a worker keeps to its keys */
+    struct hearth_range items;
+    while (hearth_claim_next(&claims, &items))
+        for (uint32_t i = items.begin; i < items.end; i++)
+            attend(s, i / b->n, i % b->n);
     hearth_step_barrier(s);
     input_from(s, b->buffers->attended, (size_t)h->n_head * h->head_dim, next, ATTENTION);
 }
@@ -352,13 +393,19 @@ void hearth_step_output(struct hearth_step *s)
     wanted_kinds(wanted, m, NULL, NULL);
     norm_rows(s, &b->model->output_norm, wanted, b->n - b->n_logits, b->n_logits);
     const size_t stride = hearth_align(m->rows, HEARTH_LOGITS_STEP);
-    const struct hearth_range rows = project_rows(s, m, b->buffers->logits, stride, b->n_logits);
-    for (uint32_t t = 0; t < b->n_logits; t++)
-        if (!all_finite(b->buffers->logits + t * stride + rows.begin, rows.end - rows.begin))
-            report(s, OUTPUT);
+    struct hearth_claims claims = claims_of_rows(s, m->rows, b->n_logits);
+    struct hearth_range rows;
+    while (next_rows(&claims, m->rows, &rows)) {
+        multiply(s, m, b->buffers->logits, stride, b->n_logits, rows);
+        for (uint32_t t = 0; t < b->n_logits; t++)
+            if (!all_finite(b->buffers->logits + t * stride + rows.begin, rows.end - rows.begin))
+                report(s, OUTPUT);
+    }
 }
 
 /* ---- The job -------------------------------------------------------------------------------------------------------- */
+
+#define STEPS_PER_LAYER 16u /* at least as many as any architecture shares among workers in a layer */
 
 typedef void arch_fn(struct hearth_step *s);
 static arch_fn *const arch_steps[HEARTH_ARCH_COUNT] = {[HEARTH_ARCH_LLAMA] = hearth_arch_llama};
@@ -366,7 +413,7 @@ static arch_fn *const arch_steps[HEARTH_ARCH_COUNT] = {[HEARTH_ARCH_LLAMA] = hea
 static void run_steps(void *context, uint32_t worker, uint32_t workers)
 {
     struct hearth_batch *b = context;
-    struct hearth_step step = {.batch = b, .worker = worker, .workers = workers};
+    struct hearth_step step = {.batch = b, .worker = worker, .workers = workers, .steps = b->buffers->steps};
     arch_steps[b->model->hparams.arch](&step);
 }
 
@@ -374,6 +421,7 @@ hearth_status hearth_forward(struct hearth_batch *b, hearth_error *err)
 {
     atomic_store(&b->failure, 0);
     hearth_pool_run(b->pool, run_steps, b);
+    b->buffers->steps += STEPS_PER_LAYER * (b->model->hparams.n_layer + (uint64_t)1);
     const uint32_t failure = atomic_load(&b->failure);
     if (failure == 0)
         return HEARTH_OK;

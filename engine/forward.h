@@ -6,9 +6,9 @@
 #ifndef HEARTH_ENGINE_FORWARD_H
 #define HEARTH_ENGINE_FORWARD_H
 
+#include "claim.h"
 #include "describe.h"
 #include "pool.h"
-#include <stdatomic.h>
 
 #define HEARTH_LOGITS_STEP 16 /* floats: rows of logits begin on cache lines */
 
@@ -25,6 +25,8 @@ struct hearth_buffers {
     float *logits;                          /* [logits_rows][n_vocab rounded up to HEARTH_LOGITS_STEP] */
     uint8_t *scratch;                       /* [workers] of scratch_bytes */
     uint64_t scratch_bytes;
+    struct hearth_claim *claims; /* [workers] */
+    uint64_t steps;              /* shared steps so far, for the claims; only ever grows */
 };
 
 /* Keys and values of one session: for each layer and KV head the layout of kernels.h. */
@@ -65,6 +67,7 @@ struct hearth_step {
     struct hearth_batch *batch;
     uint32_t worker, workers;
     uint32_t layer;
+    uint64_t steps;                             /* shared steps so far: equal on all workers at every barrier */
     const void *input[HEARTH_ACTIVATION_COUNT]; /* rows that the next products take, by kind */
     size_t input_stride[HEARTH_ACTIVATION_COUNT];
 };
@@ -74,7 +77,7 @@ void hearth_step_embed(struct hearth_step *s);
 /* Normalise x and turn it into the input of the given matrices (up to three; NULL where fewer). Barrier. */
 void hearth_step_norm(struct hearth_step *s, const struct hearth_vector *weight, const struct hearth_matrix *a,
                       const struct hearth_matrix *b, const struct hearth_matrix *c);
-/* out[t * out_stride + r] = matrix * input, this worker's rows. No barrier: several may follow each other. */
+/* out[t * out_stride + r] = matrix * input. No barrier: several may follow each other. */
 void hearth_step_project(struct hearth_step *s, const struct hearth_matrix *matrix, float *out, size_t out_stride);
 /* End a group of projections. */
 void hearth_step_barrier(struct hearth_step *s);
@@ -82,8 +85,9 @@ void hearth_step_barrier(struct hearth_step *s);
 void hearth_step_rope_and_store(struct hearth_step *s);
 /* attended = attention(q, cache), turned into the input of `next`. Barrier. */
 void hearth_step_attend(struct hearth_step *s, const struct hearth_matrix *next);
-/* gate = silu(gate) * up over the rows this worker has just projected, turned into the input of `next`. Barrier. */
-void hearth_step_silu_product(struct hearth_step *s, const struct hearth_matrix *next);
+/* silu(gate * input) . (up * input), turned into the input of `next`. Barrier. */
+void hearth_step_gated(struct hearth_step *s, const struct hearth_matrix *gate, const struct hearth_matrix *up,
+                       const struct hearth_matrix *next);
 /* x += matrix * input. Barrier. */
 void hearth_step_project_and_add(struct hearth_step *s, const struct hearth_matrix *matrix);
 /* Final norm and output matrix for the positions asked for. */

@@ -16,7 +16,7 @@ void hearth_model_layout(struct hearth_model *m, struct hearth_arena *arena, uin
 
 /* Reserve exactly what the layout counts, lay out again over the memory, and fill the small tables. */
 static hearth_status take_memory(struct hearth_model *m, const struct hearth_vocab *vocab, uint64_t tokenizer_bytes,
-                                 const char *name, hearth_error *err)
+                                 const struct hearth_source *source, hearth_error *err)
 {
     struct hearth_arena counting = {0};
     uint8_t *tables;
@@ -24,8 +24,9 @@ static hearth_status take_memory(struct hearth_model *m, const struct hearth_voc
     HEARTH_TRY(hearth_engine_reserve(m->engine, &m->arena, &counting, err));
     hearth_model_layout(m, &m->arena, tokenizer_bytes, &tables);
     if (m->arena.overflow)
-        return hearth_fail(err, HEARTH_E_MEMORY, NULL, "%s: the layout exceeds its plan", name);
-    return hearth_tokenizer_init(&m->tokenizer, tables, tokenizer_bytes, vocab, name, err);
+        return hearth_fail_needed(err, HEARTH_E_MEMORY, counting.used, m->arena.bytes, "%s: memory: the layout exceeds its plan",
+                                  source->shown);
+    return hearth_tokenizer_init(&m->tokenizer, tables, tokenizer_bytes, vocab, source->name, err);
 }
 
 /* The reading buffers live only while weights are read. */
@@ -43,15 +44,26 @@ static hearth_status load(struct hearth_model *m, const struct hearth_source *so
     return status;
 }
 
-/* rope_freqs from the file are divisors: zero or less would turn angles into nonsense. */
+/* Angles are numbers of the contract, so they begin on a worker, whose rounding is defined. */
+static void compute_rope(void *context, uint32_t worker, uint32_t workers)
+{
+    (void)workers;
+    struct hearth_model *m = context;
+    const struct hearth_vector *factors = &m->description.rope_freqs;
+    if (worker == 0)
+        hearth_rope_frequencies(m->rope_frequencies, &m->description.hparams, factors->n ? factors->values : NULL);
+}
+
+/* rope_freqs from the file are divisors: zero or less would turn angles into nonsense, and so would very small ones. Without them
+ * no frequency is above 8, the inverse of the least scaling factor that hparams.c takes. */
 static hearth_status prepare_rope(struct hearth_model *m, const char *name, hearth_error *err)
 {
-    const struct hearth_vector *factors = &m->description.rope_freqs;
-    for (uint32_t i = 0; i < factors->n; i++)
-        if (!(factors->values[i] > 0.0f))
-            return hearth_fail(err, HEARTH_E_FORMAT, "E_NUM", "%s: tensor rope_freqs.weight: element %" PRIu32 " is not positive",
-                               name, i);
-    hearth_rope_frequencies(m->rope_frequencies, &m->description.hparams, factors->n ? factors->values : NULL);
+    hearth_pool_run(m->engine->pool, compute_rope, m);
+    for (uint32_t i = 0; i < m->description.rope_freqs.n; i++)
+        if (!(m->rope_frequencies[i] > 0.0 && m->rope_frequencies[i] <= HEARTH_ROPE_FREQUENCY_MAX))
+            return hearth_fail(err, HEARTH_E_FORMAT, "E_NUM",
+                               "%s: tensor rope_freqs.weight: element %" PRIu32 " is no divisor of angles (got %.9g)", name, i,
+                               (double)m->description.rope_freqs.values[i]);
     return HEARTH_OK;
 }
 
@@ -60,10 +72,17 @@ static hearth_model *new_model(struct hearth_engine *engine)
     hearth_model *m = calloc(1, sizeof *m);
     if (m) {
         m->engine = engine;
+        atomic_store(&m->users, 1);
         (void)pthread_mutex_init(&m->lock, NULL);
-        atomic_fetch_add(&engine->n_models, 1);
+        atomic_fetch_add(&engine->users, 1);
     }
     return m;
+}
+
+static hearth_status no_handle(const struct hearth_source *source, hearth_error *err)
+{
+    return hearth_fail_needed(err, HEARTH_E_MEMORY, sizeof(struct hearth_model), 0,
+                              "%s: no memory for the model's handle (need %zu bytes)", source->shown, sizeof(struct hearth_model));
 }
 
 static hearth_status open_planned(hearth_model *m, struct hearth_model_facts *facts, const struct hearth_source *source,
@@ -76,7 +95,7 @@ static hearth_status open_planned(hearth_model *m, struct hearth_model_facts *fa
     HEARTH_TRY(hearth_plan_check(&plan, err));
     m->description = facts->description;
     facts->description.layers = NULL; /* the layers are the model's now */
-    HEARTH_TRY(take_memory(m, &facts->vocab, facts->tokenizer_bytes, source->name, err));
+    HEARTH_TRY(take_memory(m, &facts->vocab, facts->tokenizer_bytes, source, err));
     HEARTH_TRY(load(m, source, options, err));
     HEARTH_TRY(prepare_rope(m, source->shown, err));
     hearth_engine_populate(m->engine, &m->arena);
@@ -91,8 +110,7 @@ hearth_status hearth_model_open_source(hearth_model **out, struct hearth_engine 
     struct hearth_model_facts facts;
     HEARTH_TRY(hearth_model_facts_read(&facts, engine, source, error));
     hearth_model *m = new_model(engine);
-    hearth_status status = m ? open_planned(m, &facts, source, limits, options, error)
-                             : hearth_fail(error, HEARTH_E_MEMORY, NULL, "%s: no memory for the model's handle", source->shown);
+    hearth_status status = m ? open_planned(m, &facts, source, limits, options, error) : no_handle(source, error);
     hearth_model_facts_free(&facts);
     if (status != HEARTH_OK) {
         hearth_model_close(m);
@@ -107,21 +125,29 @@ hearth_status hearth_model_open(hearth_model **out, hearth_engine *engine, const
 {
     struct hearth_source source;
     struct hearth_file_source file;
+    HEARTH_NEED(out, error);
     *out = NULL;
+    HEARTH_NEED(engine, error);
+    HEARTH_NEED(path, error);
+    if (options && options->struct_size < sizeof *options)
+        return hearth_fail(error, HEARTH_E_CONFIG, NULL, "model options: struct_size is too small (got %" PRIu32 ", need %zu)",
+                           options->struct_size, sizeof *options);
     HEARTH_TRY(hearth_source_open_file(&source, &file, path, error));
     const hearth_status status = hearth_model_open_source(out, engine, &source, limits, options, error);
     hearth_mapping_close(&file.mapping);
     return status;
 }
 
-static hearth_status open_vocabulary(hearth_model *m, const struct hearth_gguf *gguf, const char *name, hearth_error *err)
+static hearth_status open_vocabulary(hearth_model *m, const struct hearth_gguf *gguf, const struct hearth_source *source,
+                                     hearth_error *err)
 {
     struct hearth_vocab vocab;
     uint64_t bytes;
     const struct hearth_gguf_tensor *embedding = hearth_gguf_find_tensor(gguf, "token_embd.weight");
     HEARTH_TRY(hearth_vocab_read(&vocab, gguf, embedding ? embedding->ne[1] : 0, m->engine->log, m->engine->log_user, err));
-    HEARTH_TRY(hearth_tokenizer_plan(&vocab, name, &bytes, err));
-    HEARTH_TRY(take_memory(m, &vocab, bytes, name, err));
+    HEARTH_TRY(hearth_tokenizer_plan(&vocab, source->name, &bytes, err));
+    HEARTH_TRY(take_memory(m, &vocab, bytes, source, err));
+    hearth_engine_populate(m->engine, &m->arena);
     m->description.hparams.n_vocab = vocab.n_tokens;
     return HEARTH_OK;
 }
@@ -132,14 +158,16 @@ hearth_status hearth_model_open_vocabulary(hearth_model **out, hearth_engine *en
     struct hearth_file_source file;
     struct hearth_gguf gguf = {0};
     hearth_model *m = NULL;
+    HEARTH_NEED(out, error);
     *out = NULL;
+    HEARTH_NEED(engine, error);
+    HEARTH_NEED(path, error);
     HEARTH_TRY(hearth_engine_check(engine, error));
     HEARTH_TRY(hearth_source_open_file(&source, &file, path, error));
     hearth_status status = hearth_gguf_parse(&gguf, source.header, source.header_bytes, source.file_bytes, source.name, error);
     if (status == HEARTH_OK) {
         m = new_model(engine);
-        status = m ? open_vocabulary(m, &gguf, source.name, error)
-                   : hearth_fail(error, HEARTH_E_MEMORY, NULL, "%s: no memory for the model's handle", source.shown);
+        status = m ? open_vocabulary(m, &gguf, &source, error) : no_handle(&source, error);
     }
     hearth_gguf_free(&gguf);
     hearth_mapping_close(&file.mapping);
@@ -153,46 +181,59 @@ hearth_status hearth_model_open_vocabulary(hearth_model **out, hearth_engine *en
 
 void hearth_model_close(hearth_model *m)
 {
-    if (!m)
+    if (m)
+        hearth_model_leave(m);
+}
+
+void hearth_model_leave(struct hearth_model *m)
+{
+    if (atomic_fetch_sub(&m->users, 1) != 1)
         return;
+    struct hearth_engine *engine = m->engine;
     if (!m->arena.base)
         free(m->description.layers); /* not yet moved into the arena */
-    hearth_engine_release(m->engine, &m->arena);
-    atomic_fetch_sub(&m->engine->n_models, 1);
+    hearth_engine_release(engine, &m->arena);
     (void)pthread_mutex_destroy(&m->lock);
     free(m);
+    hearth_engine_leave(engine);
 }
 
 uint32_t hearth_model_vocabulary_size(const hearth_model *m)
 {
-    return m->description.hparams.n_vocab;
+    return m ? m->description.hparams.n_vocab : 0;
 }
 
 uint32_t hearth_model_trained_context(const hearth_model *m)
 {
-    return m->description.hparams.n_ctx_train;
+    return m ? m->description.hparams.n_ctx_train : 0;
 }
 
 uint64_t hearth_model_weight_bytes(const hearth_model *m)
 {
-    return m->description.weight_bytes;
+    return m ? m->description.weight_bytes : 0;
 }
 
 bool hearth_model_is_end(const hearth_model *m, int32_t token)
 {
-    return hearth_tokenizer_is_end(m->tokenizer, token);
+    return m && hearth_tokenizer_is_end(m->tokenizer, token);
 }
 
 hearth_status hearth_tokenize(hearth_model *m, const char *text, size_t text_bytes, uint32_t flags, int32_t *ids, size_t capacity,
                               size_t *n_ids, hearth_error *error)
 {
+    HEARTH_NEED(n_ids, error);
+    *n_ids = 0;
+    HEARTH_NEED(m, error);
+    HEARTH_NEED_FOR(text, text_bytes, error);
+    HEARTH_NEED_FOR(ids, capacity, error);
+    HEARTH_TRY(hearth_engine_check(m->engine, error)); /* a child may have inherited the lock from a thread that is not there */
     (void)pthread_mutex_lock(&m->lock);
-    const hearth_status status = hearth_tokenizer_encode(m->tokenizer, m->scratch, text, text_bytes, flags, ids, capacity, n_ids);
+    const hearth_status status =
+        hearth_tokenizer_encode(m->tokenizer, m->scratch, text ? text : "", text_bytes, flags, ids, capacity, n_ids);
     (void)pthread_mutex_unlock(&m->lock);
     if (status == HEARTH_OK)
         return HEARTH_OK;
-    return hearth_fail_needed(error, status, *n_ids, capacity, "tokenize: more ids than there is room for (got %zu, need %zu)",
-                              capacity, *n_ids);
+    return hearth_fail(error, status, NULL, "tokenize: ids: more than there is room for (got %zu, need %zu)", capacity, *n_ids);
 }
 
 hearth_status hearth_detokenize(const hearth_model *m, const int32_t *ids, size_t n_ids, char *text, size_t capacity,
@@ -200,6 +241,11 @@ hearth_status hearth_detokenize(const hearth_model *m, const int32_t *ids, size_
 {
     bool begins = true;
     size_t at = 0;
+    HEARTH_NEED(text_bytes, error);
+    *text_bytes = 0;
+    HEARTH_NEED(m, error);
+    HEARTH_NEED_FOR(ids, n_ids, error);
+    HEARTH_NEED_FOR(text, capacity, error);
     for (size_t i = 0; i < n_ids; i++) {
         if (ids[i] < 0 || (uint32_t)ids[i] >= hearth_tokenizer_count(m->tokenizer))
             return hearth_fail(error, HEARTH_E_CONFIG, "E_TOKENID",
@@ -213,6 +259,5 @@ hearth_status hearth_detokenize(const hearth_model *m, const int32_t *ids, size_
     *text_bytes = at;
     if (at <= capacity)
         return HEARTH_OK;
-    return hearth_fail_needed(error, HEARTH_E_CONFIG, at, capacity,
-                              "detokenize: the text is longer than its buffer (got %zu, need %zu)", capacity, at);
+    return hearth_fail(error, HEARTH_E_CONFIG, NULL, "detokenize: text: longer than its buffer (got %zu, need %zu)", capacity, at);
 }

@@ -14,8 +14,7 @@ struct load_job {
     uint8_t *buffers;
     uint64_t buffer_bytes;
     size_t index;            /* of the weight */
-    _Atomic uint32_t failed; /* the first worker to set it writes the error */
-    hearth_error error;
+    _Atomic uint32_t failed; /* the lowest worker that failed; its error lies in its buffer */
 };
 
 static uint64_t tile_file_bytes(const struct hearth_matrix *m)
@@ -170,8 +169,23 @@ static void load_weight(void *context, uint32_t worker, uint32_t workers)
         status = load_table(job, w.table, hearth_share_rows(w.table->rows, worker, workers), &err);
     else if (w.vector && w.vector->n && worker == 0)
         status = load_vector(job, w.vector, buffer, &err);
-    if (status != HEARTH_OK && atomic_exchange(&job->failed, 1) == 0)
-        job->error = err;
+    if (status == HEARTH_OK)
+        return;
+    memcpy(buffer, &err, sizeof err);
+    uint32_t seen = atomic_load(&job->failed);
+    while (worker < seen && !atomic_compare_exchange_weak(&job->failed, &seen, worker))
+        ;
+}
+
+/* Workers take rows in ascending order and stop at the first that is bad, so the lowest one tells the first of the tensor, however
+ * many there are. */
+static hearth_status first_failure(const struct load_job *job, hearth_error *err)
+{
+    hearth_error first;
+    memcpy(&first, job->buffers + job->failed * job->buffer_bytes, sizeof first);
+    if (err)
+        *err = first;
+    return first.code;
 }
 
 static uint64_t weight_packed_bytes(struct hearth_weight w)
@@ -187,8 +201,11 @@ hearth_status hearth_weights_load(struct hearth_description *description, const 
                                   struct hearth_pool *pool, uint8_t *buffers, hearth_progress_fn *progress, void *progress_user,
                                   hearth_error *err)
 {
-    struct load_job job = {
-        .description = description, .source = source, .buffers = buffers, .buffer_bytes = hearth_pack_buffer_bytes(description)};
+    struct load_job job = {.description = description,
+                           .source = source,
+                           .buffers = buffers,
+                           .buffer_bytes = hearth_pack_buffer_bytes(description),
+                           .failed = UINT32_MAX};
     const size_t n = hearth_weight_count(description);
     uint64_t total = 0;
     for (size_t i = 0; i < n; i++)
@@ -199,14 +216,11 @@ hearth_status hearth_weights_load(struct hearth_description *description, const 
         if (bytes == 0)
             continue;
         hearth_pool_run(pool, load_weight, &job);
-        if (job.failed) {
-            if (err)
-                *err = job.error;
-            return job.error.code;
-        }
+        if (job.failed != UINT32_MAX)
+            return first_failure(&job, err);
         done += bytes;
         if (progress && !progress(done, total, progress_user))
-            return hearth_fail(err, HEARTH_E_CANCELLED, NULL, "%s: loading was cancelled", source->shown);
+            return hearth_fail(err, HEARTH_E_CANCELLED, NULL, "%s: loading: cancelled", source->shown);
     }
     return HEARTH_OK;
 }

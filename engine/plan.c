@@ -14,6 +14,34 @@ static const char *const line_names[HEARTH_PLAN_ITEM_COUNT] = {
     [HEARTH_PLAN_ROUNDING] = "page rounding",  [HEARTH_PLAN_PROCESS] = "process and libraries",
 };
 
+/* Scales of attention and rotation are numbers of the contract, and come from divisions and a root: they are made on a worker,
+ * whose rounding is defined. */
+struct hparams_job {
+    const struct hearth_gguf *gguf;
+    struct hearth_hparams hparams;
+    hearth_status status;
+    hearth_error error;
+};
+
+static void read_hparams_on_worker(void *context, uint32_t worker, uint32_t workers)
+{
+    (void)workers;
+    struct hparams_job *job = context;
+    if (worker == 0)
+        job->status = hearth_hparams_read(&job->hparams, job->gguf, &job->error);
+}
+
+static hearth_status read_hparams(struct hearth_hparams *out, struct hearth_engine *engine, const struct hearth_gguf *gguf,
+                                  hearth_error *err)
+{
+    struct hparams_job job = {.gguf = gguf};
+    hearth_pool_run(engine->pool, read_hparams_on_worker, &job);
+    *out = job.hparams;
+    if (job.status != HEARTH_OK && err)
+        *err = job.error;
+    return job.status;
+}
+
 hearth_status hearth_model_facts_read(struct hearth_model_facts *out, struct hearth_engine *engine,
                                       const struct hearth_source *source, hearth_error *err)
 {
@@ -22,8 +50,11 @@ hearth_status hearth_model_facts_read(struct hearth_model_facts *out, struct hea
     if (s == HEARTH_OK && out->gguf.n_tensors == 0)
         s = hearth_fail(err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensors: there are none; a vocabulary-only file cannot run",
                         source->shown);
+    struct hearth_hparams hparams;
     if (s == HEARTH_OK)
-        s = hearth_describe(&out->description, &out->gguf, &engine->kernels, engine->log, engine->log_user, err);
+        s = read_hparams(&hparams, engine, &out->gguf, err);
+    if (s == HEARTH_OK)
+        s = hearth_describe(&out->description, &hparams, &out->gguf, &engine->kernels, engine->log, engine->log_user, err);
     if (s == HEARTH_OK)
         s = hearth_vocab_read(&out->vocab, &out->gguf, out->description.hparams.n_vocab, engine->log, engine->log_user, err);
     if (s == HEARTH_OK)
@@ -54,15 +85,24 @@ static void add_arena(struct hearth_plan *plan, const struct hearth_arena *arena
     add(&plan->lines[HEARTH_PLAN_ROUNDING], rounded - arena->used);
 }
 
+/* What other models and sessions of the engine have taken is not there to be planned with. */
+static uint64_t cap_left(const struct hearth_engine *engine)
+{
+    const uint64_t others = atomic_load(&engine->reserved) - hearth_engine_own_bytes(engine);
+    return engine->cap > others ? engine->cap - others : 0;
+}
+
+/* Reading buffers, and the tables of the loader, which live on the heap until the description has moved into its arena. */
 static uint64_t loading_bytes(const struct hearth_engine *engine, const struct hearth_model_facts *facts)
 {
-    return engine->workers * hearth_pack_buffer_bytes(&facts->description) + facts->gguf.memory_bytes;
+    const uint64_t buffers = hearth_arena_rounded(engine->workers * hearth_pack_buffer_bytes(&facts->description));
+    return buffers + facts->gguf.memory_bytes + facts->description.hparams.n_layer * sizeof(struct hearth_layer);
 }
 
 static void make(struct hearth_plan *out, const struct hearth_engine *engine, struct hearth_model_facts *facts,
                  const struct hearth_session_limits *limits)
 {
-    *out = (struct hearth_plan){.cap = engine->cap, .limits = *limits, .weight_bytes = facts->description.weight_bytes};
+    *out = (struct hearth_plan){.cap = cap_left(engine), .limits = *limits, .weight_bytes = facts->description.weight_bytes};
     add_arena(out, &engine->arena);
 
     struct hearth_model model = {.description = facts->description};
@@ -97,16 +137,16 @@ static uint64_t total_with(const struct hearth_engine *engine, struct hearth_mod
     return plan.total;
 }
 
-/* The largest multiple of 256 positions that fits; 0 when none does. The total grows with the context. */
+/* The largest multiple of 256 positions that fits `cap`; 0 when none does. The total grows with the context. */
 static uint32_t largest_context(const struct hearth_engine *engine, struct hearth_model_facts *facts,
-                                struct hearth_session_limits limits)
+                                struct hearth_session_limits limits, uint64_t cap)
 {
     uint32_t fits = 0;
     uint32_t fails = limits.context / 256 + 1;
     while (fails - fits > 1) {
         const uint32_t middle = fits + (fails - fits) / 2;
         limits.context = middle * 256;
-        if (total_with(engine, facts, limits) <= engine->cap)
+        if (total_with(engine, facts, limits) <= cap)
             fits = middle;
         else
             fails = middle;
@@ -114,16 +154,17 @@ static uint32_t largest_context(const struct hearth_engine *engine, struct heart
     return fits * 256;
 }
 
-static void append(char *text, size_t size, const char *format, uint64_t number, uint64_t bytes)
+/* Add "WAY needs BYTES" to the advice. */
+HEARTH_PRINTF(3, 4)
+static void append(struct hearth_plan *plan, uint64_t bytes, const char *format, ...)
 {
-    const size_t used = strlen(text);
-    (void)snprintf(text + used, size - used, "%s", used ? ", " : "");
-    const size_t at = strlen(text);
-    if (format[0] == '-') {
-        (void)snprintf(text + at, size - at, "%s %" PRIu64 " needs %" PRIu64, format, number, bytes);
-    } else {
-        (void)snprintf(text + at, size - at, "%s needs %" PRIu64, format, bytes);
-    }
+    char way[64];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(way, sizeof way, format, args);
+    va_end(args);
+    const size_t used = strlen(plan->advice);
+    (void)snprintf(plan->advice + used, sizeof plan->advice - used, "%s%s needs %" PRIu64, used ? ", " : "", way, bytes);
 }
 
 static void advise(struct hearth_plan *plan, const struct hearth_engine *engine, struct hearth_model_facts *facts)
@@ -133,24 +174,25 @@ static void advise(struct hearth_plan *plan, const struct hearth_engine *engine,
         limits.kv_format = HEARTH_F16;
         const uint64_t total = total_with(engine, facts, limits);
         if (total <= plan->cap)
-            append(plan->advice, sizeof plan->advice, "an F16 cache", 0, total);
+            append(plan, total, "an F16 cache");
     }
     limits = plan->limits;
     for (limits.batch = 256; limits.batch >= 16; limits.batch /= 2) {
         const uint64_t total = total_with(engine, facts, limits);
         if (limits.batch < plan->limits.batch && total <= plan->cap) {
-            append(plan->advice, sizeof plan->advice, "-b", limits.batch, total);
+            append(plan, total, "-b %" PRIu32, limits.batch);
             break;
         }
     }
     limits = plan->limits;
-    limits.context = largest_context(engine, facts, limits);
+    limits.context = largest_context(engine, facts, limits, plan->cap);
     if (limits.context)
-        append(plan->advice, sizeof plan->advice, "-c", limits.context, total_with(engine, facts, limits));
+        append(plan, total_with(engine, facts, limits), "-c %" PRIu32, limits.context);
     if (plan->advice[0])
         return;
-    limits = (struct hearth_session_limits){.context = 256, .batch = 16, .logits_rows = 1, .kv_format = HEARTH_F16};
-    append(plan->advice, sizeof plan->advice, "the least, -c 256 with -b 16,", 0, total_with(engine, facts, limits));
+    const uint32_t least = plan->limits.context < 256 ? plan->limits.context : 256;
+    limits = (struct hearth_session_limits){.context = least, .batch = 16, .logits_rows = 1, .kv_format = HEARTH_F16};
+    append(plan, total_with(engine, facts, limits), "the least, -c %" PRIu32 " with -b 16,", least);
 }
 
 void hearth_plan_make(struct hearth_plan *out, const struct hearth_engine *engine, struct hearth_model_facts *facts,
@@ -174,7 +216,8 @@ hearth_status hearth_plan_open_source(hearth_plan **out, struct hearth_engine *e
     hearth_status status = hearth_limits_resolve(&resolved, limits, &facts.description.hparams, error);
     struct hearth_plan *plan = status == HEARTH_OK ? malloc(sizeof *plan) : NULL;
     if (status == HEARTH_OK && !plan)
-        status = hearth_fail(error, HEARTH_E_MEMORY, NULL, "%s: no memory for the plan itself", source->shown);
+        status = hearth_fail_needed(error, HEARTH_E_MEMORY, sizeof *plan, 0, "%s: no memory for the plan itself (need %zu bytes)",
+                                    source->shown, sizeof *plan);
     if (plan)
         hearth_plan_make(plan, engine, &facts, &resolved);
     hearth_model_facts_free(&facts);
@@ -187,7 +230,10 @@ hearth_status hearth_plan_open(hearth_plan **out, hearth_engine *engine, const c
 {
     struct hearth_source source;
     struct hearth_file_source file;
+    HEARTH_NEED(out, error);
     *out = NULL;
+    HEARTH_NEED(engine, error);
+    HEARTH_NEED(path, error);
     HEARTH_TRY(hearth_source_open_file(&source, &file, path, error));
     const hearth_status status = hearth_plan_open_source(out, engine, &source, limits, error);
     hearth_mapping_close(&file.mapping);
@@ -201,7 +247,7 @@ void hearth_plan_close(hearth_plan *plan)
 
 uint64_t hearth_plan_private_bytes(const hearth_plan *plan)
 {
-    return plan->total;
+    return plan ? plan->total : 0;
 }
 
 uint64_t hearth_plan_mapped_bytes(const hearth_plan *plan)
@@ -212,17 +258,17 @@ uint64_t hearth_plan_mapped_bytes(const hearth_plan *plan)
 
 uint64_t hearth_plan_cap_bytes(const hearth_plan *plan)
 {
-    return plan->cap;
+    return plan ? plan->cap : 0;
 }
 
 uint32_t hearth_plan_context(const hearth_plan *plan)
 {
-    return plan->limits.context;
+    return plan ? plan->limits.context : 0;
 }
 
 uint32_t hearth_plan_batch(const hearth_plan *plan)
 {
-    return plan->limits.batch;
+    return plan ? plan->limits.batch : 0;
 }
 
 size_t hearth_plan_line_count(const hearth_plan *plan)
@@ -239,11 +285,12 @@ const char *hearth_plan_line_name(const hearth_plan *plan, size_t index)
 
 uint64_t hearth_plan_line_bytes(const hearth_plan *plan, size_t index)
 {
-    return index < HEARTH_PLAN_ITEM_COUNT ? plan->lines[index] : 0;
+    return plan && index < HEARTH_PLAN_ITEM_COUNT ? plan->lines[index] : 0;
 }
 
 hearth_status hearth_plan_check(const hearth_plan *plan, hearth_error *error)
 {
+    HEARTH_NEED(plan, error);
     if (plan->total <= plan->cap)
         return HEARTH_OK;
     return hearth_fail_needed(error, HEARTH_E_MEMORY, plan->total, plan->cap,

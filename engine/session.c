@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define CONTEXT_MAX (1u << 24)
 #define BATCH_MAX (1u << 16)
 #define STREAM_PIECE 256 /* bytes of a token's text taken at once; longer ones in steps */
 
@@ -19,9 +18,9 @@ hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hea
     if (limits->struct_size < sizeof defaults)
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: struct_size is too small (got %" PRIu32 ", need %zu)",
                            limits->struct_size, sizeof defaults);
-    if (limits->context > CONTEXT_MAX)
+    if (limits->context > HEARTH_CONTEXT_MAX)
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: context is too long (got %" PRIu32 ", need at most %u)",
-                           limits->context, CONTEXT_MAX);
+                           limits->context, HEARTH_CONTEXT_MAX);
     if (limits->batch > BATCH_MAX)
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: batch is too large (got %" PRIu32 ", need at most %u)",
                            limits->batch, BATCH_MAX);
@@ -82,6 +81,7 @@ static void layout_buffers(struct hearth_session *s, const struct hearth_model *
                                   hearth_align(h->n_vocab, HEARTH_LOGITS_STEP) * sizeof(float));
     b->scratch_bytes = hearth_forward_scratch_bytes(d);
     b->scratch = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, model->engine->workers, b->scratch_bytes);
+    b->claims = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, model->engine->workers, sizeof *b->claims);
 }
 
 void hearth_session_layout(struct hearth_session *s, const struct hearth_model *model, struct hearth_arena *arena)
@@ -109,13 +109,16 @@ static hearth_status take_memory(struct hearth_session *s, hearth_error *err)
     hearth_engine_populate(e, &s->arena);
     hearth_session_layout(s, s->model, &s->arena);
     if (s->arena.overflow)
-        return hearth_fail(err, HEARTH_E_MEMORY, NULL, "session: the layout exceeds its plan");
+        return hearth_fail_needed(err, HEARTH_E_MEMORY, counting.used, s->arena.bytes,
+                                  "session: memory: the layout exceeds its plan");
     return HEARTH_OK;
 }
 
 hearth_status hearth_session_open(hearth_session **out, hearth_model *model, const hearth_limits *limits, hearth_error *error)
 {
+    HEARTH_NEED(out, error);
     *out = NULL;
+    HEARTH_NEED(model, error);
     HEARTH_TRY(hearth_engine_check(model->engine, error));
     if (model->description.hparams.n_layer == 0)
         return hearth_fail(error, HEARTH_E_CONFIG, NULL, "session: the model was opened for its vocabulary only");
@@ -123,10 +126,11 @@ hearth_status hearth_session_open(hearth_session **out, hearth_model *model, con
     HEARTH_TRY(hearth_limits_resolve(&resolved, limits, &model->description.hparams, error));
     struct hearth_session *s = calloc(1, sizeof *s);
     if (!s)
-        return hearth_fail(error, HEARTH_E_MEMORY, NULL, "session: no memory for the handle");
+        return hearth_fail_needed(error, HEARTH_E_MEMORY, sizeof *s, 0, "session: no memory for the handle (need %zu bytes)",
+                                  sizeof *s);
     s->model = model;
     s->limits = resolved;
-    atomic_fetch_add(&model->n_sessions, 1);
+    atomic_fetch_add(&model->users, 1);
     const hearth_status status = take_memory(s, error);
     if (status != HEARTH_OK) {
         hearth_session_close(s);
@@ -140,15 +144,17 @@ void hearth_session_close(hearth_session *s)
 {
     if (!s)
         return;
-    hearth_engine_release(s->model->engine, &s->arena);
-    atomic_fetch_sub(&s->model->n_sessions, 1);
+    struct hearth_model *model = s->model;
+    hearth_engine_release(model->engine, &s->arena);
     free(s);
+    hearth_model_leave(model);
 }
 
 /* ---- One user at a time --------------------------------------------------------------------------------------------- */
 
 static hearth_status enter(struct hearth_session *s, hearth_error *err)
 {
+    HEARTH_NEED(s, err);
     HEARTH_TRY(hearth_engine_check(s->model->engine, err));
     uint32_t free_ = 0;
     if (!atomic_compare_exchange_strong(&s->in_use, &free_, 1))
@@ -164,21 +170,25 @@ static hearth_status leave(struct hearth_session *s, hearth_status status)
 
 /* ---- Feeding -------------------------------------------------------------------------------------------------------- */
 
+/* A session in use, by another thread or by the very call whose callback we are in, is left alone. */
 void hearth_session_reset(hearth_session *s)
 {
+    if (enter(s, NULL) != HEARTH_OK)
+        return;
     s->position = 0;
     s->n_logits = 0;
     hearth_sampler_reset(s->sampler);
+    (void)leave(s, HEARTH_OK);
 }
 
 uint32_t hearth_session_position(const hearth_session *s)
 {
-    return s->position;
+    return s ? s->position : 0;
 }
 
 uint32_t hearth_session_context(const hearth_session *s)
 {
-    return s->limits.context;
+    return s ? s->limits.context : 0;
 }
 
 static hearth_status check_room(const struct hearth_session *s, size_t n, hearth_error *err)
@@ -238,6 +248,7 @@ static hearth_status feed(struct hearth_session *s, const int32_t *ids, size_t n
 
 hearth_status hearth_session_feed(hearth_session *s, const int32_t *ids, size_t n_ids, hearth_error *error)
 {
+    HEARTH_NEED_FOR(ids, n_ids, error);
     HEARTH_TRY(enter(s, error));
     return leave(s, feed(s, ids, n_ids, error));
 }
@@ -245,7 +256,8 @@ hearth_status hearth_session_feed(hearth_session *s, const int32_t *ids, size_t 
 /* Ids of a text in s->pending; more than the context could ever hold is refused with the number it has. */
 static hearth_status tokenize(struct hearth_session *s, const char *text, size_t text_bytes, uint32_t flags, size_t *n)
 {
-    return hearth_tokenizer_encode(s->model->tokenizer, s->scratch, text, text_bytes, flags, s->pending, s->limits.context, n);
+    return hearth_tokenizer_encode(s->model->tokenizer, s->scratch, text ? text : "", text_bytes, flags, s->pending,
+                                   s->limits.context, n);
 }
 
 static hearth_status feed_text(struct hearth_session *s, const char *text, size_t text_bytes, uint32_t flags, size_t *n_ids,
@@ -264,32 +276,43 @@ static hearth_status feed_text(struct hearth_session *s, const char *text, size_
 hearth_status hearth_session_feed_text(hearth_session *s, const char *text, size_t text_bytes, uint32_t flags, size_t *n_ids,
                                        hearth_error *error)
 {
+    HEARTH_NEED_FOR(text, text_bytes, error);
     HEARTH_TRY(enter(s, error));
     return leave(s, feed_text(s, text, text_bytes, flags, n_ids, error));
+}
+
+/* Bytes of keys and values of so many positions; more than 64 bits can say stays the largest number. */
+static uint64_t cache_bytes(const struct hearth_session *s, uint64_t positions)
+{
+    const struct hearth_hparams *h = &s->model->description.hparams;
+    const uint64_t position_bytes = 2 * (uint64_t)h->n_layer * h->n_head_kv * h->head_dim * element_bytes(s->limits.kv_format);
+    uint64_t bytes;
+    return hearth_mul_u64(&bytes, positions, position_bytes) ? bytes : UINT64_MAX;
 }
 
 hearth_status hearth_session_estimate(hearth_session *s, const char *text, size_t text_bytes, uint32_t flags, uint32_t n_answer,
                                       hearth_estimate *estimate, hearth_error *error)
 {
+    HEARTH_NEED(estimate, error);
+    HEARTH_NEED_FOR(text, text_bytes, error);
     if (estimate->struct_size < sizeof *estimate)
         return hearth_fail(error, HEARTH_E_CONFIG, NULL, "estimate: struct_size is too small (got %" PRIu32 ", need %zu)",
                            estimate->struct_size, sizeof *estimate);
     HEARTH_TRY(enter(s, error));
     size_t n = 0;
     (void)tokenize(s, text, text_bytes, flags, &n); /* more ids than the context are counted all the same */
-    const struct hearth_hparams *h = &s->model->description.hparams;
     const uint64_t needed = (uint64_t)s->position + n + n_answer;
     estimate->n_prompt = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
     estimate->n_needed = needed < UINT32_MAX ? (uint32_t)needed : UINT32_MAX;
     estimate->n_context = s->limits.context;
-    estimate->kv_bytes = 2 * needed * h->n_layer * h->n_head_kv * h->head_dim * element_bytes(s->limits.kv_format);
+    estimate->kv_bytes = cache_bytes(s, needed);
     estimate->fits = needed <= s->limits.context;
     return leave(s, HEARTH_OK);
 }
 
 const float *hearth_session_logits(const hearth_session *s, uint32_t back)
 {
-    if (back >= s->n_logits)
+    if (!s || back >= s->n_logits)
         return NULL;
     return s->buffers.logits +
            (size_t)(s->n_logits - 1 - back) * hearth_align(s->model->description.hparams.n_vocab, HEARTH_LOGITS_STEP);
@@ -299,6 +322,7 @@ const float *hearth_session_logits(const hearth_session *s, uint32_t back)
 
 hearth_status hearth_session_set_sampling(hearth_session *s, const hearth_sampling *sampling, hearth_error *error)
 {
+    HEARTH_NEED(sampling, error);
     HEARTH_TRY(enter(s, error));
     return leave(s, hearth_sampler_set(s->sampler, sampling, error));
 }
@@ -322,17 +346,19 @@ static void choose_on_worker(void *context, uint32_t worker, uint32_t workers)
 static hearth_status sample(struct hearth_session *s, int32_t *token, hearth_error *err)
 {
     if (s->n_logits == 0)
-        return hearth_fail(err, HEARTH_E_CONFIG, "E_EMPTY", "sample: nothing has been fed yet");
+        return hearth_fail(err, HEARTH_E_CONFIG, "E_EMPTY", "sample: there are no logits; feed a token first");
     struct choice choice = {.session = s};
     hearth_pool_run(s->model->engine->pool, choose_on_worker, &choice);
-    if (choice.status != HEARTH_OK && err)
+    if (choice.status == HEARTH_OK)
+        *token = choice.id;
+    else if (err)
         *err = choice.error;
-    *token = choice.id;
     return choice.status;
 }
 
 hearth_status hearth_session_sample(hearth_session *s, int32_t *token, hearth_error *error)
 {
+    HEARTH_NEED(token, error);
     HEARTH_TRY(enter(s, error));
     return leave(s, sample(s, token, error));
 }
@@ -395,6 +421,8 @@ static hearth_status generate(struct hearth_session *s, const hearth_generation 
 
 hearth_status hearth_generate(hearth_session *s, const hearth_generation *generation, hearth_result *result, hearth_error *error)
 {
+    HEARTH_NEED(generation, error);
+    HEARTH_NEED(result, error);
     if (generation->struct_size < sizeof *generation || result->struct_size < sizeof *result)
         return hearth_fail(error, HEARTH_E_CONFIG, NULL,
                            "generate: a struct_size is too small (got %" PRIu32 " and %" PRIu32 ", need %zu and %zu)",

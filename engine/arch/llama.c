@@ -13,7 +13,6 @@ void hearth_arch_llama(struct hearth_step *s)
     const struct hearth_buffers *b = s->batch->buffers;
     const size_t n_queries = m->hparams.n_head * m->hparams.head_dim;
     const size_t n_keys = m->hparams.n_head_kv * m->hparams.head_dim;
-    const size_t n_ff = m->hparams.n_ff;
 
     hearth_step_embed(s);
     for (s->layer = 0; s->layer < m->hparams.n_layer; s->layer++) {
@@ -29,9 +28,7 @@ void hearth_arch_llama(struct hearth_step *s)
         hearth_step_project_and_add(s, &l->o);
 
         hearth_step_norm(s, &l->ffn_norm, &l->gate, &l->up, NULL);
-        hearth_step_project(s, &l->gate, b->gate, n_ff);
-        hearth_step_project(s, &l->up, b->up, n_ff);
-        hearth_step_silu_product(s, &l->down);
+        hearth_step_gated(s, &l->gate, &l->up, &l->down);
         hearth_step_project_and_add(s, &l->down);
     }
     hearth_step_output(s);

@@ -1,5 +1,14 @@
 /* Between opening and closing a session nothing allocates: this program stands before malloc, free's family and mmap and counts
  * over a prompt and 100 tokens. A plain program, because it replaces what a test framework would be using. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#include <stdio.h>
+
+int main(void)
+{
+    (void)puts("SKIPPED: sanitizers replace the allocator themselves");
+    return 77;
+}
+#else
 #include "golden.h"
 #include <dlfcn.h>
 #include <stdatomic.h>
@@ -24,6 +33,9 @@ extern void *__libc_calloc(size_t n, size_t size);
 extern void *__libc_realloc(void *p, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
 extern void __libc_free(void *p);
+
+/* Seen by libc and hwloc too, whose calls on our behalf count like our own; everything else is compiled hidden. */
+#pragma GCC visibility push(default)
 
 void *malloc(size_t size)
 {
@@ -69,6 +81,8 @@ void *mmap(void *address, size_t length, int protection, int flags, int fd, off_
     return (void *)syscall(SYS_mmap, address, length, protection, flags, fd, offset); /* NOLINT: the system call's own result */
 }
 
+#pragma GCC visibility pop
+
 static bool show(const char *text, size_t bytes, void *user)
 {
     (void)text;
@@ -84,11 +98,6 @@ static int fail(const hearth_error *err)
 
 int main(void)
 {
-    const char *sanitize = getenv("HEARTH_SANITIZE");
-    if (sanitize && *sanitize) {
-        (void)puts("SKIPPED: sanitizers replace the allocator themselves");
-        return 77;
-    }
     static const char text[] = "<|user|>\nTurn on the kitchen light.<|end|>\n<|assistant|>\n";
     char path[GOLDEN_PATH];
     golden_source(path, "models/hearth-home.Q4_K_M.gguf");
@@ -142,3 +151,4 @@ int main(void)
     (void)printf("%u tokens, %zu bytes of text, %u allocation calls (the counter saw %u of 2)\n", generated, shown, calls, proven);
     return calls == 0 && proven == 2 && generated >= 100 && shown > 0 ? 0 : 1;
 }
+#endif

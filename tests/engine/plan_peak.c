@@ -1,6 +1,7 @@
 /* The plan against the kernel's count of private memory, sampled after open, prompt, generation and close: never above the plan,
- * and the plan at most max(10 %, 4 MiB) above the peak. On the bundled model, and on a sparse file with a 4 GB model's header,
- * whose zero weights cost as much memory as any. A plain program: a test framework's own memory would be counted. */
+ * and the plan at most max(10 %, 4 MiB) above the peak. The plan is also the limit that the system sets for private writable
+ * memory while the model is opened and used (reliability: M2). On the bundled model, and on a sparse file with a 4 GB model's
+ * header, whose zero weights cost as much memory as any. A plain program: a test framework's own memory would be counted. */
 #include "engine.h"
 #include "golden.h"
 #include "plan.h"
@@ -9,6 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,6 +53,13 @@ static bool ledgers_agree(const hearth_plan *plan, const hearth_engine *engine, 
     return agree;
 }
 
+/* From now on the system refuses more private writable memory than that. */
+static bool limit_private(uint64_t bytes)
+{
+    const struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
+    return setrlimit(RLIMIT_DATA, &limit) == 0;
+}
+
 static int measure(const char *path, const hearth_limits *limits, uint32_t threads, uint32_t n_prompt, uint32_t n_generate)
 {
     hearth_error err = {0};
@@ -67,6 +76,8 @@ static int measure(const char *path, const hearth_limits *limits, uint32_t threa
         (void)printf("SKIPPED: %s\n", err.message);
         return 77;
     }
+    if (!limit_private(hearth_plan_private_bytes(plan)))
+        return fail("setrlimit", &err);
     if (hearth_model_open(&model, engine, path, limits, &loading, &err) != HEARTH_OK)
         return fail("open", &err);
     sample();

@@ -1,0 +1,234 @@
+/* Every allocation and every thread that opening needs is refused once: the n-th of malloc, calloc, realloc, mmap and
+ * pthread_create together, n = 1, 2, ... until nothing is left to refuse. Each time there is an error with a sentence, and what is
+ * alive afterwards is what was alive before. hwloc is left out: it is not ours to test. A plain program, because it replaces what a
+ * test framework would be using. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#include <stdio.h>
+
+int main(void)
+{
+    (void)puts("SKIPPED: sanitizers replace the allocator themselves");
+    return 77;
+}
+#else
+#include "gguf_builder.h"
+#include "golden.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <hwloc.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define N_MAX 10000u
+
+static _Atomic int64_t n_blocks;     /* alive */
+static _Atomic int64_t mapped_bytes; /* alive */
+static _Atomic int64_t countdown;    /* 0: nothing is refused; 1: the next one */
+static _Atomic int paused;
+
+static bool refused(void)
+{
+    if (atomic_load(&paused) || atomic_load(&countdown) == 0)
+        return false;
+    if (atomic_fetch_sub(&countdown, 1) != 1)
+        return false;
+    errno = ENOMEM;
+    return true;
+}
+
+/* glibc's own names, so that no look-up is needed inside. */
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *p, size_t size);
+extern void __libc_free(void *p);
+
+/* hwloc's blocks are not counted either: it keeps some from one time to the next. */
+static void count(int64_t change)
+{
+    if (!atomic_load(&paused))
+        atomic_fetch_add(&n_blocks, change);
+}
+
+static void *counted(void *p)
+{
+    if (p)
+        count(1);
+    return p;
+}
+
+/* Seen by libc and hwloc too, whose calls on our behalf count like our own; everything else is compiled hidden. */
+#pragma GCC visibility push(default)
+
+void *malloc(size_t size)
+{
+    return refused() ? NULL : counted(__libc_malloc(size));
+}
+
+void *calloc(size_t n, size_t size)
+{
+    return refused() ? NULL : counted(__libc_calloc(n, size));
+}
+
+void *realloc(void *p, size_t size)
+{
+    if (refused())
+        return NULL;
+    void *q = __libc_realloc(p, size);
+    if (p && size == 0 && !q) /* glibc frees it */
+        count(-1);
+    return p ? q : counted(q);
+}
+
+void free(void *p)
+{
+    const int kept = errno;
+    if (p)
+        count(-1);
+    __libc_free(p);
+    errno = kept;
+}
+
+void *mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset)
+{
+    if (refused())
+        return MAP_FAILED;
+    void *p = (void *)syscall(SYS_mmap, address, length, protection, flags, fd, offset); /* NOLINT: the system call's own result */
+    if (p != MAP_FAILED)
+        atomic_fetch_add(&mapped_bytes, (int64_t)length);
+    return p;
+}
+
+int munmap(void *address, size_t length)
+{
+    atomic_fetch_sub(&mapped_bytes, (int64_t)length);
+    return (int)syscall(SYS_munmap, address, length);
+}
+
+/* ISO C has no cast from void * to a function. */
+static void next_symbol(void *function, const char *name)
+{
+    void *symbol = dlsym(RTLD_NEXT, name);
+    memcpy(function, &symbol, sizeof symbol);
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument)
+{
+    static int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (!create)
+        next_symbol(&create, "pthread_create");
+    return refused() ? EAGAIN : create(thread, attributes, start, argument);
+}
+
+int hwloc_topology_init(hwloc_topology_t *out)
+{
+    static int (*init)(hwloc_topology_t *);
+    if (!init)
+        next_symbol(&init, "hwloc_topology_init");
+    atomic_store(&paused, 1); /* until it is destroyed */
+    return init(out);
+}
+
+void hwloc_topology_destroy(hwloc_topology_t topology)
+{
+    static void (*destroy)(hwloc_topology_t);
+    if (!destroy)
+        next_symbol(&destroy, "hwloc_topology_destroy");
+    destroy(topology);
+    atomic_store(&paused, 0);
+}
+
+#pragma GCC visibility pop
+
+static hearth_status open_and_close(const char *path, hearth_error *err)
+{
+    static const hearth_limits limits = {.struct_size = sizeof limits, .context = 64, .batch = 8};
+    static const hearth_engine_options options = {.struct_size = sizeof options, .threads = 3};
+    static const int32_t ids[2] = {5, 260};
+    hearth_engine *engine = NULL;
+    hearth_plan *plan = NULL;
+    hearth_model *vocabulary = NULL;
+    hearth_model *model = NULL;
+    hearth_session *session = NULL;
+    hearth_status status = hearth_engine_open(&engine, &options, err);
+    if (status == HEARTH_OK)
+        status = hearth_plan_open(&plan, engine, path, &limits, err);
+    if (status == HEARTH_OK)
+        status = hearth_model_open_vocabulary(&vocabulary, engine, path, err);
+    if (status == HEARTH_OK)
+        status = hearth_model_open(&model, engine, path, &limits, NULL, err);
+    if (status == HEARTH_OK)
+        status = hearth_session_open(&session, model, &limits, err);
+    if (status == HEARTH_OK)
+        status = hearth_session_feed(session, ids, 2, err);
+    hearth_session_close(session);
+    hearth_model_close(model);
+    hearth_model_close(vocabulary);
+    hearth_plan_close(plan);
+    hearth_engine_close(engine);
+    return status;
+}
+
+static bool good_refusal(hearth_status status, const hearth_error *err, int64_t blocks, int64_t bytes)
+{
+    if (atomic_load(&n_blocks) != blocks || atomic_load(&mapped_bytes) != bytes) {
+        (void)fprintf(stderr, "FAILED: %" PRId64 " blocks and %" PRId64 " mapped bytes are left behind\n",
+                      atomic_load(&n_blocks) - blocks, atomic_load(&mapped_bytes) - bytes);
+        return false;
+    }
+    if ((status == HEARTH_E_MEMORY || status == HEARTH_E_IO) && err->code == status && err->message[0])
+        return true;
+    (void)fprintf(stderr, "FAILED: status %d, '%s' [%s]\n", status, err->message, err->detail);
+    return false;
+}
+
+/* false: something went wrong. */
+static bool refuse_each(const char *path)
+{
+    hearth_error err = {0};
+    for (int i = 0; i < 2; i++) /* what libraries take once and keep */
+        if (open_and_close(path, &err) != HEARTH_OK)
+            return good_refusal(HEARTH_OK, &err, atomic_load(&n_blocks), atomic_load(&mapped_bytes));
+    const int64_t blocks = atomic_load(&n_blocks);
+    const int64_t bytes = atomic_load(&mapped_bytes);
+    for (uint32_t n = 1; n < N_MAX; n++) {
+        atomic_store(&countdown, n);
+        const hearth_status status = open_and_close(path, &err);
+        const bool none_left = atomic_exchange(&countdown, 0) > 0;
+        if (none_left && status == HEARTH_OK) {
+            (void)printf("%" PRIu32 " allocations and threads, each refused once\n", n - 1);
+            return n > 10;
+        }
+        if (status == HEARTH_OK) /* something could do without */
+            continue;
+        if (!good_refusal(status, &err, blocks, bytes)) {
+            (void)fprintf(stderr, "... when number %" PRIu32 " was refused\n", n);
+            return false;
+        }
+    }
+    return false;
+}
+
+int main(void)
+{
+    (void)puts("tiny model"); /* stdout takes its buffer now */
+    static struct gguf_builder builder;
+    gguf_builder_init(&builder);
+    gguf_builder_add_llama(&builder, &(struct gguf_shape){.rope_freqs = true, .format = HEARTH_Q8_0});
+    char path[] = "alloc_fail.XXXXXX";
+    const int fd = mkstemp(path);
+    if (fd < 0)
+        return 1;
+    (void)close(fd);
+    gguf_builder_write_file(&builder, path);
+    gguf_builder_free(&builder);
+    const bool good = refuse_each(path);
+    (void)unlink(path);
+    return good ? 0 : 1;
+}
+#endif

@@ -1,0 +1,150 @@
+/* One engine from many threads at once: sessions on one model, tokenizing, plans, models opened and closed. Every answer has the
+ * bits it has alone, whoever the neighbours are. Worth most under the thread sanitizer, hence a plain program. */
+#include "engine.h"
+#include "gguf_builder.h"
+#include "memory_source.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define THREADS 4
+#define ROUNDS 6
+#define N_IDS 9
+#define N_VOCAB 300
+
+static hearth_engine *engine;
+static hearth_model *model;
+static uint8_t *file;
+static size_t file_size;
+static const hearth_limits limits = {.struct_size = sizeof limits, .context = 48, .batch = 4};
+
+struct job {
+    pthread_t thread;
+    int32_t first; /* token, which makes this thread's prompt its own */
+    float want[N_VOCAB];
+    const char *failure; /* NULL: none */
+    hearth_error err;
+};
+
+static void fill(const struct job *j, int32_t ids[N_IDS])
+{
+    for (int32_t i = 0; i < N_IDS; i++)
+        ids[i] = (j->first + i * 31) % N_VOCAB;
+}
+
+/* Feed the job's prompt and keep the logits of its last token; false with j->err filled in. */
+static bool compute(struct job *j, hearth_session *session, float *logits)
+{
+    int32_t ids[N_IDS];
+    fill(j, ids);
+    hearth_session_reset(session);
+    if (hearth_session_feed(session, ids, N_IDS, &j->err) != HEARTH_OK)
+        return false;
+    memcpy(logits, hearth_session_logits(session, 0), N_VOCAB * sizeof *logits);
+    return true;
+}
+
+static const char *talk(struct job *j, hearth_session *session)
+{
+    float got[N_VOCAB];
+    int32_t ids[32];
+    size_t n;
+    hearth_generation g = {.struct_size = sizeof g, .max_tokens = 4};
+    hearth_result result = {.struct_size = sizeof result};
+    if (!compute(j, session, got))
+        return "feed";
+    if (memcmp(got, j->want, sizeof got) != 0)
+        return "other bits than alone";
+    if (hearth_generate(session, &g, &result, &j->err) != HEARTH_OK)
+        return "generate";
+    if (hearth_tokenize(model, "a few words", 11, 0, ids, 32, &n, &j->err) != HEARTH_OK)
+        return "tokenize";
+    return NULL;
+}
+
+static const char *open_another(struct job *j)
+{
+    struct memory_source source;
+    hearth_model *other;
+    hearth_plan *plan;
+    memory_source_init(&source, file, file_size);
+    if (hearth_plan_open_source(&plan, engine, &source.source, &limits, &j->err) != HEARTH_OK)
+        return "plan";
+    hearth_plan_close(plan);
+    if (hearth_model_open_source(&other, engine, &source.source, &limits, NULL, &j->err) != HEARTH_OK)
+        return "open";
+    hearth_model_close(other);
+    return NULL;
+}
+
+static void *work(void *context)
+{
+    struct job *j = context;
+    hearth_session *session;
+    for (int i = 0; i < ROUNDS && !j->failure; i++) {
+        if (hearth_session_open(&session, model, &limits, &j->err) != HEARTH_OK) {
+            j->failure = "session";
+            break;
+        }
+        j->failure = talk(j, session);
+        hearth_session_close(session);
+        if (!j->failure)
+            j->failure = open_another(j);
+    }
+    return NULL;
+}
+
+/* What each job gives alone. */
+static bool compute_alone(struct job jobs[THREADS], hearth_error *err)
+{
+    hearth_session *session;
+    bool good = hearth_session_open(&session, model, &limits, err) == HEARTH_OK;
+    for (int32_t i = 0; good && i < THREADS; i++) {
+        jobs[i].first = 3 + 50 * i;
+        good = compute(&jobs[i], session, jobs[i].want);
+        *err = jobs[i].err;
+    }
+    hearth_session_close(session);
+    return good;
+}
+
+static bool all_at_once(struct job jobs[THREADS])
+{
+    int n = 0;
+    bool good = true;
+    while (n < THREADS && pthread_create(&jobs[n].thread, NULL, work, &jobs[n]) == 0)
+        n++;
+    for (int i = 0; i < n; i++) {
+        (void)pthread_join(jobs[i].thread, NULL);
+        if (jobs[i].failure)
+            (void)fprintf(stderr, "FAILED: thread %d: %s: %s\n", i, jobs[i].failure, jobs[i].err.message);
+        good = good && !jobs[i].failure;
+    }
+    return good && n == THREADS;
+}
+
+int main(void)
+{
+    static struct gguf_builder builder;
+    static struct job jobs[THREADS];
+    const hearth_engine_options options = {.struct_size = sizeof options, .threads = 3};
+    struct memory_source source;
+    hearth_error err = {0};
+    gguf_builder_init(&builder);
+    gguf_builder_add_llama(&builder, &(struct gguf_shape){.rope_freqs = true, .format = HEARTH_Q8_0});
+    file = gguf_builder_finish(&builder, &file_size);
+    gguf_builder_free(&builder);
+    memory_source_init(&source, file, file_size);
+    bool good = hearth_engine_open(&engine, &options, &err) == HEARTH_OK &&
+                hearth_model_open_source(&model, engine, &source.source, &limits, NULL, &err) == HEARTH_OK &&
+                compute_alone(jobs, &err);
+    if (!good)
+        (void)fprintf(stderr, "FAILED: %s\n", err.message);
+    else
+        good = all_at_once(jobs);
+    hearth_model_close(model);
+    hearth_engine_close(engine);
+    free(file);
+    (void)printf("%d threads, %d rounds: %s\n", THREADS, ROUNDS, good ? "each as if alone" : "FAILED");
+    return good ? 0 : 1;
+}
