@@ -176,6 +176,7 @@ void hearth_session_reset(hearth_session *s)
     if (enter(s, NULL) != HEARTH_OK)
         return;
     s->position = 0;
+    s->n_unfed = 0;
     s->n_logits = 0;
     hearth_sampler_reset(s->sampler);
     (void)leave(s, HEARTH_OK);
@@ -191,9 +192,10 @@ uint32_t hearth_session_context(const hearth_session *s)
     return s ? s->limits.context : 0;
 }
 
+/* For n tokens, and the one still owed. */
 static hearth_status check_room(const struct hearth_session *s, size_t n, hearth_error *err)
 {
-    const uint32_t room = s->limits.context - s->position;
+    const uint32_t room = s->limits.context - s->position - s->n_unfed;
     if (n <= room)
         return HEARTH_OK;
     return hearth_fail_needed(err, HEARTH_E_CONTEXT_FULL, n, room,
@@ -215,10 +217,8 @@ static hearth_status check_ids(const struct hearth_session *s, const int32_t *id
 }
 
 /* Batches from position upwards; only the last one's logits are wanted. The session moves only when all have succeeded. */
-static hearth_status feed(struct hearth_session *s, const int32_t *ids, size_t n, hearth_error *err)
+static hearth_status compute(struct hearth_session *s, const int32_t *ids, size_t n, hearth_error *err)
 {
-    HEARTH_TRY(check_ids(s, ids, n, err));
-    HEARTH_TRY(check_room(s, n, err));
     uint32_t n_logits = 0;
     for (size_t done = 0; done < n;) {
         const uint32_t now = n - done < s->limits.batch ? (uint32_t)(n - done) : s->limits.batch;
@@ -244,6 +244,24 @@ static hearth_status feed(struct hearth_session *s, const int32_t *ids, size_t n
     s->position += (uint32_t)n;
     s->n_logits = n_logits;
     return HEARTH_OK;
+}
+
+/* What an answer that was cut off still owes. */
+static hearth_status compute_unfed(struct hearth_session *s, hearth_error *err)
+{
+    if (s->n_unfed == 0)
+        return HEARTH_OK;
+    HEARTH_TRY(compute(s, &s->unfed, 1, err));
+    s->n_unfed = 0;
+    return HEARTH_OK;
+}
+
+static hearth_status feed(struct hearth_session *s, const int32_t *ids, size_t n, hearth_error *err)
+{
+    HEARTH_TRY(check_ids(s, ids, n, err));
+    HEARTH_TRY(check_room(s, n, err));
+    HEARTH_TRY(compute_unfed(s, err));
+    return compute(s, ids, n, err);
 }
 
 hearth_status hearth_session_feed(hearth_session *s, const int32_t *ids, size_t n_ids, hearth_error *error)
@@ -301,7 +319,7 @@ hearth_status hearth_session_estimate(hearth_session *s, const char *text, size_
     HEARTH_TRY(enter(s, error));
     size_t n = 0;
     (void)tokenize(s, text, text_bytes, flags, &n); /* more ids than the context are counted all the same */
-    const uint64_t needed = (uint64_t)s->position + n + n_answer;
+    const uint64_t needed = (uint64_t)s->position + s->n_unfed + n + n_answer;
     estimate->n_prompt = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
     estimate->n_needed = needed < UINT32_MAX ? (uint32_t)needed : UINT32_MAX;
     estimate->n_context = s->limits.context;
@@ -372,36 +390,41 @@ static double seconds_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-/* One token: choose, show, feed. Sets result->stop and *done when it was the last. */
+/* Why the answer ends with this token; HEARTH_STOP_NOT_YET when it goes on. */
+#define HEARTH_STOP_NOT_YET (-1)
+static int32_t show(struct hearth_session *s, int32_t id, bool last)
+{
+    if (hearth_tokenizer_is_end(s->model->tokenizer, id))
+        return HEARTH_STOP_END;
+    const struct hearth_view piece = hearth_tokenizer_piece(s->model->tokenizer, id);
+    switch (hearth_text_stream_push(s->stream, piece.bytes, piece.size)) {
+    case HEARTH_STREAM_STOPPED:
+        return HEARTH_STOP_STRING;
+    case HEARTH_STREAM_CANCELLED:
+        return HEARTH_STOP_CALLBACK;
+    default:
+        break;
+    }
+    if (s->position == s->limits.context)
+        return HEARTH_STOP_CONTEXT;
+    return last ? HEARTH_STOP_LENGTH : HEARTH_STOP_NOT_YET;
+}
+
+/* One token: choose, show, compute. result->stop tells whether it was the last. */
 static hearth_status generate_one(struct hearth_session *s, const hearth_generation *g, uint32_t max_tokens, hearth_result *result,
-                                  bool *done, hearth_error *err)
+                                  hearth_error *err)
 {
     int32_t id;
     HEARTH_TRY(sample(s, &id, err));
     if (g->ids && result->n_generated < g->ids_capacity)
         g->ids[result->n_generated] = id;
     result->n_generated++;
-    *done = true;
-    if (hearth_tokenizer_is_end(s->model->tokenizer, id)) {
-        result->stop = HEARTH_STOP_END;
-        return HEARTH_OK;
+    result->stop = show(s, id, result->n_generated == max_tokens);
+    if (result->stop == HEARTH_STOP_LENGTH || (result->stop == HEARTH_STOP_CALLBACK && s->position < s->limits.context)) {
+        s->unfed = id;
+        s->n_unfed = 1;
     }
-    const struct hearth_view piece = hearth_tokenizer_piece(s->model->tokenizer, id);
-    const enum hearth_stream_state state = hearth_text_stream_push(s->stream, piece.bytes, piece.size);
-    if (state != HEARTH_STREAM_OPEN) {
-        result->stop = state == HEARTH_STREAM_STOPPED ? HEARTH_STOP_STRING : HEARTH_STOP_CALLBACK;
-        return HEARTH_OK;
-    }
-    if (result->n_generated == max_tokens) {
-        result->stop = HEARTH_STOP_LENGTH;
-        return HEARTH_OK;
-    }
-    if (s->position == s->limits.context) {
-        result->stop = HEARTH_STOP_CONTEXT;
-        return HEARTH_OK;
-    }
-    *done = false;
-    return feed(s, &id, 1, err);
+    return result->stop == HEARTH_STOP_NOT_YET ? compute(s, &id, 1, err) : HEARTH_OK;
 }
 
 static hearth_status generate(struct hearth_session *s, const hearth_generation *g, hearth_result *result, hearth_error *err)
@@ -410,9 +433,10 @@ static hearth_status generate(struct hearth_session *s, const hearth_generation 
     const double begin = seconds_now();
     result->n_generated = 0;
     HEARTH_TRY(hearth_text_stream_begin(s->stream, g->stop_strings, g->n_stop_strings, g->text, g->text_user, err));
-    hearth_status status = HEARTH_OK;
-    for (bool done = false; !done && status == HEARTH_OK;)
-        status = generate_one(s, g, max_tokens, result, &done, err);
+    hearth_status status = compute_unfed(s, err);
+    result->stop = HEARTH_STOP_NOT_YET;
+    while (status == HEARTH_OK && result->stop == HEARTH_STOP_NOT_YET)
+        status = generate_one(s, g, max_tokens, result, err);
     if (hearth_text_stream_finish(s->stream) == HEARTH_STREAM_CANCELLED && status == HEARTH_OK)
         result->stop = HEARTH_STOP_CALLBACK;
     result->seconds = seconds_now() - begin;
@@ -421,8 +445,10 @@ static hearth_status generate(struct hearth_session *s, const hearth_generation 
 
 hearth_status hearth_generate(hearth_session *s, const hearth_generation *generation, hearth_result *result, hearth_error *error)
 {
+    hearth_result unseen = {.struct_size = sizeof unseen};
     HEARTH_NEED(generation, error);
-    HEARTH_NEED(result, error);
+    if (!result)
+        result = &unseen;
     if (generation->struct_size < sizeof *generation || result->struct_size < sizeof *result)
         return hearth_fail(error, HEARTH_E_CONFIG, NULL,
                            "generate: a struct_size is too small (got %" PRIu32 " and %" PRIu32 ", need %zu and %zu)",

@@ -257,7 +257,7 @@ HEARTH_API hearth_status hearth_session_estimate(hearth_session *session, const 
 
 /**
  * Append tokens and compute them, in batches. E_CONTEXT_FULL before anything is computed when they do not fit.
- * On E_INFERENCE or E_CANCELLED the session stands where it stood before the call. Session-bound.
+ * On E_INFERENCE the session stands where it stood before the call, but for the logits, which are gone. Session-bound.
  */
 HEARTH_API hearth_status hearth_session_feed(hearth_session *session, const int32_t *ids, size_t n_ids, hearth_error *error);
 /** Tokenize and feed. n_ids (may be NULL) receives the number of tokens. Session-bound. */
@@ -298,7 +298,11 @@ typedef struct hearth_result {
     double seconds;       /* wall time of the whole call */
 } hearth_result;
 
-/** Continue the text: sample, show, feed, until something stops it. Needs logits of a position fed before. Session-bound. */
+/**
+ * Continue the text: choose a token, show it, compute it, until something stops it. Needs logits of a position fed before.
+ * The last token before HEARTH_STOP_LENGTH or HEARTH_STOP_CALLBACK is computed by the next feed or generate: an answer in pieces is
+ * the answer in one. result may be NULL. Session-bound.
+ */
 HEARTH_API hearth_status hearth_generate(hearth_session *session, const hearth_generation *generation, hearth_result *result,
                                          hearth_error *error);
 

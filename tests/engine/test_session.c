@@ -120,6 +120,26 @@ Test(session, length_and_callback_stop, .init = open_all, .fini = close_all)
     cr_expect(result.stop == HEARTH_STOP_CALLBACK && text.calls == 2);
 }
 
+Test(session, an_answer_in_pieces_is_the_answer_in_one, .init = open_all, .fini = close_all)
+{
+    struct text whole = {.n = 0};
+    struct text pieces = {.n = 0};
+    feed_prompt();
+    (void)generate(&whole, 8, NULL, 0);
+    feed_prompt();
+    (void)generate(&pieces, 3, NULL, 0);
+    pieces.calls = 0;
+    pieces.stop_after = 2;
+    (void)generate(&pieces, 5, NULL, 0);
+    pieces.stop_after = 0;
+    (void)generate(&pieces, 3, NULL, 0);
+    cr_expect_str_eq(pieces.bytes, whole.bytes);
+    const int32_t id = 5;
+    const uint32_t before = hearth_session_position(session);
+    cr_expect_eq(hearth_session_feed(session, &id, 1, &err), HEARTH_OK);
+    cr_expect_eq(hearth_session_position(session), before + 2, "the token still owed and the one fed");
+}
+
 static void open_small(void)
 {
     open_with(32, 8);
