@@ -49,7 +49,7 @@ double hearth_deviation(const double *values, size_t n)
 
 /* ---- Reading -------------------------------------------------------------------------------------------------------- */
 
-#define PAGE_PREFETCH 2048u /* bytes ahead */
+static const uint64_t distances[] = {0, 1024, 2048, 4096}; /* of software prefetch, bytes; 0: none */
 
 /* Read n bytes (a multiple of 512) in `streams` equal parts at once; the sums go nowhere. */
 static void read_avx512(const uint8_t *p, uint64_t step, uint64_t streams, uint64_t prefetch)
@@ -124,19 +124,17 @@ static void read_share(void *context, uint32_t worker, uint32_t workers)
 
 double hearth_probe_read(struct hearth_pool *pool, const uint8_t *memory, uint64_t bytes, enum hearth_cpu_level level)
 {
-    static const struct {
-        uint64_t streams, prefetch;
-    } variants[] = {{1, 0}, {1, PAGE_PREFETCH}, {4, 0}, {4, PAGE_PREFETCH}};
     const uint64_t most = (uint64_t)1 << 30; /* enough to leave every cache behind */
     struct read_job job = {.memory = memory, .bytes = bytes < most ? bytes : most, .level = level};
     double best = 0;
-    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
-        job.streams = variants[i].streams;
-        job.prefetch = variants[i].prefetch;
-        const double begin = hearth_seconds();
-        hearth_pool_run(pool, read_share, &job);
-        const double rate = (double)job.bytes / (hearth_seconds() - begin);
-        best = rate > best ? rate : best;
+    for (job.streams = 1; job.streams <= 4; job.streams *= 2) {
+        for (size_t i = 0; i < sizeof distances / sizeof distances[0]; i++) {
+            job.prefetch = distances[i];
+            const double begin = hearth_seconds();
+            hearth_pool_run(pool, read_share, &job);
+            const double rate = (double)job.bytes / (hearth_seconds() - begin);
+            best = rate > best ? rate : best;
+        }
     }
     return best;
 }

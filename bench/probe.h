@@ -6,9 +6,9 @@
 #include "kernels.h"
 #include "pool.h"
 
-/* Bytes per second that all workers together read from `bytes` of memory, each its own contiguous share: the best of one or four
- * streams a worker, with and without software prefetch. Loads only. `level` sets the width of the loads. Takes some passes over the
- * memory. */
+/* Bytes per second that all workers together read from `bytes` of memory, each its own contiguous share: the best of one, two
+ * or four streams a worker, without and with software prefetch. Loads only. `level` sets the width of the loads. Takes some passes
+ * over the memory. */
 double hearth_probe_read(struct hearth_pool *pool, const uint8_t *memory, uint64_t bytes, enum hearth_cpu_level level);
 
 /* Multiply-accumulates of 8-bit integers per second, all workers together, on registers: vpdpbusd, or vpmaddubsw below it. */
