@@ -32,13 +32,13 @@ static void note_peak(struct bench *b)
 
 static void add(struct hearth_bench_series *s, double value)
 {
-    if (s->n < HEARTH_BENCH_REPEATS_MAX)
+    if (s->n < HEARTH_BENCH_SAMPLES_MAX)
         s->ts[s->n++] = value;
 }
 
 static void finish(struct hearth_bench_series *s)
 {
-    double sorted[HEARTH_BENCH_REPEATS_MAX];
+    double sorted[HEARTH_BENCH_SAMPLES_MAX];
     if (s->n == 0)
         return;
     memcpy(sorted, s->ts, s->n * sizeof sorted[0]);
@@ -142,16 +142,25 @@ static hearth_status open_and_measure(struct bench *b, const struct hearth_sourc
     return measure(b, err);
 }
 
+/* The limit of a shared machine moves while we measure, so each repeat is held against the probes next to it: repeat i lies between
+ * probes 2i + first and 2i + first + 1. */
+static double median_share(const struct hearth_bench_series *s, double work_per_token, const struct hearth_bench_series *probes,
+                           uint32_t first)
+{
+    double shares[HEARTH_BENCH_SAMPLES_MAX];
+    for (uint32_t i = 0; i < s->n; i++)
+        shares[i] = s->ts[i] * work_per_token / ((probes->ts[2 * i + first] + probes->ts[2 * i + first + 1]) / 2);
+    return s->n ? hearth_median(shares, s->n) : 0;
+}
+
 static void summarise(struct hearth_bench_result *r)
 {
     finish(&r->prompt);
     finish(&r->generation);
     finish(&r->read);
     finish(&r->dot);
-    if (r->read.median > 0)
-        r->bandwidth_share = r->generation.median * (double)r->bytes_per_token / r->read.median;
-    if (r->dot.median > 0)
-        r->compute_share = r->prompt.median * (double)r->macs_per_token / r->dot.median;
+    r->compute_share = median_share(&r->prompt, (double)r->macs_per_token, &r->dot, 0);
+    r->bandwidth_share = median_share(&r->generation, (double)r->bytes_per_token, &r->read, 1);
 }
 
 hearth_status hearth_bench_model(struct hearth_bench_result *out, hearth_engine *engine, const struct hearth_bench_options *options,

@@ -5,6 +5,7 @@
 #include "hearth.h"
 
 #define HEARTH_BENCH_REPEATS_MAX 64
+#define HEARTH_BENCH_SAMPLES_MAX (2 * HEARTH_BENCH_REPEATS_MAX + 1) /* the probes stand before, between and after */
 
 struct hearth_bench_options {
     const char *shape, *recipe; /* a synthetic model; or */
@@ -19,7 +20,7 @@ struct hearth_bench_options {
 
 struct hearth_bench_series {
     uint32_t n;
-    double ts[HEARTH_BENCH_REPEATS_MAX]; /* tokens per second, in the order measured */
+    double ts[HEARTH_BENCH_SAMPLES_MAX]; /* per second, in the order measured */
     double mean, deviation, median;
 };
 
@@ -30,8 +31,8 @@ struct hearth_bench_result {
     uint64_t macs_per_token;  /* products of one prompt token, output matrix and attention apart */
     uint32_t batch, context;
     struct hearth_bench_series prompt, generation, read, dot; /* read: bytes/s, dot: products/s */
-    double bandwidth_share; /* of generation: median of bytes per second over median of the read probe */
-    double compute_share;   /* of the prompt: median of products per second over median of the dot probe */
+    double bandwidth_share; /* of generation: median over the repeats of bytes per second, over the read probes on both sides */
+    double compute_share;   /* of the prompt: likewise products per second, over the dot probes on both sides */
     double load_seconds;
     uint64_t plan_bytes, peak_private_bytes;
 };
