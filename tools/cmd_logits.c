@@ -4,11 +4,9 @@
 #include "options.h"
 #include "process.h"
 #include "report.h"
+#include "target.h"
 #include "text.h"
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static const struct argp_option table[] = {
     OPTION_MODEL,
@@ -25,18 +23,11 @@ static const struct argp_option table[] = {
 
 static const struct options_command command = {"hearth logits", "Write the logits of all positions of a list of tokens.", table};
 
-enum { CHUNK_DEFAULT = 32, LIST_BYTES_MAX = 1 << 26, PATH_BYTES_MAX = 4096 };
+enum { CHUNK_DEFAULT = 32, LIST_BYTES_MAX = 1 << 26 };
 
 struct tokens {
     int32_t *ids;
     size_t n;
-};
-
-/* A file that gets its name only when it is complete; what is not a plain file (a pipe, /dev/null) is written directly. */
-struct target {
-    const char *name;
-    char temporary[PATH_BYTES_MAX]; /* empty when written directly */
-    int fd;                         /* -1 when closed */
 };
 
 static hearth_status parse_tokens(struct tokens *out, const char *text, size_t n, hearth_error *error)
@@ -64,46 +55,6 @@ static hearth_status read_tokens(struct tokens *out, const char *argument, heart
     const hearth_status status = parse_tokens(out, text, n, error);
     free(text);
     return status;
-}
-
-static hearth_status target_open(struct target *target, hearth_error *error)
-{
-    struct stat found;
-    if (lstat(target->name, &found) == 0 && !S_ISREG(found.st_mode)) {
-        target->fd = open(target->name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-        return target->fd >= 0 ? HEARTH_OK : report_errno(error, target->name, "open");
-    }
-    const int n = snprintf(target->temporary, sizeof target->temporary, "%s.XXXXXX", target->name);
-    target->fd = n > 0 && (size_t)n < sizeof target->temporary ? mkostemp(target->temporary, O_CLOEXEC) : -1;
-    if (target->fd >= 0)
-        return HEARTH_OK;
-    target->temporary[0] = '\0';
-    return report_errno(error, target->name, "create");
-}
-
-static hearth_status target_publish(struct target *target, hearth_error *error)
-{
-    const mode_t mask = umask(0);
-    (void)umask(mask);
-    if (target->temporary[0] && fchmod(target->fd, 0666 & ~mask) != 0)
-        return report_errno(error, target->name, "set mode");
-    const int fd = target->fd;
-    target->fd = -1;
-    if (close(fd) != 0)
-        return report_errno(error, target->name, "close");
-    if (target->temporary[0] && rename(target->temporary, target->name) != 0)
-        return report_errno(error, target->name, "rename");
-    target->temporary[0] = '\0';
-    return HEARTH_OK;
-}
-
-/* After a failure, or after publishing, where nothing is left to do. */
-static void target_close(struct target *target)
-{
-    if (target->fd >= 0)
-        (void)close(target->fd);
-    if (target->temporary[0])
-        (void)unlink(target->temporary);
 }
 
 static hearth_status write_chunk(hearth_session *session, uint32_t n, size_t row_bytes, const struct target *target,

@@ -17,6 +17,7 @@ static const struct command {
     {"logits", cmd_logits, "the numbers a model gives for tokens"},
     {"selftest", cmd_selftest, "check every kernel against the reference on this CPU"},
     {"bench", cmd_bench, "measure this machine"},
+    {"perplexity", cmd_perplexity, "how well a model predicts a text"},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 

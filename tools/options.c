@@ -238,6 +238,12 @@ static error_t take_option(int key, char *value, struct argp_state *argp)
     case OPTION_KEY_TOKENS:
         o->tokens = value;
         return 0;
+    case OPTION_KEY_SAVE_LOGITS:
+        o->save_logits = value;
+        return 0;
+    case OPTION_KEY_AGAINST:
+        o->against = value;
+        return 0;
     case OPTION_KEY_CHUNK:
         return take_u32(parse, key, value, &o->chunk, 1, INT32_MAX);
     default:

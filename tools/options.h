@@ -29,6 +29,7 @@ struct options {
     bool no_bos, special, ids, decode; /* tokenize */
     const char *shape, *quant;         /* bench; shape NULL when not given */
     uint32_t n_prompt, n_gen, repeats;
+    const char *save_logits, *against; /* perplexity; NULL when not given */
     bool model_given;
 };
 
@@ -55,6 +56,8 @@ enum option_key {
     OPTION_KEY_PP,
     OPTION_KEY_TG,
     OPTION_KEY_FORMAT,
+    OPTION_KEY_SAVE_LOGITS,
+    OPTION_KEY_AGAINST,
     OPTION_KEY_COUNT
 };
 
