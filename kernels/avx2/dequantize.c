@@ -2,6 +2,7 @@
  * where the format has mins. Without a min, +0 is taken off, which changes no bit. */
 #include "avx2/simd.h"
 #include "common/block_format.h"
+#include "reference/decode.h"
 
 /* y = scale * code - min for 16 signed bytes. */
 HEARTH_ALWAYS_INLINE void put_16(float *y, __m128i codes, float scale, float min)
@@ -74,12 +75,46 @@ void hearth_dequantize_q5_0_avx2(float *y, const void *file_row, size_t k)
     }
 }
 
+/* Adding m is taking off -m: the same rounding. */
+void hearth_dequantize_q4_1_avx2(float *y, const void *file_row, size_t k)
+{
+    const struct hearth_block_q4_1 *block = file_row;
+    for (size_t j = 0; j < k / 32; j++, block++, y += 32) {
+        const __m128i qs = load_16(block->qs);
+        put_16(y, low_nibbles(qs), half(block->d), -half(block->m));
+        put_16(y + 16, high_nibbles(qs), half(block->d), -half(block->m));
+    }
+}
+
+void hearth_dequantize_q5_1_avx2(float *y, const void *file_row, size_t k)
+{
+    const struct hearth_block_q5_1 *block = file_row;
+    for (size_t j = 0; j < k / 32; j++, block++, y += 32) {
+        const __m128i qs = load_16(block->qs);
+        const __m128i low = _mm_or_si128(low_nibbles(qs), fifth_bits(block->qh));
+        const __m128i high = _mm_or_si128(high_nibbles(qs), fifth_bits(block->qh + 2));
+        put_16(y, low, half(block->d), -half(block->m));
+        put_16(y + 16, high, half(block->d), -half(block->m));
+    }
+}
+
 void hearth_dequantize_q8_0_avx2(float *y, const void *file_row, size_t k)
 {
     const struct hearth_block_q8_0 *block = file_row;
     for (size_t j = 0; j < k / 32; j++, block++, y += 32) {
         put_16(y, load_16(block->qs), half(block->d), 0.0f);
         put_16(y + 16, load_16(block->qs + 16), half(block->d), 0.0f);
+    }
+}
+
+void hearth_dequantize_iq4_nl_avx2(float *y, const void *file_row, size_t k)
+{
+    const struct hearth_block_iq4_nl *block = file_row;
+    const __m128i table = load_16(hearth_iq4_values);
+    for (size_t j = 0; j < k / 32; j++, block++, y += 32) {
+        const __m128i qs = load_16(block->qs);
+        put_16(y, _mm_shuffle_epi8(table, low_nibbles(qs)), half(block->d), 0.0f);
+        put_16(y + 16, _mm_shuffle_epi8(table, high_nibbles(qs)), half(block->d), 0.0f);
     }
 }
 
@@ -135,6 +170,52 @@ void hearth_dequantize_q6_K_avx2(float *y, const void *file_row, size_t k)
             const __m128i low = p < 2 ? low_nibbles(ql) : high_nibbles(ql);
             const __m128i codes = _mm_or_si128(low, upper_bits(load_16(block->qh + s / 8 * 32 + l), (int)(2 * p), 48));
             put_16(y, _mm_sub_epi8(codes, offset), half(block->d) * (float)block->scales[s], 0.0f);
+        }
+}
+
+/* Sixteen 2-bit codes of sub-block s: half s / 8, plane p of it, from lane l on. */
+HEARTH_ALWAYS_INLINE __m128i two_bits(const uint8_t qs[64], size_t s)
+{
+    const __m128i bytes = load_16(qs + s / 8 * 32 + s % 2 * 16);
+    return _mm_and_si128(_mm_srl_epi16(bytes, _mm_cvtsi32_si128((int)(s / 2 % 4 * 2))), _mm_set1_epi8(3));
+}
+
+void hearth_dequantize_q2_K_avx2(float *y, const void *file_row, size_t k)
+{
+    const struct hearth_block_q2_K *block = file_row;
+    for (size_t b = 0; b < k / 256; b++, block++)
+        for (size_t s = 0; s < 16; s++, y += 16) {
+            const float scale = half(block->d) * (float)(block->scales[s] & 15);
+            put_16(y, two_bits(block->qs, s), scale, half(block->dmin) * (float)(block->scales[s] >> 4));
+        }
+}
+
+void hearth_dequantize_q3_K_avx2(float *y, const void *file_row, size_t k)
+{
+    const struct hearth_block_q3_K *block = file_row;
+    const __m128i offset = _mm_set1_epi8(4);
+    for (size_t b = 0; b < k / 256; b++, block++)
+        for (size_t s = 0; s < 16; s++, y += 16) { /* the third bit of sub-block s: bit s / 2 of 16 bytes */
+            const int low = block->scales[s % 8] >> (s / 8 * 4) & 15;
+            const int high = block->scales[8 + s % 4] >> (s / 4 * 2) & 3;
+            const __m128i fifth = upper_bits(load_16(block->hmask + s % 2 * 16), (int)(s / 2), 16);
+            const __m128i codes = _mm_or_si128(two_bits(block->qs, s), _mm_srli_epi16(fifth, 2));
+            put_16(y, _mm_sub_epi8(codes, offset), half(block->d) * (float)((low | high << 4) - 32), 0.0f);
+        }
+}
+
+void hearth_dequantize_iq4_xs_avx2(float *y, const void *file_row, size_t k)
+{
+    const struct hearth_block_iq4_xs *block = file_row;
+    const __m128i table = load_16(hearth_iq4_values);
+    for (size_t b = 0; b < k / 256; b++, block++)
+        for (size_t j = 0; j < 8; j++, y += 32) {
+            const int low = block->scales_l[j / 2] >> (j % 2 * 4) & 15;
+            const int high = block->scales_h[j / 4] >> (j % 4 * 2) & 3;
+            const float scale = half(block->d) * (float)((low | high << 4) - 32);
+            const __m128i qs = load_16(block->qs + 16 * j);
+            put_16(y, _mm_shuffle_epi8(table, low_nibbles(qs)), scale, 0.0f);
+            put_16(y + 16, _mm_shuffle_epi8(table, high_nibbles(qs)), scale, 0.0f);
         }
 }
 

@@ -10,6 +10,7 @@
 
 #include "avx2/avx2.h"
 #include "common/attributes.h"
+#include "reference/decode.h"
 #include "template/unroll.h"
 #include <immintrin.h>
 #include <string.h>
@@ -110,6 +111,34 @@ HEARTH_ALWAYS_INLINE __m256i products_of(const __m256i *w, const int8_t *q, size
     return _mm256_add_epi16(even, odd);
 }
 
+/* Signed weights, Q8_0 and IQ4: the sums of 32 products for each row, each product times its 16-bit lane of `scales`, from the
+ * absolute values of eight groups and their signed values at `weights`. vpmaddubsw wants one operand unsigned: the weight's sign
+ * moves to the activation, which is within +-127, so that changing its sign never wraps. A 16-bit lane takes one pair of products,
+ * at most 2 * 128 * 127 = 32 512. */
+HEARTH_ALWAYS_INLINE __m256i signed_products(const __m256i absolute[8], const void *weights, const int8_t *q, __m256i scales)
+{
+    __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    UNROLL
+    for (size_t n = 0; n < 8; n++) {
+        const __m256i moved = _mm256_sign_epi8(broadcast_i32(q + 4 * n), load32((const uint8_t *)weights + 32 * n));
+        sum[n % 2] = _mm256_add_epi32(sum[n % 2], _mm256_madd_epi16(_mm256_maddubs_epi16(absolute[n], moved), scales));
+    }
+    return _mm256_add_epi32(sum[0], sum[1]);
+}
+
+/* The values of IQ4_NL's and IQ4_XS's nibbles, and their absolute values: eight groups of nibbles become both. */
+HEARTH_ALWAYS_INLINE void decode_iq4(__m256i absolute[8], __m256i values[8], const uint8_t *p)
+{
+    const __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)hearth_iq4_values));
+    const __m256i absolute_table = _mm256_abs_epi8(table);
+    decode_nibbles(values, p);
+    UNROLL
+    for (size_t n = 0; n < 8; n++) {
+        absolute[n] = _mm256_shuffle_epi8(absolute_table, values[n]);
+        values[n] = _mm256_shuffle_epi8(table, values[n]);
+    }
+}
+
 /* One token's results; the last tile of a tensor may have fewer than 8 rows. */
 HEARTH_ALWAYS_INLINE void store_rows(float *y, __m256 acc, size_t rows)
 {
@@ -150,6 +179,14 @@ static inline void walk_tiles(tile_fn *tile, size_t tile_rows, size_t tile_bytes
 
 /* ---- Packing ----------------------------------------------------------------------------------------------------- */
 
+/* The 32 codes of one of the file's blocks of 32, and of IQ4_XS's sub-blocks, in order: the low nibbles of its 16 bytes, then the
+ * high ones. */
+HEARTH_ALWAYS_INLINE __m256i file_codes(const uint8_t qs[16])
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)qs);
+    return low_nibbles(_mm256_setr_m128i(bytes, _mm_srli_epi16(bytes, 4)));
+}
+
 /* The four dwords in the even places of eight go to byte 4 * r of four vectors. */
 HEARTH_ALWAYS_INLINE void store_even_dwords(uint8_t *block, size_t r, __m256i dwords)
 {
@@ -178,6 +215,13 @@ HEARTH_ALWAYS_INLINE void unpack_nibbles(uint8_t codes[32], const uint8_t *block
         memcpy(codes + 8 * v, &low, 4);
         memcpy(codes + 8 * v + 4, &high, 4);
     }
+}
+
+/* Bit j of 32 bytes of a super-block of the file, that of byte i to bit i. */
+HEARTH_ALWAYS_INLINE uint32_t file_bits(const uint8_t bytes[32], int j)
+{
+    const __m256i top = _mm256_sll_epi16(load32(bytes), _mm_cvtsi32_si128(7 - j)); /* bit j of each byte is its sign now */
+    return (uint32_t)_mm256_movemask_epi8(top);
 }
 
 /* Bit k of bits, the fifth bit of code k = 4n + b, becomes bit n of byte 4r + b of the plane. */

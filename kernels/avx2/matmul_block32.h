@@ -1,8 +1,9 @@
-/* Formats in blocks of 32 without a min (Q4_0, Q5_0, Q8_0): the layout of their tiles and the fold of a block, which they share.
+/* Formats in blocks of 32: the layout of their tiles and the fold of a block, which they share.
  *
- * A tile is a sequence of pairs of blocks: a line of 32 bytes with the scales of both, 8 halves each, then the weights of the first
- * block and those of the second, so that every vector lies on a multiple of 32. An odd last block has a line of scales of its own.
- */
+ * Without a min (Q4_0, Q5_0, Q8_0, IQ4_NL), a tile is a sequence of pairs of blocks: a line of 32 bytes with the scales of both, 8
+ * halves each, then the weights of the first block and those of the second, so that every vector lies on a multiple of 32. An odd
+ * last block has a line of scales of its own. With one (Q4_1, Q5_1), every block has a line of its own, 8 scales and 8 mins, and
+ * its weights behind that. */
 #ifndef HEARTH_AVX2_MATMUL_BLOCK32_H
 #define HEARTH_AVX2_MATMUL_BLOCK32_H
 
@@ -10,6 +11,7 @@
 #include "common/block_format.h"
 
 #define SCALES_BYTES 32
+#define MINS_OFFSET 16 /* in the line of a block with mins */
 
 /* Where block b of a tile has its scales and its weights; weights_bytes is that of 8 rows of a block. */
 HEARTH_ALWAYS_INLINE size_t scales_offset(size_t b, size_t weights_bytes)
@@ -38,11 +40,12 @@ HEARTH_ALWAYS_INLINE __m256 fold_block32(__m256 acc, __m256i sum, __m256 d, cons
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, acc);
 }
 
-/* The 32 codes of a block of the file in order: the low nibbles of its 16 bytes, then the high ones. */
-HEARTH_ALWAYS_INLINE __m256i file_codes(const uint8_t qs[16])
+/* The same where the format has mins m and no offset. f32(bsum) is exact. */
+HEARTH_ALWAYS_INLINE __m256 fold_block32_min(__m256 acc, __m256i sum, __m256 d, __m256 m, const uint8_t *x, size_t k, size_t j)
 {
-    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)qs);
-    return low_nibbles(_mm256_setr_m128i(bytes, _mm_srli_epi16(bytes, 4)));
+    const __m256 bsum = _mm256_cvtepi32_ps(broadcast_i32(x + hearth_q8_32_sums(k) + 4 * j));
+    const __m256 scale = broadcast_f32(x + hearth_q8_32_scales(k) + 4 * j);
+    return _mm256_fmadd_ps(m, _mm256_mul_ps(bsum, scale), fold_block32(acc, sum, d, x, k, j, 0));
 }
 
 #endif

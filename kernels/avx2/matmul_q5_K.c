@@ -59,13 +59,6 @@ size_t hearth_tile_bytes_q5_K_avx2(size_t k)
     return k / 256 * BLOCK_BYTES;
 }
 
-/* Bit j of the 32 bytes of the file's plane, byte i to bit i. */
-static uint32_t fifth_bits(const uint8_t qh[32], int j)
-{
-    const __m256i top = _mm256_sll_epi16(load32(qh), _mm_cvtsi32_si128(7 - j)); /* bit j of each byte is its sign now */
-    return (uint32_t)_mm256_movemask_epi8(top);
-}
-
 void hearth_pack_q5_K_avx2(void *tile, const void *file_rows, size_t rows, size_t k)
 {
     const struct hearth_block_q5_K *in = file_rows;
@@ -77,9 +70,9 @@ void hearth_pack_q5_K_avx2(void *tile, const void *file_rows, size_t rows, size_
             pack_head(out, r, in->d, in->dmin, in->scales);
             for (int j = 0; j < 8; j += 2, packed += 2 * WEIGHTS_BYTES) {
                 const __m256i qs = load32(in->qs + 16 * j);
-                pack_fifth_bits(packed, r, fifth_bits(in->qh, j));
+                pack_fifth_bits(packed, r, file_bits(in->qh, j));
                 pack_nibbles(packed + PLANE_BYTES, r, low_nibbles(qs));
-                pack_fifth_bits(packed + WEIGHTS_BYTES, r, fifth_bits(in->qh, j + 1));
+                pack_fifth_bits(packed + WEIGHTS_BYTES, r, file_bits(in->qh, j + 1));
                 pack_nibbles(packed + WEIGHTS_BYTES + PLANE_BYTES, r, high_nibbles(qs));
             }
         }

@@ -5,12 +5,11 @@
  * The code of a weight is unsigned, 0 ... 63; its offset of 32 is taken off through the sums of the activations. A 16-bit lane
  * takes 4 products, at most 4 * 63 * 127 = 32 004; vpmaddwd then scales and widens in one. Sums in int32: products at most 128 * 63
  * * 127 * 256 = 262 176 768, offsets 128 * 32 * 127 * 256 = 133 169 152, their difference 133 169 152. */
-#include "avx2/matmul.h"
-#include "common/block_format.h"
+#include "avx2/matmul_kquant16.h"
 
 #define D_BYTES 16
 #define SCALES_BYTES 128
-#define UPPER_BYTES 64
+#define UPPER_BYTES TWO_BITS_BYTES
 #define WEIGHTS_BYTES (UPPER_BYTES + 128)
 #define BLOCK_BYTES (SCALES_BYTES + 8 * WEIGHTS_BYTES)
 
@@ -34,14 +33,6 @@ HEARTH_ALWAYS_INLINE void decode_codes(__m256i w[8], const uint8_t *p)
     }
 }
 
-/* Scales of sub-blocks i and j as signed 16-bit pairs, one pair for each row. */
-HEARTH_ALWAYS_INLINE __m256i scale_pairs(const uint8_t *scales, size_t i, size_t j)
-{
-    const __m128i a = _mm_loadl_epi64((const __m128i *)(const void *)(scales + 8 * i));
-    const __m128i b = _mm_loadl_epi64((const __m128i *)(const void *)(scales + 8 * j));
-    return _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b));
-}
-
 /* Two sub-blocks of 16 of one token: the sums of their products, each times its scale. */
 HEARTH_ALWAYS_INLINE __m256i scaled_products(const __m256i codes[8], const int8_t *q, __m256i scale0, __m256i scale1)
 {
@@ -50,19 +41,6 @@ HEARTH_ALWAYS_INLINE __m256i scaled_products(const __m256i codes[8], const int8_
     const __m256i c = _mm256_madd_epi16(products_of(codes + 4, q + 16, 2), scale1);
     const __m256i d = _mm256_madd_epi16(products_of(codes + 6, q + 24, 2), scale1);
     return _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
-}
-
-/* Super-block b of one token. Offsets: scale times sum of 16 activations, |bsum| <= 2032. */
-HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const __m256i pairs[8], __m256 d, const uint8_t *x, size_t k, size_t b)
-{
-    const uint8_t *bsum = x + hearth_q8_256_sums16(k) + 32 * b;
-    __m256i offset = _mm256_madd_epi16(pairs[0], broadcast_i32(bsum));
-    UNROLL
-    for (size_t i = 1; i < 8; i++)
-        offset = _mm256_add_epi32(offset, _mm256_madd_epi16(pairs[i], broadcast_i32(bsum + 4 * i)));
-    const __m256i i = _mm256_sub_epi32(sum, _mm256_slli_epi32(offset, 5));
-    const __m256 g = _mm256_mul_ps(_mm256_cvtepi32_ps(i), d);
-    return _mm256_fmadd_ps(g, broadcast_f32(x + hearth_q8_256_scales(k) + 4 * b), acc);
 }
 
 HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
@@ -91,11 +69,9 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         }
         const __m256 d = load8_halves(w + D_BYTES * b);
         __m256i pairs[8];
-        UNROLL
-        for (size_t i = 0; i < 8; i++)
-            pairs[i] = scale_pairs(scales, 2 * i, 2 * i + 1);
+        all_pairs(pairs, scales);
         for (size_t t = 0; t < tokens; t++)
-            acc[t] = fold(acc[t], sum[t], pairs, d, x + t * x_stride, k, b);
+            acc[t] = fold_offset(acc[t], sum[t], pairs, 5, d, x + t * x_stride, k, b);
     }
     for (size_t t = 0; t < tokens; t++)
         store_rows(y + t * y_stride, acc[t], rows);
@@ -126,15 +102,7 @@ size_t hearth_tile_bytes_q6_K_avx2(size_t k)
 static inline void pack_plane(uint8_t *packed, size_t r, const uint8_t low_bytes[32], const uint8_t upper_bytes[32], int p)
 {
     const __m256i low = p < 2 ? low_nibbles(load32(low_bytes)) : high_nibbles(load32(low_bytes));
-    const __m256i moved = _mm256_srl_epi16(load32(upper_bytes), _mm_cvtsi32_si128(2 * p));
-    const __m256i upper = _mm256_and_si256(moved, _mm256_set1_epi8(3));
-    /* group i of each four to bits 2i, then the four dwords of each half of the register to one */
-    const __m256i four = _mm256_sllv_epi32(upper, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
-    const __m256i two = _mm256_or_si256(four, _mm256_srli_si256(four, 8));
-    const __m256i one = _mm256_or_si256(two, _mm256_srli_si256(two, 4));
-    const int32_t dwords[2] = {_mm_cvtsi128_si32(_mm256_castsi256_si128(one)), _mm256_extract_epi32(one, 4)};
-    memcpy(packed + 4 * r, &dwords[0], 4);
-    memcpy(packed + 32 + 4 * r, &dwords[1], 4);
+    pack_two_bits(packed, r, two_bits(upper_bytes, p));
     pack_nibbles(packed + UPPER_BYTES, r, low);
 }
 
@@ -143,9 +111,8 @@ static void unpack_plane(uint8_t low_bytes[32], uint8_t upper_bytes[32], const u
     uint8_t low[32];
     unpack_nibbles(low, packed + UPPER_BYTES, r);
     for (size_t k = 0; k < 32; k++) {
-        const uint8_t upper = (uint8_t)(packed[k / 16 * 32 + 4 * r + k % 4] >> (k / 4 % 4 * 2)) & 3;
         low_bytes[k] |= (uint8_t)(low[k] << (p / 2 * 4));
-        upper_bytes[k] |= (uint8_t)(upper << (2 * p));
+        upper_bytes[k] |= (uint8_t)(unpack_two_bits(packed, r, k) << (2 * p));
     }
 }
 

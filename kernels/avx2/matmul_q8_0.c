@@ -1,23 +1,9 @@
 /* Q8_0 weights times Q8_32 activations. A block of 8 rows is 16 bytes of scales and 256 of codes, a vector for each group of 4 k
- * (matmul_block32.h). vpmaddubsw wants one operand unsigned: the weight's sign moves to the activation. A 16-bit lane takes one
- * pair of products, at most 2 * 128 * 127 = 32 512: the code -128, which other programs may write, has the absolute value 128 as an
- * unsigned byte, and an activation is within +-127, so that changing its sign never wraps. */
+ * (matmul_block32.h). The products are of signed weights; the code -128, which other programs may write, has the absolute value 128
+ * as an unsigned byte. */
 #include "avx2/matmul_block32.h"
 
 #define WEIGHTS_BYTES 256
-
-/* Sums of 32 products for each row: absolute values of eight groups, their signed codes at `packed`. */
-HEARTH_ALWAYS_INLINE __m256i sum_of_products(const __m256i absolute[8], const uint8_t *packed, const int8_t *q)
-{
-    const __m256i ones = _mm256_set1_epi16(1);
-    __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-    UNROLL
-    for (size_t n = 0; n < 8; n++) {
-        const __m256i moved = _mm256_sign_epi8(broadcast_i32(q + 4 * n), load32(packed + 32 * n));
-        sum[n % 2] = _mm256_add_epi32(sum[n % 2], _mm256_madd_epi16(_mm256_maddubs_epi16(absolute[n], moved), ones));
-    }
-    return _mm256_add_epi32(sum[0], sum[1]);
-}
 
 HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
                                    size_t k, size_t tokens)
@@ -35,7 +21,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
             absolute[n] = _mm256_abs_epi8(load32(packed + 32 * n));
         for (size_t t = 0; t < tokens; t++) {
             const uint8_t *row = x + t * x_stride;
-            const __m256i sum = sum_of_products(absolute, packed, (const int8_t *)row + 32 * j);
+            const __m256i sum = signed_products(absolute, packed, (const int8_t *)row + 32 * j, _mm256_set1_epi16(1));
             acc[t] = fold_block32(acc[t], sum, d, row, k, j, 0);
         }
     }

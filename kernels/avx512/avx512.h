@@ -6,21 +6,27 @@
 #include "kernels.h"
 
 /* Weights: tiles of 16 rows, of 1 row in the float formats. */
-hearth_matmul_fn hearth_matmul_q4_0_avx512, hearth_matmul_q5_0_avx512, hearth_matmul_q8_0_avx512, hearth_matmul_q4_K_avx512,
-    hearth_matmul_q5_K_avx512, hearth_matmul_q6_K_avx512, hearth_matmul_f32_avx512, hearth_matmul_f16_avx512,
-    hearth_matmul_bf16_avx512;
-hearth_tile_bytes_fn hearth_tile_bytes_q4_0_avx512, hearth_tile_bytes_q5_0_avx512, hearth_tile_bytes_q8_0_avx512,
-    hearth_tile_bytes_q4_K_avx512, hearth_tile_bytes_q5_K_avx512, hearth_tile_bytes_q6_K_avx512, hearth_tile_bytes_f32_avx512,
-    hearth_tile_bytes_f16_avx512, hearth_tile_bytes_bf16_avx512;
-hearth_pack_fn hearth_pack_q4_0_avx512, hearth_pack_q5_0_avx512, hearth_pack_q8_0_avx512, hearth_pack_q4_K_avx512,
-    hearth_pack_q5_K_avx512, hearth_pack_q6_K_avx512, hearth_pack_f32_avx512, hearth_pack_f16_avx512, hearth_pack_bf16_avx512;
-hearth_unpack_fn hearth_unpack_q4_0_avx512, hearth_unpack_q5_0_avx512, hearth_unpack_q8_0_avx512, hearth_unpack_q4_K_avx512,
-    hearth_unpack_q5_K_avx512, hearth_unpack_q6_K_avx512, hearth_unpack_f32_avx512, hearth_unpack_f16_avx512,
-    hearth_unpack_bf16_avx512;
+hearth_matmul_fn hearth_matmul_q4_0_avx512, hearth_matmul_q4_1_avx512, hearth_matmul_q5_0_avx512, hearth_matmul_q5_1_avx512,
+    hearth_matmul_q8_0_avx512, hearth_matmul_q2_K_avx512, hearth_matmul_q3_K_avx512, hearth_matmul_q4_K_avx512,
+    hearth_matmul_q5_K_avx512, hearth_matmul_q6_K_avx512, hearth_matmul_iq4_nl_avx512, hearth_matmul_iq4_xs_avx512,
+    hearth_matmul_f32_avx512, hearth_matmul_f16_avx512, hearth_matmul_bf16_avx512;
+hearth_tile_bytes_fn hearth_tile_bytes_q4_0_avx512, hearth_tile_bytes_q4_1_avx512, hearth_tile_bytes_q5_0_avx512,
+    hearth_tile_bytes_q5_1_avx512, hearth_tile_bytes_q8_0_avx512, hearth_tile_bytes_q2_K_avx512, hearth_tile_bytes_q3_K_avx512,
+    hearth_tile_bytes_q4_K_avx512, hearth_tile_bytes_q5_K_avx512, hearth_tile_bytes_q6_K_avx512, hearth_tile_bytes_iq4_nl_avx512,
+    hearth_tile_bytes_iq4_xs_avx512, hearth_tile_bytes_f32_avx512, hearth_tile_bytes_f16_avx512, hearth_tile_bytes_bf16_avx512;
+hearth_pack_fn hearth_pack_q4_0_avx512, hearth_pack_q4_1_avx512, hearth_pack_q5_0_avx512, hearth_pack_q5_1_avx512,
+    hearth_pack_q8_0_avx512, hearth_pack_q2_K_avx512, hearth_pack_q3_K_avx512, hearth_pack_q4_K_avx512, hearth_pack_q5_K_avx512,
+    hearth_pack_q6_K_avx512, hearth_pack_iq4_nl_avx512, hearth_pack_iq4_xs_avx512, hearth_pack_f32_avx512, hearth_pack_f16_avx512,
+    hearth_pack_bf16_avx512;
+hearth_unpack_fn hearth_unpack_q4_0_avx512, hearth_unpack_q4_1_avx512, hearth_unpack_q5_0_avx512, hearth_unpack_q5_1_avx512,
+    hearth_unpack_q8_0_avx512, hearth_unpack_q2_K_avx512, hearth_unpack_q3_K_avx512, hearth_unpack_q4_K_avx512,
+    hearth_unpack_q5_K_avx512, hearth_unpack_q6_K_avx512, hearth_unpack_iq4_nl_avx512, hearth_unpack_iq4_xs_avx512,
+    hearth_unpack_f32_avx512, hearth_unpack_f16_avx512, hearth_unpack_bf16_avx512;
 
-hearth_dequantize_fn hearth_dequantize_q4_0_avx512, hearth_dequantize_q5_0_avx512, hearth_dequantize_q8_0_avx512,
-    hearth_dequantize_q4_K_avx512, hearth_dequantize_q5_K_avx512, hearth_dequantize_q6_K_avx512, hearth_dequantize_f32_avx512,
-    hearth_dequantize_f16_avx512, hearth_dequantize_bf16_avx512;
+hearth_dequantize_fn hearth_dequantize_q4_0_avx512, hearth_dequantize_q4_1_avx512, hearth_dequantize_q5_0_avx512,
+    hearth_dequantize_q5_1_avx512, hearth_dequantize_q8_0_avx512, hearth_dequantize_q2_K_avx512, hearth_dequantize_q3_K_avx512,
+    hearth_dequantize_q4_K_avx512, hearth_dequantize_q5_K_avx512, hearth_dequantize_q6_K_avx512, hearth_dequantize_iq4_nl_avx512,
+    hearth_dequantize_iq4_xs_avx512, hearth_dequantize_f32_avx512, hearth_dequantize_f16_avx512, hearth_dequantize_bf16_avx512;
 hearth_quantize_fn hearth_quantize_q8_32_avx512, hearth_quantize_q8_256_avx512;
 
 hearth_rms_norm_fn hearth_rms_norm_avx512;

@@ -4,6 +4,7 @@
 #define HEARTH_AVX512_CODES_H
 
 #include "common/block_format.h"
+#include "reference/decode.h"
 #include <immintrin.h>
 #include <string.h>
 
@@ -58,20 +59,50 @@ static inline void q4_0_of_codes(struct hearth_block_q4_0 *block, const uint8_t 
     put_nibbles32(block->qs, load32(codes));
 }
 
-static inline void codes_of_q5_0(uint8_t codes[32], const struct hearth_block_q5_0 *block)
+static inline void codes_of_q4_1(uint8_t codes[32], const struct hearth_block_q4_1 *block)
+{
+    store32(codes, nibbles32(block->qs));
+}
+
+static inline void q4_1_of_codes(struct hearth_block_q4_1 *block, const uint8_t codes[32])
+{
+    put_nibbles32(block->qs, load32(codes));
+}
+
+/* With fifth bits: bit i of qh is that of element i. */
+static inline __m256i five_bits32(const uint8_t qs[16], const uint8_t qh[4])
 {
     uint32_t fifth;
-    memcpy(&fifth, block->qh, sizeof fifth);
-    const __m256i v = nibbles32(block->qs);
-    store32(codes, _mm256_mask_add_epi8(v, fifth, v, _mm256_set1_epi8(16)));
+    memcpy(&fifth, qh, sizeof fifth);
+    const __m256i v = nibbles32(qs);
+    return _mm256_mask_add_epi8(v, fifth, v, _mm256_set1_epi8(16));
+}
+
+static inline void put_five_bits32(uint8_t qs[16], uint8_t qh[4], __m256i codes)
+{
+    const uint32_t fifth = _mm256_test_epi8_mask(codes, _mm256_set1_epi8(16));
+    memcpy(qh, &fifth, sizeof fifth);
+    put_nibbles32(qs, codes);
+}
+
+static inline void codes_of_q5_0(uint8_t codes[32], const struct hearth_block_q5_0 *block)
+{
+    store32(codes, five_bits32(block->qs, block->qh));
 }
 
 static inline void q5_0_of_codes(struct hearth_block_q5_0 *block, const uint8_t codes[32])
 {
-    const __m256i v = load32(codes);
-    const uint32_t fifth = _mm256_test_epi8_mask(v, _mm256_set1_epi8(16));
-    memcpy(block->qh, &fifth, sizeof fifth);
-    put_nibbles32(block->qs, v);
+    put_five_bits32(block->qs, block->qh, load32(codes));
+}
+
+static inline void codes_of_q5_1(uint8_t codes[32], const struct hearth_block_q5_1 *block)
+{
+    store32(codes, five_bits32(block->qs, block->qh));
+}
+
+static inline void q5_1_of_codes(struct hearth_block_q5_1 *block, const uint8_t codes[32])
+{
+    put_five_bits32(block->qs, block->qh, load32(codes));
 }
 
 /* q + 128. */
@@ -83,6 +114,18 @@ static inline void codes_of_q8_0(uint8_t codes[32], const struct hearth_block_q8
 static inline void q8_0_of_codes(struct hearth_block_q8_0 *block, const uint8_t codes[32])
 {
     store32((uint8_t *)block->qs, _mm256_xor_si256(load32(codes), _mm256_set1_epi8(-128)));
+}
+
+/* What the nibbles of IQ4_NL and IQ4_XS stand for, plus 128: 1 ... 241, a table of 16 bytes for vpshufb. */
+static inline __m128i iq4_codes(void)
+{
+    return _mm_xor_si128(_mm_loadu_si128((const __m128i *)(const void *)hearth_iq4_values), _mm_set1_epi8(-128));
+}
+
+/* Value + 128. The way back is packing's, from the nibbles, which are in the order of Q4_0's. */
+static inline void codes_of_iq4_nl(uint8_t codes[32], const struct hearth_block_iq4_nl *block)
+{
+    store32(codes, _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(iq4_codes()), nibbles32(block->qs)));
 }
 
 /* ---- Super-blocks of 256 ------------------------------------------------------------------------------------------- */
@@ -136,6 +179,61 @@ static inline void q5_K_of_codes(struct hearth_block_q5_K *block, const uint8_t 
     planes_of_codes(block->qs, codes);
 }
 
+/* Byte 32 h + l of qs holds the two bits of elements 128 h + 32 p + l at bits 2p. */
+static inline void codes_of_two_bits(uint8_t codes[256], const uint8_t qs[64])
+{
+    const __m256i two = _mm256_set1_epi8(3);
+    for (size_t h = 0; h < 2; h++) {
+        __m256i v = load32(qs + 32 * h);
+        for (size_t p = 0; p < 4; p++, v = _mm256_srli_epi16(v, 2))
+            store32(codes + 128 * h + 32 * p, _mm256_and_si256(v, two));
+    }
+}
+
+static inline void two_bits_of_codes(uint8_t qs[64], const uint8_t codes[256])
+{
+    const __m256i two = _mm256_set1_epi8(3);
+    for (size_t h = 0; h < 2; h++) {
+        __m256i v = _mm256_setzero_si256();
+        for (size_t p = 4; p-- > 0;)
+            v = _mm256_or_si256(_mm256_slli_epi16(v, 2), _mm256_and_si256(load32(codes + 128 * h + 32 * p), two));
+        store32(qs + 32 * h, v);
+    }
+}
+
+static inline void codes_of_q2_K(uint8_t codes[256], const struct hearth_block_q2_K *block)
+{
+    codes_of_two_bits(codes, block->qs);
+}
+
+static inline void q2_K_of_codes(struct hearth_block_q2_K *block, const uint8_t codes[256])
+{
+    two_bits_of_codes(block->qs, codes);
+}
+
+/* Bit j of byte l of hmask is the third bit of element 32 j + l. */
+static inline void codes_of_q3_K(uint8_t codes[256], const struct hearth_block_q3_K *block)
+{
+    codes_of_two_bits(codes, block->qs);
+    const __m256i hmask = load32(block->hmask);
+    for (int j = 0; j < 8; j++) {
+        const __m256i v = load32(codes + 32 * j);
+        const __mmask32 third = _mm256_test_epi8_mask(hmask, _mm256_set1_epi8((char)(1 << j)));
+        store32(codes + 32 * j, _mm256_mask_add_epi8(v, third, v, _mm256_set1_epi8(4)));
+    }
+}
+
+static inline void q3_K_of_codes(struct hearth_block_q3_K *block, const uint8_t codes[256])
+{
+    __m256i hmask = _mm256_setzero_si256();
+    for (int j = 0; j < 8; j++) {
+        const __mmask32 third = _mm256_test_epi8_mask(load32(codes + 32 * j), _mm256_set1_epi8(4));
+        hmask = _mm256_or_si256(hmask, _mm256_maskz_set1_epi8(third, (char)(1 << j)));
+    }
+    store32(block->hmask, hmask);
+    two_bits_of_codes(block->qs, codes);
+}
+
 /* In each half of 128: planes 0 and 2 are the nibbles of 32 bytes, planes 1 and 3 those of the next 32; byte l of qh holds the
  * upper two bits of elements l, 32 + l, 64 + l and 96 + l, lowest first. */
 static inline void codes_of_q6_K(uint8_t codes[256], const struct hearth_block_q6_K *block)
@@ -167,6 +265,14 @@ static inline void q6_K_of_codes(struct hearth_block_q6_K *block, const uint8_t 
             qh = _mm256_or_si256(_mm256_slli_epi16(qh, 2), _mm256_and_si256(_mm256_srli_epi16(plane[p], 4), two));
         store32(block->qh + 32 * h, qh);
     }
+}
+
+/* Value + 128, as in IQ4_NL. */
+static inline void codes_of_iq4_xs(uint8_t codes[256], const struct hearth_block_iq4_xs *block)
+{
+    const __m256i table = _mm256_broadcastsi128_si256(iq4_codes());
+    for (size_t j = 0; j < 8; j++)
+        store32(codes + 32 * j, _mm256_shuffle_epi8(table, nibbles32(block->qs + 16 * j)));
 }
 
 #endif

@@ -7,13 +7,47 @@
 /* Lanes are rows. */
 struct super_scales {
     __m512i scale[16]; /* int32, 8 or 16 of them */
-    __m512i pair[8];   /* int16 pairs that meet pairs of bsum in vpdpwssd: 4 of mins or 8 of scales */
+    __m512i pair[8];   /* int16 pairs of mins or scales that meet pairs of bsum in vpdpwssd, 4 or 8 of them */
     __m512 d, dmin;
 };
 
-/* ---- Q4_K and Q5_K: d[16] and dmin[16] as halves, then [12][16] bytes of 6-bit fields ------------------------------ */
+/* ---- Signed scales of formats whose codes are unsigned and have an offset ------------------------------------------ */
 
-/* Fields of four sub-blocks, 64 bytes [4][16]. */
+/* Int16 pairs of int32 lanes. */
+HEARTH_ALWAYS_INLINE __m512i pair_lanes(__m512i even, __m512i odd)
+{
+    return _mm512_mask_blend_epi16(0xaaaaaaaau, even, _mm512_slli_epi32(odd, 16));
+}
+
+/* Sixteen scales, int8 [16][16]. */
+HEARTH_ALWAYS_INLINE void widen_signed_scales(struct super_scales *out, const uint8_t bytes[256])
+{
+    UNROLL
+    for (size_t j = 0; j < 16; j++)
+        out->scale[j] = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(bytes + 16 * j)));
+    UNROLL
+    for (size_t j = 0; j < 8; j++)
+        out->pair[j] = pair_lanes(out->scale[2 * j], out->scale[2 * j + 1]);
+}
+
+/* acc + s * (sum - offset * sum of scale * bsum) * d, the offset being 1 << shift. */
+HEARTH_ALWAYS_INLINE __m512 add_super_block_with_offset(__m512 acc, __m512i sum, const struct super_scales *scales,
+                                                        const uint8_t *row, const struct activations *x, size_t s,
+                                                        size_t sub_blocks, unsigned shift)
+{
+    const uint8_t *bsum = row + x->sums + 2 * sub_blocks * s;
+    __m512i offset = _mm512_setzero_si512();
+    UNROLL
+    for (size_t j = 0; j < sub_blocks / 2; j++)
+        offset = _mm512_dpwssd_epi32(offset, scales->pair[j], broadcast_dword(bsum + 4 * j));
+    sum = _mm512_sub_epi32(sum, _mm512_slli_epi32(offset, shift));
+    const __m512 g = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scales->d);
+    return _mm512_fmadd_ps(g, broadcast_float(row + x->scales + 4 * s), acc);
+}
+
+/* ---- Mins ---------------------------------------------------------------------------------------------------------- */
+
+/* Unsigned numbers of four sub-blocks, 64 bytes [4][16]. */
 HEARTH_ALWAYS_INLINE void widen_scales(__m512i scale[4], const uint8_t bytes[64])
 {
     UNROLL
@@ -28,6 +62,22 @@ HEARTH_ALWAYS_INLINE void pair_mins(__m512i pair[2], const uint8_t bytes[64])
     pair[0] = _mm512_or_si512(min[0], _mm512_slli_epi32(min[1], 16));
     pair[1] = _mm512_or_si512(min[2], _mm512_slli_epi32(min[3], 16));
 }
+
+/* acc + s * (sum * d - M * dmin), M from the mins: at most 63 * 127 * 256 = 2 048 256. */
+HEARTH_ALWAYS_INLINE __m512 add_super_block_with_mins(__m512 acc, __m512i sum, const struct super_scales *scales,
+                                                      const uint8_t *row, const struct activations *x, size_t s, size_t sub_blocks)
+{
+    const uint8_t *bsum = row + x->sums + 2 * sub_blocks * s;
+    __m512i mins = _mm512_setzero_si512();
+    UNROLL
+    for (size_t j = 0; j < sub_blocks / 2; j++)
+        mins = _mm512_dpwssd_epi32(mins, scales->pair[j], broadcast_dword(bsum + 4 * j));
+    __m512 g = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scales->d);
+    g = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(mins), scales->dmin, g);
+    return _mm512_fmadd_ps(g, broadcast_float(row + x->scales + 4 * s), acc);
+}
+
+/* ---- Q4_K and Q5_K: d[16] and dmin[16] as halves, then [12][16] bytes of 6-bit fields ------------------------------ */
 
 HEARTH_ALWAYS_INLINE void read_scales_and_mins(struct super_scales *out, const uint8_t *p)
 {
@@ -49,20 +99,6 @@ HEARTH_ALWAYS_INLINE void read_scales_and_mins(struct super_scales *out, const u
     pair_mins(out->pair + 2, bytes[3]);
     out->d = load_halves(p);
     out->dmin = load_halves(p + 32);
-}
-
-/* acc + s * (sum * d - M * dmin), M from the mins: at most 63 * 127 * 256 = 2 048 256. */
-HEARTH_ALWAYS_INLINE __m512 add_super_block_with_mins(__m512 acc, __m512i sum, const struct super_scales *scales,
-                                                      const uint8_t *row, const struct activations *x, size_t s)
-{
-    const uint8_t *bsum = row + x->sums + 16 * s;
-    __m512i mins = _mm512_setzero_si512();
-    UNROLL
-    for (size_t j = 0; j < 4; j++)
-        mins = _mm512_dpwssd_epi32(mins, scales->pair[j], broadcast_dword(bsum + 4 * j));
-    __m512 g = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scales->d);
-    g = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(mins), scales->dmin, g);
-    return _mm512_fmadd_ps(g, broadcast_float(row + x->scales + 4 * s), acc);
 }
 
 static inline void put_scales_and_mins(uint8_t *to, const uint8_t d[2], const uint8_t dmin[2], const uint8_t t[12], size_t r)

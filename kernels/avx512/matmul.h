@@ -71,6 +71,17 @@ HEARTH_ALWAYS_INLINE void split_nibbles(__m512i w[2], const uint8_t *p)
     w[1] = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
 }
 
+/* Four vectors of 2-bit codes. */
+HEARTH_ALWAYS_INLINE void split_two_bits(__m512i w[4], const uint8_t *p)
+{
+    const __m512i low = _mm512_set1_epi8(3);
+    const __m512i v = load512(p);
+    w[0] = _mm512_and_si512(v, low);
+    w[1] = _mm512_and_si512(_mm512_srli_epi16(v, 2), low);
+    w[2] = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
+    w[3] = _mm512_and_si512(_mm512_srli_epi16(v, 6), low);
+}
+
 /* w + 16 in the bytes whose bit of the mask at p is set. */
 HEARTH_ALWAYS_INLINE __m512i add_fifth_bits(__m512i w, const uint8_t *p)
 {
@@ -120,24 +131,64 @@ static inline void get_nibbles(uint8_t *codes, const uint8_t *from, size_t n, si
     }
 }
 
-/* Bit 4 of `n` codes of row r to the masks at `to`, which hold zeros for this row; n is a multiple of 4. */
-static inline void put_fifth_bits(uint8_t *to, const uint8_t *codes, size_t n, size_t r)
+/* One bit of `n` codes of row r, number `bit`, to the masks at `to`, which hold zeros for this row; n is a multiple of 4. */
+static inline void put_bit(uint8_t *to, const uint8_t *codes, size_t n, int bit, size_t r)
 {
     for (size_t m = 0; m < n / 4; m++) {
         uint32_t c;
         memcpy(&c, codes + 4 * m, sizeof c);
-        to[8 * m + r / 2] |= (uint8_t)(_pext_u32(c, 0x10101010u) << (r % 2 * 4));
+        to[8 * m + r / 2] |= (uint8_t)(_pext_u32(c, 0x01010101u << bit) << (r % 2 * 4));
     }
 }
 
-/* The inverse: set bit 4 of codes whose bit 4 is clear. */
-static inline void get_fifth_bits(uint8_t *codes, const uint8_t *from, size_t n, size_t r)
+/* The inverse: set that bit of codes where it is clear. */
+static inline void get_bit(uint8_t *codes, const uint8_t *from, size_t n, int bit, size_t r)
 {
     for (size_t m = 0; m < n / 4; m++) {
         uint32_t c;
         memcpy(&c, codes + 4 * m, sizeof c);
-        c |= _pdep_u32((uint32_t)from[8 * m + r / 2] >> (r % 2 * 4), 0x10101010u);
+        c |= _pdep_u32((uint32_t)from[8 * m + r / 2] >> (r % 2 * 4), 0x01010101u << bit);
         memcpy(codes + 4 * m, &c, sizeof c);
+    }
+}
+
+static inline void put_fifth_bits(uint8_t *to, const uint8_t *codes, size_t n, size_t r)
+{
+    put_bit(to, codes, n, 4, r);
+}
+
+static inline void get_fifth_bits(uint8_t *codes, const uint8_t *from, size_t n, size_t r)
+{
+    get_bit(codes, from, n, 4, r);
+}
+
+/* Two bits, `bit` and the next, of 256 codes of row r to 16 vectors: byte 4r + b of vector h holds those of k = 16h + 4i + b at
+ * bits 2i. */
+static inline void put_two_bits(uint8_t *to, const uint8_t codes[256], int bit, size_t r)
+{
+    for (size_t h = 0; h < 16; h++) {
+        uint32_t bits = 0;
+        for (size_t i = 0; i < 4; i++) {
+            uint32_t c;
+            memcpy(&c, codes + 16 * h + 4 * i, sizeof c);
+            bits |= (c >> bit & 0x03030303u) << 2 * i;
+        }
+        memcpy(to + 64 * h + 4 * r, &bits, sizeof bits);
+    }
+}
+
+/* The inverse: set those bits of codes where they are clear. */
+static inline void get_two_bits(uint8_t codes[256], const uint8_t *from, int bit, size_t r)
+{
+    for (size_t h = 0; h < 16; h++) {
+        uint32_t bits;
+        memcpy(&bits, from + 64 * h + 4 * r, sizeof bits);
+        for (size_t i = 0; i < 4; i++) {
+            uint32_t c;
+            memcpy(&c, codes + 16 * h + 4 * i, sizeof c);
+            c |= (bits >> 2 * i & 0x03030303u) << bit;
+            memcpy(codes + 16 * h + 4 * i, &c, sizeof c);
+        }
     }
 }
 

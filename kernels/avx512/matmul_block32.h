@@ -1,31 +1,34 @@
 /* Products of weights in blocks of 32 with Q8_32 activations: a template. The including file has included matmul.h and defines
  *   KERNEL(operation)     the name of a function,
  *   BLOCK                 the file's block,
- *   BLOCK_BYTES           bytes of a block of 16 rows without its scales,
+ *   BLOCK_BYTES           bytes of a block of 16 rows without its scales and mins,
  *   OFFSET                what the format takes away from its codes,
+ *   HAS_MIN               1 where the value of a code is code * d + m and the file's block has a field m, else 0,
  *   read_weights          8 vectors of unsigned codes of a block,
  *   put_block, get_block  one row's codes in and out of a block.
  *
- * A tile is pairs of blocks: a line of 2 x 16 half scales, then the two blocks; an odd last block has a line of its own. The
- * integer chain of a block begins at -OFFSET * bsum, so that it ends at the sum of (code - OFFSET) * q, at most 128 * 127 * 32 =
- * 520 192; no partial sum is above 128 * 4064 + 255 * 127 * 32, far inside int32. */
+ * A tile is lines of 32 half floats, each before the blocks it serves: 16 scales and 16 mins of one block, or, without mins, the
+ * scales of two blocks; an odd last block has a line of its own. The integer chain of a block begins at -OFFSET * bsum, so that it
+ * ends at the sum of (code - OFFSET) * q, at most 128 * 127 * 32 = 520 192; no partial sum is above 128 * 4064 + 255 * 127 * 32,
+ * far inside int32. */
 
-enum { PAIR_BYTES = 64 + 2 * BLOCK_BYTES };
+enum { BLOCKS_PER_LINE = HAS_MIN ? 1 : 2, MINS = 32, GROUP_BYTES = 64 + BLOCKS_PER_LINE * BLOCK_BYTES };
 
-/* Byte offsets in a tile of block j, and of its half scales. */
+/* Byte offsets in a tile of block j, and of its half scales; its mins are MINS behind these. */
 HEARTH_ALWAYS_INLINE size_t block_at(size_t j)
 {
-    return j / 2 * PAIR_BYTES + 64 + j % 2 * BLOCK_BYTES;
+    return j / BLOCKS_PER_LINE * GROUP_BYTES + 64 + j % BLOCKS_PER_LINE * BLOCK_BYTES;
 }
 
 HEARTH_ALWAYS_INLINE size_t halves_at(size_t j)
 {
-    return j / 2 * PAIR_BYTES + j % 2 * 32;
+    return j / BLOCKS_PER_LINE * GROUP_BYTES + j % BLOCKS_PER_LINE * 32;
 }
 
 size_t KERNEL(tile_bytes)(size_t k)
 {
-    return k / 64 * PAIR_BYTES + k / 32 % 2 * (64 + BLOCK_BYTES);
+    const size_t blocks = k / 32;
+    return blocks / BLOCKS_PER_LINE * GROUP_BYTES + blocks % BLOCKS_PER_LINE * (64 + BLOCK_BYTES);
 }
 
 void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
@@ -36,6 +39,9 @@ void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
     for (size_t r = 0; r < rows; r++)
         for (size_t j = 0; j < k / 32; j++, block++) {
             memcpy(to + halves_at(j) + 2 * r, block->d, 2);
+#if HAS_MIN
+            memcpy(to + halves_at(j) + MINS + 2 * r, block->m, 2);
+#endif
             put_block(to + block_at(j), block, r);
         }
 }
@@ -46,6 +52,9 @@ void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
     BLOCK *block = file_row;
     for (size_t j = 0; j < k / 32; j++, block++) {
         memcpy(block->d, from + halves_at(j) + 2 * row, 2);
+#if HAS_MIN
+        memcpy(block->m, from + halves_at(j) + MINS + 2 * row, 2);
+#endif
         get_block(block, from + block_at(j), row);
     }
 }
@@ -55,16 +64,33 @@ static inline struct activations activations_of(const void *x, size_t x_stride, 
     return (struct activations){x, x_stride, hearth_q8_32_scales(k), hearth_q8_32_sums(k)};
 }
 
+/* Of 16 rows; m is 0 and never used in a format without. */
+struct scales {
+    __m512 d, m;
+};
+
+HEARTH_ALWAYS_INLINE struct scales load_scales(const uint8_t *tile, size_t j)
+{
+    const uint8_t *halves = tile + halves_at(j);
+    return (struct scales){load_halves(halves), HAS_MIN ? load_halves(halves + MINS) : _mm512_setzero_ps()};
+}
+
 /* Where a block's chain begins, and how its end enters the accumulator; `row` is the token's. */
 HEARTH_ALWAYS_INLINE __m512i start_of_chain(const uint8_t *row, const struct activations *x, size_t j)
 {
     return _mm512_mullo_epi32(broadcast_dword(row + x->sums + 4 * j), _mm512_set1_epi32(-OFFSET));
 }
 
-HEARTH_ALWAYS_INLINE __m512 add_block(__m512 acc, __m512i dot, __m512 d, const uint8_t *row, const struct activations *x, size_t j)
+HEARTH_ALWAYS_INLINE __m512 add_block(__m512 acc, __m512i dot, const struct scales *w, const uint8_t *row,
+                                      const struct activations *x, size_t j)
 {
-    const __m512 scale = _mm512_mul_ps(d, broadcast_float(row + x->scales + 4 * j));
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, acc);
+    const __m512 s = broadcast_float(row + x->scales + 4 * j);
+    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(w->d, s), acc);
+    if (HAS_MIN) {
+        const __m512 sum = _mm512_cvtepi32_ps(broadcast_dword(row + x->sums + 4 * j));
+        acc = _mm512_fmadd_ps(w->m, _mm512_mul_ps(sum, s), acc);
+    }
+    return acc;
 }
 
 HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uint8_t *tile, const struct activations *x, size_t k,
@@ -76,8 +102,8 @@ HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uin
         acc[t] = _mm512_setzero_ps();
     for (size_t j = 0; j < k / 32; j++) {
         const uint8_t *block = tile + block_at(j);
-        prefetch_ahead(block, BLOCK_BYTES + 32);
-        const __m512 d = load_halves(tile + halves_at(j));
+        prefetch_ahead(block, BLOCK_BYTES + 64 / BLOCKS_PER_LINE);
+        const struct scales scales = load_scales(tile, j);
         __m512i w[8];
         read_weights(w, block);
         UNROLL
@@ -87,7 +113,7 @@ HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uin
             UNROLL
             for (size_t n = 0; n < 8; n++)
                 dot = add_dot(dot, w[n], broadcast_dword(row + 32 * j + 4 * n));
-            acc[t] = add_block(acc[t], dot, d, row, x, j);
+            acc[t] = add_block(acc[t], dot, &scales, row, x, j);
         }
     }
     UNROLL
@@ -98,7 +124,7 @@ HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uin
 /* Up to 8 blocks of a tile. */
 struct panel {
     __m512i w[64];
-    __m512 d[8];
+    struct scales scales[8];
     size_t blocks;
 };
 
@@ -108,8 +134,8 @@ static void fill_panel(struct panel *out, const uint8_t *tile, size_t c, size_t 
     out->blocks = left < 8 ? left : 8;
     for (size_t j = 0; j < out->blocks; j++) {
         const uint8_t *block = tile + block_at(8 * c + j);
-        prefetch_ahead(block, BLOCK_BYTES + 32);
-        out->d[j] = load_halves(tile + halves_at(8 * c + j));
+        prefetch_ahead(block, BLOCK_BYTES + 64 / BLOCKS_PER_LINE);
+        out->scales[j] = load_scales(tile, 8 * c + j);
         read_weights(out->w + 8 * j, block);
     }
 }
@@ -145,7 +171,7 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
         for (size_t t = 0; t < tokens; t++) {
             UNROLL
             for (size_t i = 0; i < 2; i++)
-                a[i][t] = add_block(a[i][t], dot[i][t], panels[i].d[j], x->rows + t * x->stride, x, 8 * c + j);
+                a[i][t] = add_block(a[i][t], dot[i][t], &panels[i].scales[j], x->rows + t * x->stride, x, 8 * c + j);
         }
     }
     UNROLL

@@ -36,7 +36,7 @@ HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t
 HEARTH_ALWAYS_INLINE __m512 add_super_block(__m512 acc, __m512i sum, const struct super_scales *scales, const uint8_t *row,
                                             const struct activations *x, size_t s)
 {
-    return add_super_block_with_mins(acc, sum, scales, row, x, s);
+    return add_super_block_with_mins(acc, sum, scales, row, x, s, SUB_BLOCKS);
 }
 
 #include "avx512/matmul_kquant.h"

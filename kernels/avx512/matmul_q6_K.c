@@ -29,13 +29,7 @@ HEARTH_ALWAYS_INLINE size_t halves_at(size_t s)
 
 HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s)
 {
-    const uint8_t *bytes = tile + super_block_at(s);
-    UNROLL
-    for (size_t j = 0; j < 16; j++)
-        out->scale[j] = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(bytes + 16 * j)));
-    UNROLL
-    for (size_t j = 0; j < 8; j++)
-        out->pair[j] = _mm512_mask_blend_epi16(0xaaaaaaaau, out->scale[2 * j], _mm512_slli_epi32(out->scale[2 * j + 1], 16));
+    widen_signed_scales(out, tile + super_block_at(s));
     out->d = load_halves(tile + halves_at(s));
 }
 
@@ -61,45 +55,10 @@ HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t
         add_upper_bits(w + 4 * h, load512(upper + 64 * h));
 }
 
-/* acc + s * (sum - 32 * sum of scale * bsum) * d. */
 HEARTH_ALWAYS_INLINE __m512 add_super_block(__m512 acc, __m512i sum, const struct super_scales *scales, const uint8_t *row,
                                             const struct activations *x, size_t s)
 {
-    __m512i offset = _mm512_setzero_si512();
-    UNROLL
-    for (size_t j = 0; j < 8; j++)
-        offset = _mm512_dpwssd_epi32(offset, scales->pair[j], broadcast_dword(row + x->sums + 32 * s + 4 * j));
-    sum = _mm512_sub_epi32(sum, _mm512_slli_epi32(offset, 5));
-    const __m512 g = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scales->d);
-    return _mm512_fmadd_ps(g, broadcast_float(row + x->scales + 4 * s), acc);
-}
-
-/* Bits 4 and 5 of `n` codes of row r to the vectors at `to`, and from there. */
-static void put_upper_bits(uint8_t *to, const uint8_t codes[256], size_t r)
-{
-    for (size_t h = 0; h < 16; h++) {
-        uint32_t bits = 0;
-        for (size_t i = 0; i < 4; i++) {
-            uint32_t c;
-            memcpy(&c, codes + 16 * h + 4 * i, sizeof c);
-            bits |= (c >> 4 & 0x03030303u) << 2 * i;
-        }
-        memcpy(to + 64 * h + 4 * r, &bits, sizeof bits);
-    }
-}
-
-static void get_upper_bits(uint8_t codes[256], const uint8_t *from, size_t r)
-{
-    for (size_t h = 0; h < 16; h++) {
-        uint32_t bits;
-        memcpy(&bits, from + 64 * h + 4 * r, sizeof bits);
-        for (size_t i = 0; i < 4; i++) {
-            uint32_t c;
-            memcpy(&c, codes + 16 * h + 4 * i, sizeof c);
-            c |= (bits >> 2 * i & 0x03030303u) << 4;
-            memcpy(codes + 16 * h + 4 * i, &c, sizeof c);
-        }
-    }
+    return add_super_block_with_offset(acc, sum, scales, row, x, s, SUB_BLOCKS, 5);
 }
 
 #include "avx512/matmul_kquant.h"
@@ -117,7 +76,7 @@ void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
             for (size_t j = 0; j < 16; j++)
                 to[16 * j + r] = (uint8_t)block->scales[j];
             put_nibbles(to + NIBBLES, codes, 256, r);
-            put_upper_bits(to + UPPER_BITS, codes, r);
+            put_two_bits(to + UPPER_BITS, codes, 4, r);
         }
 }
 
@@ -131,7 +90,7 @@ void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
         for (size_t j = 0; j < 16; j++)
             block->scales[j] = (int8_t)from[16 * j + row];
         get_nibbles(codes, from + NIBBLES, 256, row);
-        get_upper_bits(codes, from + UPPER_BITS, row);
+        get_two_bits(codes, from + UPPER_BITS, 4, row);
         q6_K_of_codes(block, codes);
     }
 }

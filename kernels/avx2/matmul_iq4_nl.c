@@ -1,0 +1,74 @@
+/* IQ4_NL weights times Q8_32 activations. A block of 8 rows is 16 bytes of scales and 128 of nibbles (matmul_block32.h). A nibble
+ * stands for a value of a table, -127 ... 113, found by vpshufb; its absolute value comes from a second table. A 16-bit lane takes
+ * one pair of products, at most 2 * 127 * 127 = 32 258. */
+#include "avx2/matmul_block32.h"
+
+#define WEIGHTS_BYTES 128
+
+HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
+                                   size_t k, size_t tokens)
+{
+    __m256 acc[TOKENS_MAX];
+    for (size_t t = 0; t < tokens; t++)
+        acc[t] = _mm256_setzero_ps();
+    for (size_t j = 0; j < k / 32; j++) {
+        const uint8_t *packed = w + weights_offset(j, WEIGHTS_BYTES);
+        const __m256 d = load8_halves(w + scales_offset(j, WEIGHTS_BYTES));
+        __m256i values[8];
+        __m256i absolute[8];
+        prefetch(packed, WEIGHTS_BYTES + 16);
+        decode_iq4(absolute, values, packed);
+        for (size_t t = 0; t < tokens; t++) {
+            const uint8_t *row = x + t * x_stride;
+            const __m256i sum = signed_products(absolute, values, (const int8_t *)row + 32 * j, _mm256_set1_epi16(1));
+            acc[t] = fold_block32(acc[t], sum, d, row, k, j, 0);
+        }
+    }
+    for (size_t t = 0; t < tokens; t++)
+        store_rows(y + t * y_stride, acc[t], rows);
+}
+
+static void multiply_tile(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
+                          size_t tokens)
+{
+    if (tokens == 1)
+        multiply(y, y_stride, w, x, x_stride, rows, k, 1);
+    else
+        multiply(y, y_stride, w, x, x_stride, rows, k, tokens);
+}
+
+void hearth_matmul_iq4_nl_avx2(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
+                               size_t tokens)
+{
+    walk_tiles(multiply_tile, TILE_ROWS, hearth_tile_bytes_iq4_nl_avx2(k), y, y_stride, w, x, x_stride, rows, k, tokens);
+}
+
+size_t hearth_tile_bytes_iq4_nl_avx2(size_t k)
+{
+    return block32_tile_bytes(k, WEIGHTS_BYTES);
+}
+
+void hearth_pack_iq4_nl_avx2(void *tile, const void *file_rows, size_t rows, size_t k)
+{
+    uint8_t *out = tile;
+    const struct hearth_block_iq4_nl *in = file_rows;
+    memset(tile, 0, hearth_tile_bytes_iq4_nl_avx2(k));
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < k / 32; j++, in++) {
+            pack_half(out + scales_offset(j, WEIGHTS_BYTES), r, in->d);
+            pack_nibbles(out + weights_offset(j, WEIGHTS_BYTES), r, file_codes(in->qs));
+        }
+}
+
+void hearth_unpack_iq4_nl_avx2(void *file_row, const void *tile, size_t row, size_t k)
+{
+    struct hearth_block_iq4_nl *out = file_row;
+    const uint8_t *in = tile;
+    for (size_t j = 0; j < k / 32; j++) {
+        uint8_t codes[32];
+        memcpy(out[j].d, in + scales_offset(j, WEIGHTS_BYTES) + 2 * row, 2);
+        unpack_nibbles(codes, in + weights_offset(j, WEIGHTS_BYTES), row);
+        for (size_t i = 0; i < 16; i++)
+            out[j].qs[i] = (uint8_t)(codes[i] | codes[i + 16] << 4);
+    }
+}

@@ -1,0 +1,147 @@
+/* Q3_K weights times Q8_256 activations. A tile begins with the scales d of all its super-blocks, 8 halves each, rounded up to
+ * whole lines; then each super-block has the file's 12 bytes of sub-block scales, byte i of row r at 8 * i + r, and 8 times, for 32
+ * k each, 64 bytes of two-bit codes (matmul_kquant16.h) and a plane of 32 bytes of third bits, bit n for group n: 864 bytes. The
+ * end is rounded up to a whole line.
+ *
+ * The code of a weight is unsigned, 0 ... 7; its offset of 4 is taken off through the sums of the activations. A 16-bit lane takes
+ * 8 products, half a sub-block, at most 8 * 7 * 127 = 7112; vpmaddwd then scales and widens in one. Sums in int32: products at most
+ * 32
+ * * 7 * 127 * 256 = 7 282 688, offsets 32 * 4 * 127 * 256 = 4 161 536; their difference is below 2^24 and exact in f32. */
+#include "avx2/matmul_kquant16.h"
+
+#define D_BYTES 16
+#define FIELD_BYTES 96
+#define WEIGHTS_BYTES (TWO_BITS_BYTES + 32)
+#define BLOCK_BYTES (FIELD_BYTES + 8 * WEIGHTS_BYTES)
+
+static inline size_t whole_lines(size_t bytes)
+{
+    return (bytes + 63) & ~(size_t)63;
+}
+
+static inline size_t all_d_bytes(size_t k)
+{
+    return whole_lines(k / 256 * D_BYTES);
+}
+
+/* Sixteen scales of each row. Bytes 0 ... 7 of the twelve hold the lower four bits of scales 0 ... 7 low and of 8 ... 15 high,
+ * bytes 8 ... 11 the upper two of scales 4i + 0 ... 3 at bits 2i. */
+HEARTH_ALWAYS_INLINE void decode_scales(uint8_t scales[128], const uint8_t *p)
+{
+    const __m256i high = load32(p + 64);
+    const __m256i upper[4] = {_mm256_slli_epi16(high, 4), _mm256_slli_epi16(high, 2), high, _mm256_srli_epi16(high, 2)};
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        const __m256i bytes = load32(p + i % 2 * 32);
+        const __m256i lower = i < 2 ? low_nibbles(bytes) : high_nibbles(bytes);
+        const __m256i six = _mm256_or_si256(lower, _mm256_and_si256(upper[i], _mm256_set1_epi8(48)));
+        _mm256_storeu_si256((__m256i *)(void *)(scales + 32 * i), _mm256_sub_epi8(six, _mm256_set1_epi8(32)));
+    }
+}
+
+/* Eight groups, 32 weights of each row, 0 ... 7. */
+HEARTH_ALWAYS_INLINE void decode_codes(__m256i w[8], const uint8_t *p)
+{
+    const __m256i mask = _mm256_set1_epi8(4);
+    const __m256i plane = load32(p + TWO_BITS_BYTES);
+    decode_two_bits(w, p);
+    UNROLL
+    for (int n = 0; n < 8; n++) {
+        const __m256i bit2 = n < 2 ? _mm256_slli_epi16(plane, 2 - n) : _mm256_srli_epi16(plane, n - 2);
+        w[n] = _mm256_or_si256(w[n], _mm256_and_si256(bit2, mask));
+    }
+}
+
+HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
+                                   size_t k, size_t tokens)
+{
+    const uint8_t *block = w + all_d_bytes(k);
+    __m256 acc[TOKENS_MAX];
+    __m256i sum[TOKENS_MAX];
+    for (size_t t = 0; t < tokens; t++)
+        acc[t] = _mm256_setzero_ps();
+    for (size_t b = 0; b < k / 256; b++, block += BLOCK_BYTES) {
+        uint8_t scales[128];
+        prefetch(block, FIELD_BYTES);
+        decode_scales(scales, block);
+        for (size_t t = 0; t < tokens; t++)
+            sum[t] = _mm256_setzero_si256();
+        for (size_t j = 0; j < 8; j++) {
+            const uint8_t *packed = block + FIELD_BYTES + j * WEIGHTS_BYTES;
+            const __m256i scale0 = scale_pairs(scales, 2 * j, 2 * j);
+            const __m256i scale1 = scale_pairs(scales, 2 * j + 1, 2 * j + 1);
+            __m256i codes[8];
+            prefetch(packed, WEIGHTS_BYTES);
+            decode_codes(codes, packed);
+            for (size_t t = 0; t < tokens; t++) {
+                const int8_t *q = (const int8_t *)x + t * x_stride + 256 * b + 32 * j;
+                sum[t] = _mm256_add_epi32(sum[t], small_products(codes, q, scale0, scale1));
+            }
+        }
+        const __m256 d = load8_halves(w + D_BYTES * b);
+        __m256i pairs[8];
+        all_pairs(pairs, scales);
+        for (size_t t = 0; t < tokens; t++)
+            acc[t] = fold_offset(acc[t], sum[t], pairs, 2, d, x + t * x_stride, k, b);
+    }
+    for (size_t t = 0; t < tokens; t++)
+        store_rows(y + t * y_stride, acc[t], rows);
+}
+
+static void multiply_tile(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
+                          size_t tokens)
+{
+    if (tokens == 1)
+        multiply(y, y_stride, w, x, x_stride, rows, k, 1);
+    else
+        multiply(y, y_stride, w, x, x_stride, rows, k, tokens);
+}
+
+void hearth_matmul_q3_K_avx2(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
+                             size_t tokens)
+{
+    walk_tiles(multiply_tile, TILE_ROWS, hearth_tile_bytes_q3_K_avx2(k), y, y_stride, w, x, x_stride, rows, k, tokens);
+}
+
+size_t hearth_tile_bytes_q3_K_avx2(size_t k)
+{
+    return all_d_bytes(k) + whole_lines(k / 256 * BLOCK_BYTES);
+}
+
+void hearth_pack_q3_K_avx2(void *tile, const void *file_rows, size_t rows, size_t k)
+{
+    const struct hearth_block_q3_K *in = file_rows;
+    memset(tile, 0, hearth_tile_bytes_q3_K_avx2(k));
+    for (size_t r = 0; r < rows; r++)
+        for (size_t b = 0; b < k / 256; b++, in++) {
+            uint8_t *out = (uint8_t *)tile + all_d_bytes(k) + b * BLOCK_BYTES;
+            pack_half((uint8_t *)tile + D_BYTES * b, r, in->d);
+            for (size_t i = 0; i < 12; i++)
+                out[8 * i + r] = in->scales[i];
+            out += FIELD_BYTES;
+            for (int j = 0; j < 8; j++, out += WEIGHTS_BYTES) { /* plane j % 4 of half j / 4 */
+                pack_two_bits(out, r, two_bits(in->qs + j / 4 * 32, j % 4));
+                pack_fifth_bits(out + TWO_BITS_BYTES, r, file_bits(in->hmask, j));
+            }
+        }
+}
+
+void hearth_unpack_q3_K_avx2(void *file_row, const void *tile, size_t row, size_t k)
+{
+    struct hearth_block_q3_K *out = file_row;
+    memset(out, 0, k / 256 * sizeof *out);
+    for (size_t b = 0; b < k / 256; b++, out++) {
+        const uint8_t *in = (const uint8_t *)tile + all_d_bytes(k) + b * BLOCK_BYTES;
+        memcpy(out->d, (const uint8_t *)tile + D_BYTES * b + 2 * row, 2);
+        for (size_t i = 0; i < 12; i++)
+            out->scales[i] = in[8 * i + row];
+        in += FIELD_BYTES;
+        for (size_t j = 0; j < 8; j++, in += WEIGHTS_BYTES) {
+            const uint32_t third = unpack_fifth_bits(in + TWO_BITS_BYTES, row);
+            for (size_t i = 0; i < 32; i++) {
+                out->qs[j / 4 * 32 + i] |= (uint8_t)(unpack_two_bits(in, row, i) << (j % 4 * 2));
+                out->hmask[i] |= (uint8_t)((third >> i & 1) << j);
+            }
+        }
+    }
+}

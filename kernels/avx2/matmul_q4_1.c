@@ -1,0 +1,76 @@
+/* Q4_1 weights times Q8_32 activations. A block of 8 rows is a line of scales and mins and 128 bytes of nibbles (matmul_block32.h).
+ * The code of a weight is unsigned, 0 ... 15, without an offset. A 16-bit lane takes all its 16 products of a block, at most 16 *
+ * 15 * 127 = 30 480. */
+#include "avx2/matmul_block32.h"
+
+#define BLOCK_BYTES (SCALES_BYTES + 128)
+
+HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
+                                   size_t k, size_t tokens)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256 acc[TOKENS_MAX];
+    for (size_t t = 0; t < tokens; t++)
+        acc[t] = _mm256_setzero_ps();
+    for (size_t j = 0; j < k / 32; j++, w += BLOCK_BYTES) {
+        const __m256 d = load8_halves(w);
+        const __m256 m = load8_halves(w + MINS_OFFSET);
+        __m256i codes[8];
+        prefetch(w, BLOCK_BYTES);
+        decode_nibbles(codes, w + SCALES_BYTES);
+        for (size_t t = 0; t < tokens; t++) {
+            const uint8_t *row = x + t * x_stride;
+            const __m256i sum = products_of(codes, (const int8_t *)row + 32 * j, 8);
+            acc[t] = fold_block32_min(acc[t], _mm256_madd_epi16(sum, ones), d, m, row, k, j);
+        }
+    }
+    for (size_t t = 0; t < tokens; t++)
+        store_rows(y + t * y_stride, acc[t], rows);
+}
+
+static void multiply_tile(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
+                          size_t tokens)
+{
+    if (tokens == 1)
+        multiply(y, y_stride, w, x, x_stride, rows, k, 1);
+    else
+        multiply(y, y_stride, w, x, x_stride, rows, k, tokens);
+}
+
+void hearth_matmul_q4_1_avx2(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
+                             size_t tokens)
+{
+    walk_tiles(multiply_tile, TILE_ROWS, hearth_tile_bytes_q4_1_avx2(k), y, y_stride, w, x, x_stride, rows, k, tokens);
+}
+
+size_t hearth_tile_bytes_q4_1_avx2(size_t k)
+{
+    return (k / 32 * BLOCK_BYTES + 63) & ~(size_t)63;
+}
+
+void hearth_pack_q4_1_avx2(void *tile, const void *file_rows, size_t rows, size_t k)
+{
+    const struct hearth_block_q4_1 *in = file_rows;
+    memset(tile, 0, hearth_tile_bytes_q4_1_avx2(k));
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < k / 32; j++, in++) {
+            uint8_t *out = (uint8_t *)tile + j * BLOCK_BYTES;
+            pack_half(out, r, in->d);
+            pack_half(out + MINS_OFFSET, r, in->m);
+            pack_nibbles(out + SCALES_BYTES, r, file_codes(in->qs));
+        }
+}
+
+void hearth_unpack_q4_1_avx2(void *file_row, const void *tile, size_t row, size_t k)
+{
+    struct hearth_block_q4_1 *out = file_row;
+    for (size_t j = 0; j < k / 32; j++) {
+        const uint8_t *in = (const uint8_t *)tile + j * BLOCK_BYTES;
+        uint8_t codes[32];
+        memcpy(out[j].d, in + 2 * row, 2);
+        memcpy(out[j].m, in + MINS_OFFSET + 2 * row, 2);
+        unpack_nibbles(codes, in + SCALES_BYTES, row);
+        for (size_t i = 0; i < 16; i++)
+            out[j].qs[i] = (uint8_t)(codes[i] | codes[i + 16] << 4);
+    }
+}

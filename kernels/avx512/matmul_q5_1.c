@@ -1,0 +1,37 @@
+/* Products with Q5_1 weights. A block of 16 rows is 4 vectors of nibbles and 8 masks of 64 fifth bits, bit 4r + b of mask n being
+ * that of k = 4n + b of row r (matmul.h), after its half scales and mins (matmul_block32.h). */
+#include "avx512/codes.h"
+#include "avx512/matmul.h"
+
+enum { NIBBLE_BYTES = 256, BLOCK_BYTES = 320, OFFSET = 0 };
+#define HAS_MIN 1
+#define KERNEL(operation) hearth_##operation##_q5_1_avx512
+#define BLOCK struct hearth_block_q5_1
+
+HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *block)
+{
+    UNROLL
+    for (size_t v = 0; v < 4; v++)
+        split_nibbles(w + 2 * v, block + 64 * v);
+    UNROLL
+    for (size_t n = 0; n < 8; n++)
+        w[n] = add_fifth_bits(w[n], block + NIBBLE_BYTES + 8 * n);
+}
+
+static void put_block(uint8_t *to, const BLOCK *block, size_t r)
+{
+    uint8_t codes[32];
+    codes_of_q5_1(codes, block);
+    put_nibbles(to, codes, 32, r);
+    put_fifth_bits(to + NIBBLE_BYTES, codes, 32, r);
+}
+
+static void get_block(BLOCK *block, const uint8_t *from, size_t r)
+{
+    uint8_t codes[32] = {0};
+    get_nibbles(codes, from, 32, r);
+    get_fifth_bits(codes, from + NIBBLE_BYTES, 32, r);
+    q5_1_of_codes(block, codes);
+}
+
+#include "avx512/matmul_block32.h"
