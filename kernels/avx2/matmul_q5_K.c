@@ -39,20 +39,8 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         store_rows(y + t * y_stride, acc[t], rows);
 }
 
-static void multiply_tile(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
-                          size_t tokens)
-{
-    if (tokens == 1)
-        multiply(y, y_stride, w, x, x_stride, rows, k, 1);
-    else
-        multiply(y, y_stride, w, x, x_stride, rows, k, tokens);
-}
-
-void hearth_matmul_q5_K_avx2(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
-                             size_t tokens)
-{
-    walk_tiles(multiply_tile, TILE_ROWS, hearth_tile_bytes_q5_K_avx2(k), y, y_stride, w, x, x_stride, rows, k, tokens);
-}
+#define KERNEL(operation) hearth_##operation##_q5_K_avx2
+#include "avx2/matmul_tiles.h"
 
 size_t hearth_tile_bytes_q5_K_avx2(size_t k)
 {
