@@ -173,14 +173,17 @@ static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_op
     HEARTH_TRY(wanted_level(&level, err));
     HEARTH_TRY(hearth_topology_read(&e->topology, err));
     HEARTH_TRY(hearth_topology_choose(&e->topology, options->threads, &e->workers, err));
-    const uint64_t available = hearth_machine_available_memory("");
-    e->cap = options->ram_cap ? options->ram_cap : available;
+    e->cap = options->ram_cap ? options->ram_cap : hearth_machine_available_memory("");
     HEARTH_TRY(start_threads(e, err));
     HEARTH_TRY(choose_kernels(e, level, err));
     char threads[HEARTH_TOPOLOGY_TEXT];
+    char loose[64] = "";
+    const uint32_t pinned = hearth_pool_pinned(e->pool);
     hearth_topology_explain(&e->topology, e->workers, threads);
-    (void)snprintf(e->summary, sizeof e->summary, "%s kernels%s; %s", hearth_cpu_level_name(level),
-                   level < hearth_cpu_detect() ? " (lowered by HEARTH_CPU)" : "", threads);
+    if (pinned < e->workers)
+        (void)snprintf(loose, sizeof loose, "; the system let only %" PRIu32 " be pinned", pinned);
+    (void)snprintf(e->summary, sizeof e->summary, "%s kernels%s; %s%s", hearth_cpu_level_name(level),
+                   level < hearth_cpu_detect() ? " (lowered by HEARTH_CPU)" : "", threads, loose);
     return HEARTH_OK;
 }
 

@@ -895,13 +895,3 @@ uint32_t hearth_tokenizer_count(const struct hearth_tokenizer *tokenizer)
 {
     return tokenizer->n_tokens;
 }
-
-int32_t hearth_tokenizer_bos(const struct hearth_tokenizer *tokenizer)
-{
-    return tokenizer->bos;
-}
-
-bool hearth_tokenizer_adds_bos(const struct hearth_tokenizer *tokenizer)
-{
-    return tokenizer->add_bos;
-}

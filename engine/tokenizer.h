@@ -44,9 +44,5 @@ uint32_t hearth_tokenizer_max_piece(const struct hearth_tokenizer *tokenizer);
 /* Whether an id ends an answer; false for ids that do not exist. */
 bool hearth_tokenizer_is_end(const struct hearth_tokenizer *tokenizer, int32_t id);
 uint32_t hearth_tokenizer_count(const struct hearth_tokenizer *tokenizer);
-/* HEARTH_TOKEN_NONE when there is none. */
-int32_t hearth_tokenizer_bos(const struct hearth_tokenizer *tokenizer);
-/* Whether HEARTH_TOKENIZE_BOS adds one. */
-bool hearth_tokenizer_adds_bos(const struct hearth_tokenizer *tokenizer);
 
 #endif

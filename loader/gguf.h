@@ -108,7 +108,6 @@ void hearth_gguf_writer_init(struct hearth_gguf_writer *writer, uint32_t alignme
 void hearth_gguf_write_pair(struct hearth_gguf_writer *writer, const struct hearth_gguf_pair *pair);
 void hearth_gguf_write_u32(struct hearth_gguf_writer *writer, const char *key, uint32_t value);
 void hearth_gguf_write_f32(struct hearth_gguf_writer *writer, const char *key, float value);
-void hearth_gguf_write_bool(struct hearth_gguf_writer *writer, const char *key, bool value);
 void hearth_gguf_write_string(struct hearth_gguf_writer *writer, const char *key, const char *value);
 void hearth_gguf_write_strings(struct hearth_gguf_writer *writer, const char *key, const struct hearth_view *values,
                                uint64_t count);

@@ -86,12 +86,6 @@ void hearth_gguf_write_f32(struct hearth_gguf_writer *writer, const char *key, f
     write_value(writer, key, HEARTH_GGUF_F32, &value, sizeof value);
 }
 
-void hearth_gguf_write_bool(struct hearth_gguf_writer *writer, const char *key, bool value)
-{
-    const uint8_t byte = value ? 1 : 0;
-    write_value(writer, key, HEARTH_GGUF_BOOL, &byte, 1);
-}
-
 void hearth_gguf_write_string(struct hearth_gguf_writer *writer, const char *key, const char *value)
 {
     write_value(writer, key, HEARTH_GGUF_STRING, value, strlen(value));
