@@ -48,7 +48,7 @@ static void prepare_rows(const struct job *j)
             memcpy(row, x, sizeof x);
         else
             (void)j->kernels->chosen[kind == HEARTH_ACTIVATION_Q8_32 ? HEARTH_OP_QUANTIZE_Q8_32 : HEARTH_OP_QUANTIZE_Q8_256][0]
-                ->quantize(row, x, K);
+                ->quantize(row, x, K, 0, K);
     }
 }
 

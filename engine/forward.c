@@ -140,7 +140,7 @@ static void quantize_row(struct hearth_step *s, const bool wanted[HEARTH_ACTIVAT
         if (!wanted[quantizers[i].kind])
             continue;
         uint8_t *row = s->batch->buffers->rows[quantizers[i].kind] + t * hearth_activation_bytes(quantizers[i].kind, k);
-        if (!s->batch->kernels->chosen[quantizers[i].op][0]->quantize(row, x, k))
+        if (!s->batch->kernels->chosen[quantizers[i].op][0]->quantize(row, x, k, 0, k))
             report(s, operation);
     }
 }

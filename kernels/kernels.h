@@ -85,8 +85,9 @@ typedef void hearth_unpack_fn(void *file_row, const void *tile, size_t row, size
 
 /* y[0..k): the values of one file row. */
 typedef void hearth_dequantize_fn(float *y, const void *file_row, size_t k);
-/* Fill an activation row from x[0..k). false when an element is not finite (the row is then unspecified). */
-typedef bool hearth_quantize_fn(void *row, const float *x, size_t k);
+/* Fill elements begin ... end-1, whole groups, of an activation row of k elements from x[0 .. end-begin): their codes, scales and
+ * sums, nothing else. false when one is not finite (those groups are then unspecified). */
+typedef bool hearth_quantize_fn(void *row, const float *x, size_t k, size_t begin, size_t end);
 /* y = x / sqrt(mean(x^2) + eps) * weight. y may be x. */
 typedef void hearth_rms_norm_fn(float *y, const float *x, const float *weight, size_t n, float eps);
 /* Rotate in place, for each of `heads` heads of head_dim elements, the first n_rot elements: pair i is (2i, 2i+1); cos and sin have

@@ -1,10 +1,10 @@
 /* Floats to activations of 8 bits with one scale for each 32. */
 #include "avx2/quantize.h"
 
-bool hearth_quantize_q8_32_avx2(void *row, const float *x, size_t k)
+bool hearth_quantize_q8_32_avx2(void *row, const float *x, size_t k, size_t begin, size_t end)
 {
     uint8_t *bytes = row;
-    for (size_t j = 0; j < k / 32; j++, x += 32) {
+    for (size_t j = begin / 32; j < end / 32; j++, x += 32) {
         float s, r;
         if (!group_scales(&s, &r, x, 32))
             return false;

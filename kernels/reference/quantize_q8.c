@@ -49,13 +49,13 @@ static int sum_of(const int8_t *q, size_t n)
     return sum;
 }
 
-bool hearth_quantize_q8_32_reference(void *row, const float *x, size_t k)
+bool hearth_quantize_q8_32_reference(void *row, const float *x, size_t k, size_t begin, size_t end)
 {
     uint8_t *bytes = row;
     int8_t *q = row;
-    for (size_t j = 0; j < k / 32; j++) {
+    for (size_t j = begin / 32; j < end / 32; j++) {
         float s;
-        if (!quantize_group(q + 32 * j, &s, x + 32 * j, 32))
+        if (!quantize_group(q + 32 * j, &s, x + 32 * j - begin, 32))
             return false;
         const int32_t sum = sum_of(q + 32 * j, 32);
         memcpy(bytes + hearth_q8_32_scales(k) + j * sizeof s, &s, sizeof s);
@@ -64,21 +64,21 @@ bool hearth_quantize_q8_32_reference(void *row, const float *x, size_t k)
     return true;
 }
 
-bool hearth_quantize_q8_256_reference(void *row, const float *x, size_t k)
+bool hearth_quantize_q8_256_reference(void *row, const float *x, size_t k, size_t begin, size_t end)
 {
     uint8_t *bytes = row;
     int8_t *q = row;
-    for (size_t b = 0; b < k / 256; b++) {
+    for (size_t b = begin / 256; b < end / 256; b++) {
         float s;
-        if (!quantize_group(q + 256 * b, &s, x + 256 * b, 256))
+        if (!quantize_group(q + 256 * b, &s, x + 256 * b - begin, 256))
             return false;
         memcpy(bytes + hearth_q8_256_scales(k) + b * sizeof s, &s, sizeof s);
     }
-    for (size_t j = 0; j < k / 32; j++) {
+    for (size_t j = begin / 32; j < end / 32; j++) {
         const int16_t sum = (int16_t)sum_of(q + 32 * j, 32);
         memcpy(bytes + hearth_q8_256_sums32(k) + j * sizeof sum, &sum, sizeof sum);
     }
-    for (size_t j = 0; j < k / 16; j++) {
+    for (size_t j = begin / 16; j < end / 16; j++) {
         const int16_t sum = (int16_t)sum_of(q + 16 * j, 16);
         memcpy(bytes + hearth_q8_256_sums16(k) + j * sizeof sum, &sum, sizeof sum);
     }

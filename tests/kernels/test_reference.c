@@ -408,7 +408,7 @@ Test(test_reference, quantization_is_within_half_a_step)
             x[i] = rng_magnitude(&rng, high > -110 ? high - 12 : -126, high);
         for (int wide = 0; wide < 2; wide++) {
             const enum hearth_op op = wide ? HEARTH_OP_QUANTIZE_Q8_256 : HEARTH_OP_QUANTIZE_Q8_32;
-            cr_assert(reference(op)->quantize(row, x, K));
+            cr_assert(reference(op)->quantize(row, x, K, 0, K));
             check_quantized(x, row, K, wide);
             check_sums(row, K, wide);
         }
@@ -421,27 +421,27 @@ Test(test_reference, quantization_at_its_ends)
     float x[256] = {0}, s;
     const struct hearth_kernel *kernel = reference(HEARTH_OP_QUANTIZE_Q8_256);
     x[3] = -hearth_f32_from_bits(0x7f7fffffu);
-    cr_assert(kernel->quantize(row, x, 256), "the largest finite number");
+    cr_assert(kernel->quantize(row, x, 256, 0, 256), "the largest finite number");
     cr_expect_eq(signed_byte(row[3]), -127);
     x[3] = 0x1p-120f;
-    cr_assert(kernel->quantize(row, x, 256));
+    cr_assert(kernel->quantize(row, x, 256, 0, 256));
     memcpy(&s, row + hearth_q8_256_scales(256), sizeof s);
     cr_expect(s == 0x1p-120f / 127.0f && s > 0, "a subnormal scale is kept");
     cr_expect_eq(signed_byte(row[3]), 127);
     x[3] = hearth_f32_from_bits(hearth_f32_bits(0x1p-120f) - 1);
-    cr_assert(kernel->quantize(row, x, 256));
+    cr_assert(kernel->quantize(row, x, 256, 0, 256));
     memcpy(&s, row + hearth_q8_256_scales(256), sizeof s);
     cr_expect_eq(hearth_f32_bits(s), 0);
     cr_expect_eq(row[3], 0);
     x[0] = 127.0f; /* then r = 1: ties go to even */
     x[1] = 0.5f, x[2] = 1.5f, x[3] = -2.5f, x[4] = -3.5f;
-    cr_assert(kernel->quantize(row, x, 256));
+    cr_assert(kernel->quantize(row, x, 256, 0, 256));
     cr_expect(row[1] == 0 && row[2] == 2 && signed_byte(row[3]) == -2 && signed_byte(row[4]) == -4);
     static const uint32_t bad[] = {0x7f800000u, 0xff800000u, 0x7fc00000u, 0xffffffffu, 0x7f800001u};
     for (size_t i = 0; i < COUNT(bad); i++) {
         x[255] = hearth_f32_from_bits(bad[i]);
-        cr_expect_not(kernel->quantize(row, x, 256), "%08x", bad[i]);
-        cr_expect_not(reference(HEARTH_OP_QUANTIZE_Q8_32)->quantize(row, x, 256), "%08x", bad[i]);
+        cr_expect_not(kernel->quantize(row, x, 256, 0, 256), "%08x", bad[i]);
+        cr_expect_not(reference(HEARTH_OP_QUANTIZE_Q8_32)->quantize(row, x, 256, 0, 256), "%08x", bad[i]);
     }
 }
 

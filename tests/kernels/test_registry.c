@@ -305,7 +305,7 @@ static void quantize_refuses(const struct hearth_kernel *kernel, void *row, floa
     for (size_t at = 0; at < k; at++) {
         const float kept = x[at];
         x[at] = hearth_f32_from_bits(bad[at % COUNT(bad)]);
-        cr_assert(!kernel->quantize(row, x, k), "%s k=%zu: %a at %zu accepted", kernel->name, k, (double)x[at], at);
+        cr_assert(!kernel->quantize(row, x, k, 0, k), "%s k=%zu: %a at %zu accepted", kernel->name, k, (double)x[at], at);
         x[at] = kept;
     }
 }
@@ -326,8 +326,14 @@ static void test_quantize(const struct hearth_kernel *kernel)
             struct fence row = fence_make(bytes);
             for (size_t g = 0; g < groups[i]; g++)
                 fill_group(&rng, floats(&x) + g * group, group);
-            cr_assert(reference->quantize(expected.data, floats(&x), k));
-            cr_assert(kernel->quantize(row.data, floats(&x), k), "%s k=%zu: finite numbers refused", kernel->name, k);
+            cr_assert(reference->quantize(expected.data, floats(&x), k, 0, k));
+            cr_assert(kernel->quantize(row.data, floats(&x), k, 0, k), "%s k=%zu: finite numbers refused", kernel->name, k);
+            expect_same_activations(kernel, row.data, expected.data, k);
+            memset(row.data, 0xa5, bytes);
+            const size_t border =
+                rng_below(&rng, (uint32_t)groups[i] + 1) * group; /* the later part first: none writes into the other */
+            cr_assert(kernel->quantize(row.data, floats(&x) + border, k, border, k));
+            cr_assert(kernel->quantize(row.data, floats(&x), k, 0, border));
             expect_same_activations(kernel, row.data, expected.data, k);
             if (repeat == 0 && groups[i] <= 3)
                 quantize_refuses(kernel, row.data, floats(&x), k);
@@ -739,9 +745,9 @@ static void wrong_exp(float *y, const float *x, size_t n)
     flip(&y[n - 1]);
 }
 
-static bool credulous_quantize(void *row, const float *x, size_t k)
+static bool credulous_quantize(void *row, const float *x, size_t k, size_t begin, size_t end)
 {
-    reference_of(HEARTH_OP_QUANTIZE_Q8_256, HEARTH_F32)->quantize(row, x, k);
+    reference_of(HEARTH_OP_QUANTIZE_Q8_256, HEARTH_F32)->quantize(row, x, k, begin, end);
     return true;
 }
 
