@@ -24,30 +24,115 @@ static enum hearth_activation activation_of(const struct hearth_matrix *m)
     return hearth_format_info(m->format)->activation;
 }
 
-static uint8_t *worker_scratch(const struct hearth_step *s)
+/* ---- A worker's own memory ------------------------------------------------------------------------------------------ */
+
+/* Up to this many tokens every worker makes the inputs of the products for itself: it takes some microseconds, and the others need
+ * not be waited for. For more the workers divide the tokens, and meet at a barrier. */
+#define FEW_TOKENS 4u
+/* Results that are worked on at once, in the worker's own memory: of many tokens a block, and of rows a group of activations, the
+ * heads of a piece or PIECE_ROWS. */
+#define BLOCK_TOKENS 128u
+#define GROUP_ROWS 256u
+#define PIECE_ROWS 128u
+#define PREFETCH_BYTES 4096u /* of the next weights, before a barrier; a prefetch behind their end does no harm */
+
+static bool is_few(uint32_t n_tokens)
 {
-    return s->batch->buffers->scratch + s->worker * s->batch->buffers->scratch_bytes;
+    return n_tokens <= FEW_TOKENS;
+}
+
+static uint32_t block_tokens(uint32_t n_tokens)
+{
+    return n_tokens < BLOCK_TOKENS ? n_tokens : BLOCK_TOKENS;
 }
 
 uint32_t hearth_forward_widest(const struct hearth_description *model)
 {
     const struct hearth_hparams *h = &model->hparams;
-    uint32_t widest = h->n_embd;
-    if (h->n_head * h->head_dim > widest)
-        widest = h->n_head * h->head_dim;
+    const uint32_t widest = hearth_forward_widest_of_x(model);
     return h->n_ff > widest ? h->n_ff : widest;
 }
 
-/* One row of floats, or one row of file blocks of the tied embedding, or one attention segment: never two at once. */
-uint64_t hearth_forward_scratch_bytes(const struct hearth_description *model)
+uint32_t hearth_forward_widest_of_x(const struct hearth_description *model)
 {
-    uint64_t most = hearth_forward_widest(model) * sizeof(float);
-    const uint64_t embedding_row = hearth_row_bytes(model->output.format, model->output.k);
-    return hearth_align(most > embedding_row ? most : embedding_row, 64);
+    const struct hearth_hparams *h = &model->hparams;
+    return h->n_head * h->head_dim > h->n_embd ? h->n_head * h->head_dim : h->n_embd;
 }
 
-void hearth_step_barrier(struct hearth_step *s)
+/* Whole heads whose rows are whole units, PIECE_ROWS / 2 or more of them where there are as many heads. */
+static uint32_t heads_of_piece(const struct hearth_hparams *h)
 {
+    uint32_t heads = 1;
+    while (heads * h->head_dim % HEARTH_ROW_UNIT != 0 || heads * h->head_dim < PIECE_ROWS / 2)
+        heads++;
+    return heads;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+void hearth_forward_scratch_layout(struct hearth_scratch_layout *out, const struct hearth_description *model, uint32_t batch)
+{
+    const uint64_t head_rows = (uint64_t)heads_of_piece(&model->hparams) * model->hparams.head_dim;
+    const uint64_t tile = block_tokens(batch) * larger(GROUP_ROWS, head_rows) * sizeof(float);
+    const uint64_t row =
+        larger(hearth_forward_widest(model) * sizeof(float), hearth_row_bytes(model->output.format, model->output.k));
+    out->tile = hearth_align(larger(tile, row), 64);
+    uint64_t at = 2 * out->tile;
+    for (int kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++) {
+        out->rows[kind] = at;
+        if (model->uses[kind])
+            at += FEW_TOKENS * hearth_activation_bytes((enum hearth_activation)kind, hearth_forward_widest(model));
+    }
+    out->bytes = at;
+}
+
+uint32_t hearth_forward_hidden_rows(const struct hearth_description *model, uint32_t batch)
+{
+    for (uint32_t i = 0; i < model->hparams.n_layer; i++)
+        if (activation_of(&model->layers[i].down) == HEARTH_ACTIVATION_F32)
+            return batch;
+    return batch < FEW_TOKENS ? batch : FEW_TOKENS;
+}
+
+uint64_t hearth_forward_hidden_row_bytes(const struct hearth_description *model)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < model->hparams.n_layer; i++) {
+        const enum hearth_activation kind = activation_of(&model->layers[i].down);
+        if (kind != HEARTH_ACTIVATION_F32)
+            most = larger(most, hearth_activation_bytes(kind, model->hparams.n_ff));
+    }
+    return most;
+}
+
+static uint8_t *worker_scratch(const struct hearth_step *s)
+{
+    return s->batch->buffers->scratch + s->worker * s->batch->buffers->scratch_layout.bytes;
+}
+
+/* Two areas for a row of floats, a row of file blocks, or a block of results. */
+static float *first_tile(const struct hearth_step *s)
+{
+    return (float *)(void *)worker_scratch(s);
+}
+
+static float *second_tile(const struct hearth_step *s)
+{
+    return (float *)(void *)(worker_scratch(s) + s->batch->buffers->scratch_layout.tile);
+}
+
+void hearth_step_barrier(struct hearth_step *s, const struct hearth_matrix *next)
+{
+    if (next && next->rows && is_few(s->batch->n)) { /* its first bytes come while we wait */
+        const struct hearth_range mine = hearth_share_rows(next->rows, s->worker, s->workers);
+        const uint8_t *tiles =
+            next->packed + mine.begin / next->kernel->matmul.tile_rows * next->kernel->matmul.tile_bytes(next->k);
+        for (size_t i = 0; i < PREFETCH_BYTES; i += 64)
+            __builtin_prefetch(tiles + i);
+    }
     hearth_pool_barrier(s->batch->pool, s->worker);
 }
 
@@ -104,7 +189,7 @@ void hearth_step_embed(struct hearth_step *s)
         look_up(s, b->buffers->x + (size_t)t * n_embd, (uint32_t)b->ids[t]);
         fill_angles(s, t);
     }
-    hearth_step_barrier(s);
+    hearth_step_barrier(s, NULL);
 }
 
 /* ---- Inputs of products --------------------------------------------------------------------------------------------- */
@@ -122,27 +207,45 @@ static void wanted_kinds(bool wanted[HEARTH_ACTIVATION_COUNT], const struct hear
         wanted[activation_of(c)] = true;
 }
 
-static void use_own_rows(struct hearth_step *s, enum hearth_activation kind, size_t k)
+/* The n rows of k elements that the next products take are made in common memory by the workers together, or, if few, by each in
+ * its own. Returns which of them are ours to make. */
+static struct hearth_range begin_rows(struct hearth_step *s, const bool wanted[HEARTH_ACTIVATION_COUNT], size_t k, uint32_t n)
 {
-    s->input[kind] = s->batch->buffers->rows[kind];
-    s->input_stride[kind] = hearth_activation_bytes(kind, k);
+    const struct hearth_buffers *b = s->batch->buffers;
+    for (int kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++) {
+        if (!wanted[kind])
+            continue;
+        s->rows[kind] = is_few(n) ? worker_scratch(s) + b->scratch_layout.rows[kind] : b->rows[kind];
+        s->input[kind] = s->rows[kind];
+        s->input_stride[kind] = hearth_activation_bytes((enum hearth_activation)kind, k);
+    }
+    return is_few(n) ? (struct hearth_range){0, n} : hearth_share(n, s->worker, s->workers);
 }
 
-/* Quantize row t of k floats into the wanted kinds of integer rows. */
+static void end_rows(struct hearth_step *s, uint32_t n)
+{
+    if (!is_few(n))
+        hearth_step_barrier(s, NULL);
+}
+
+/* Elements begin ... end-1 of a row of k, whole groups, from x. */
+static void quantize(struct hearth_step *s, enum hearth_activation kind, uint8_t *row, const float *x, size_t k,
+                     struct hearth_range part, enum operation operation)
+{
+    const enum hearth_op op = kind == HEARTH_ACTIVATION_Q8_32 ? HEARTH_OP_QUANTIZE_Q8_32 : HEARTH_OP_QUANTIZE_Q8_256;
+    if (!s->batch->kernels->chosen[op][0]->quantize(row, x, k, part.begin, part.end))
+        report(s, operation);
+}
+
+/* Row t of the wanted integer kinds. */
 static void quantize_row(struct hearth_step *s, const bool wanted[HEARTH_ACTIVATION_COUNT], const float *x, uint32_t t, size_t k,
                          enum operation operation)
 {
-    static const struct {
-        enum hearth_activation kind;
-        enum hearth_op op;
-    } quantizers[] = {{HEARTH_ACTIVATION_Q8_32, HEARTH_OP_QUANTIZE_Q8_32}, {HEARTH_ACTIVATION_Q8_256, HEARTH_OP_QUANTIZE_Q8_256}};
-    for (size_t i = 0; i < 2; i++) {
-        if (!wanted[quantizers[i].kind])
-            continue;
-        uint8_t *row = s->batch->buffers->rows[quantizers[i].kind] + t * hearth_activation_bytes(quantizers[i].kind, k);
-        if (!s->batch->kernels->chosen[quantizers[i].op][0]->quantize(row, x, k, 0, k))
-            report(s, operation);
-    }
+    static const enum hearth_activation kinds[] = {HEARTH_ACTIVATION_Q8_32, HEARTH_ACTIVATION_Q8_256};
+    for (size_t i = 0; i < 2; i++)
+        if (wanted[kinds[i]])
+            quantize(s, kinds[i], s->rows[kinds[i]] + t * s->input_stride[kinds[i]], x, k, (struct hearth_range){0, (uint32_t)k},
+                     operation);
 }
 
 static void norm_rows(struct hearth_step *s, const struct hearth_vector *weight, const bool wanted[HEARTH_ACTIVATION_COUNT],
@@ -150,20 +253,16 @@ static void norm_rows(struct hearth_step *s, const struct hearth_vector *weight,
 {
     const struct hearth_batch *b = s->batch;
     const size_t k = b->model->hparams.n_embd;
-    for (int kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++)
-        if (wanted[kind])
-            use_own_rows(s, (enum hearth_activation)kind, k);
-    const struct hearth_range mine = hearth_share(n, s->worker, s->workers);
+    const struct hearth_range mine = begin_rows(s, wanted, k, n);
     for (uint32_t t = mine.begin; t < mine.end; t++) {
-        float *normed =
-            wanted[HEARTH_ACTIVATION_F32]
-                ? (float *)(void *)(b->buffers->rows[HEARTH_ACTIVATION_F32] + t * s->input_stride[HEARTH_ACTIVATION_F32])
-                : (float *)(void *)worker_scratch(s);
+        float *normed = wanted[HEARTH_ACTIVATION_F32]
+                            ? (float *)(void *)(s->rows[HEARTH_ACTIVATION_F32] + t * s->input_stride[HEARTH_ACTIVATION_F32])
+                            : first_tile(s);
         b->kernels->chosen[HEARTH_OP_RMS_NORM][0]->rms_norm(normed, b->buffers->x + (first + t) * k, weight->values, k,
                                                             b->model->hparams.rms_eps);
         quantize_row(s, wanted, normed, t, k, NORM);
     }
-    hearth_step_barrier(s);
+    end_rows(s, n);
 }
 
 void hearth_step_norm(struct hearth_step *s, const struct hearth_vector *weight, const struct hearth_matrix *a,
@@ -174,7 +273,7 @@ void hearth_step_norm(struct hearth_step *s, const struct hearth_vector *weight,
     norm_rows(s, weight, wanted, 0, s->batch->n);
 }
 
-/* Make all rows of x, which all workers have finished, the input of `next`. Floats are taken where they lie. Barrier. */
+/* Make all rows of x, which all workers have finished, the input of `next`. Floats are taken where they lie. */
 static void input_from(struct hearth_step *s, const float *x, size_t k, const struct hearth_matrix *next, enum operation operation)
 {
     const enum hearth_activation kind = activation_of(next);
@@ -185,11 +284,10 @@ static void input_from(struct hearth_step *s, const float *x, size_t k, const st
     }
     bool wanted[HEARTH_ACTIVATION_COUNT];
     wanted_kinds(wanted, next, NULL, NULL);
-    use_own_rows(s, kind, k);
-    const struct hearth_range mine = hearth_share(s->batch->n, s->worker, s->workers);
+    const struct hearth_range mine = begin_rows(s, wanted, k, s->batch->n);
     for (uint32_t t = mine.begin; t < mine.end; t++)
         quantize_row(s, wanted, x + t * k, t, k, operation);
-    hearth_step_barrier(s);
+    end_rows(s, s->batch->n);
 }
 
 /* ---- Products ------------------------------------------------------------------------------------------------------- */
@@ -210,76 +308,120 @@ static struct hearth_claims claims_of(struct hearth_step *s, uint32_t n, uint32_
                                                           : most};
 }
 
-/* Rows in units: for one token 128 rows at a time, a stream long enough for the prefetchers; for many 64, which stay in the caches.
- */
-static struct hearth_claims claims_of_rows(struct hearth_step *s, uint32_t rows, uint32_t n_tokens)
+/* Rows in units of `unit`, a multiple of HEARTH_ROW_UNIT: at most `most` rows at a time, or one unit. */
+static struct hearth_claims claims_of_rows(struct hearth_step *s, uint32_t rows, uint32_t unit, uint32_t most)
 {
-    return claims_of(s, (rows + HEARTH_ROW_UNIT - 1) / HEARTH_ROW_UNIT, n_tokens == 1 ? 8 : 4);
+    return claims_of(s, (rows + unit - 1) / unit, most > unit ? most / unit : 1);
 }
 
-static bool next_rows(struct hearth_claims *c, uint32_t n_rows, struct hearth_range *rows)
+static bool next_rows(struct hearth_claims *c, uint32_t n_rows, uint32_t unit, struct hearth_range *rows)
 {
     if (!hearth_claim_next(c, rows))
         return false;
-    rows->begin *= HEARTH_ROW_UNIT;
-    rows->end = rows->end * HEARTH_ROW_UNIT < n_rows ? rows->end * HEARTH_ROW_UNIT : n_rows;
+    rows->begin *= unit;
+    rows->end = rows->end * unit < n_rows ? rows->end * unit : n_rows;
     return true;
 }
 
-/* These rows of matrix * input for the first n tokens of the input. */
-static void multiply(const struct hearth_step *s, const struct hearth_matrix *m, float *out, size_t out_stride, uint32_t n,
-                     struct hearth_range rows)
+/* For few tokens a stream of rows long enough for the prefetchers; for many so few rows that they stay in the caches. */
+static uint32_t piece_rows(uint32_t n_tokens)
+{
+    return is_few(n_tokens) ? PIECE_ROWS : PIECE_ROWS / 2;
+}
+
+/* out[t * out_stride + r - rows.begin]: these rows of matrix * input, (+ bias), for these tokens of the input. */
+static void multiply(const struct hearth_step *s, const struct hearth_matrix *m, float *out, size_t out_stride,
+                     struct hearth_range tokens, struct hearth_range rows)
 {
     const enum hearth_activation kind = activation_of(m);
+    const uint32_t n = tokens.end - tokens.begin;
     const uint8_t *tiles = m->packed + (uint64_t)(rows.begin / m->kernel->matmul.tile_rows) * m->kernel->matmul.tile_bytes(m->k);
-    m->kernel->matmul.run(out + rows.begin, out_stride, tiles, s->input[kind], s->input_stride[kind], rows.end - rows.begin, m->k,
-                          n);
+    m->kernel->matmul.run(out, out_stride, tiles, (const uint8_t *)s->input[kind] + tokens.begin * s->input_stride[kind],
+                          s->input_stride[kind], rows.end - rows.begin, m->k, n);
     for (uint32_t t = 0; m->bias && t < n; t++)
-        s->batch->kernels->chosen[HEARTH_OP_ADD][0]->add(out + t * out_stride + rows.begin, m->bias + rows.begin,
-                                                         rows.end - rows.begin);
+        s->batch->kernels->chosen[HEARTH_OP_ADD][0]->add(out + t * out_stride, m->bias + rows.begin, rows.end - rows.begin);
 }
 
-void hearth_step_project(struct hearth_step *s, const struct hearth_matrix *matrix, float *out, size_t out_stride)
+/* The next block of tokens; begin with {0, 0}. */
+static bool next_block(struct hearth_range *tokens, uint32_t n)
 {
-    struct hearth_claims claims = claims_of_rows(s, matrix->rows, s->batch->n);
-    struct hearth_range rows;
-    while (next_rows(&claims, matrix->rows, &rows))
-        multiply(s, matrix, out, out_stride, s->batch->n, rows);
+    tokens->begin = tokens->end;
+    tokens->end = n - tokens->begin < BLOCK_TOKENS ? n : tokens->begin + BLOCK_TOKENS;
+    return tokens->begin < n;
 }
 
-void hearth_step_project_and_add(struct hearth_step *s, const struct hearth_matrix *matrix)
+void hearth_step_project_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_matrix *next)
 {
     const struct hearth_batch *b = s->batch;
-    const size_t k = b->model->hparams.n_embd;
-    struct hearth_claims claims = claims_of_rows(s, matrix->rows, b->n);
+    const size_t n_embd = b->model->hparams.n_embd;
+    float *product = first_tile(s);
+    struct hearth_claims claims = claims_of_rows(s, matrix->rows, HEARTH_ROW_UNIT, piece_rows(b->n));
     struct hearth_range rows;
-    while (next_rows(&claims, matrix->rows, &rows)) {
-        multiply(s, matrix, b->buffers->product, k, b->n, rows);
-        for (uint32_t t = 0; t < b->n; t++)
-            b->kernels->chosen[HEARTH_OP_ADD][0]->add(b->buffers->x + t * k + rows.begin, b->buffers->product + t * k + rows.begin,
-                                                      rows.end - rows.begin);
+    while (next_rows(&claims, matrix->rows, HEARTH_ROW_UNIT, &rows)) {
+        const uint32_t n_rows = rows.end - rows.begin;
+        struct hearth_range tokens = {0, 0};
+        while (next_block(&tokens, b->n)) {
+            multiply(s, matrix, product, n_rows, tokens, rows);
+            for (uint32_t t = tokens.begin; t < tokens.end; t++)
+                b->kernels->chosen[HEARTH_OP_ADD][0]->add(b->buffers->x + t * n_embd + rows.begin,
+                                                          product + (size_t)(t - tokens.begin) * n_rows, n_rows);
+        }
     }
-    hearth_step_barrier(s);
+    hearth_step_barrier(s, next);
+}
+
+/* ---- Gated products ------------------------------------------------------------------------------------------------- */
+
+/* Where silu(gate) . up goes: `hidden` as floats, to be quantized by those who take them (few tokens), or straight into the rows
+ * that the next product takes. */
+struct gated {
+    const struct hearth_matrix *gate, *up;
+    enum hearth_activation kind; /* of the next product */
+    bool as_floats;
+    uint8_t *rows;
+    size_t stride;
+};
+
+static void gated_block(struct hearth_step *s, const struct gated *g, struct hearth_range tokens, struct hearth_range rows)
+{
+    float *gate = first_tile(s);
+    float *up = second_tile(s);
+    const uint32_t n_rows = rows.end - rows.begin;
+    multiply(s, g->gate, gate, n_rows, tokens, rows);
+    multiply(s, g->up, up, n_rows, tokens, rows);
+    for (uint32_t t = 0; t < tokens.end - tokens.begin; t++) {
+        uint8_t *row = g->rows + (tokens.begin + t) * g->stride;
+        float *out = g->as_floats ? (float *)(void *)row + rows.begin : gate + (size_t)t * n_rows;
+        s->batch->kernels->chosen[HEARTH_OP_SILU_MUL][0]->silu_mul(out, gate + (size_t)t * n_rows, up + (size_t)t * n_rows, n_rows);
+        if (!g->as_floats)
+            quantize(s, g->kind, row, out, g->gate->rows, rows, FEED_FORWARD);
+    }
 }
 
 void hearth_step_gated(struct hearth_step *s, const struct hearth_matrix *gate, const struct hearth_matrix *up,
                        const struct hearth_matrix *next)
 {
     const struct hearth_batch *b = s->batch;
-    const size_t n_ff = b->model->hparams.n_ff;
-    struct hearth_claims claims = claims_of_rows(s, gate->rows, b->n);
+    const uint32_t n_ff = gate->rows;
+    const enum hearth_activation kind = activation_of(next);
+    struct gated g = {.gate = gate, .up = up, .kind = kind, .as_floats = kind == HEARTH_ACTIVATION_F32 || is_few(b->n)};
+    g.rows = g.as_floats ? (uint8_t *)b->buffers->hidden : b->buffers->hidden_rows;
+    g.stride = hearth_activation_bytes(g.as_floats ? HEARTH_ACTIVATION_F32 : kind, n_ff);
+    const uint32_t unit = g.as_floats ? HEARTH_ROW_UNIT : kind == HEARTH_ACTIVATION_Q8_32 ? PIECE_ROWS / 2 : GROUP_ROWS;
+    struct hearth_claims claims = claims_of_rows(s, n_ff, unit, piece_rows(b->n));
     struct hearth_range rows;
-    while (next_rows(&claims, gate->rows, &rows)) {
-        multiply(s, gate, b->buffers->gate, n_ff, b->n, rows);
-        multiply(s, up, b->buffers->up, n_ff, b->n, rows);
-        for (uint32_t t = 0; t < b->n; t++) {
-            float *out = b->buffers->gate + t * n_ff + rows.begin;
-            b->kernels->chosen[HEARTH_OP_SILU_MUL][0]->silu_mul(out, out, b->buffers->up + t * n_ff + rows.begin,
-                                                                rows.end - rows.begin);
-        }
+    while (next_rows(&claims, n_ff, unit, &rows)) {
+        struct hearth_range tokens = {0, 0};
+        while (next_block(&tokens, b->n))
+            gated_block(s, &g, tokens, rows);
     }
-    hearth_step_barrier(s);
-    input_from(s, b->buffers->gate, n_ff, next, FEED_FORWARD);
+    hearth_step_barrier(s, next);
+    if (g.as_floats && kind != HEARTH_ACTIVATION_F32) {
+        input_from(s, b->buffers->hidden, n_ff, next, FEED_FORWARD); /* n_ff is a multiple of 32: rows lie back to back */
+        return;
+    }
+    s->input[kind] = g.rows;
+    s->input_stride[kind] = g.stride;
 }
 
 /* ---- Attention ------------------------------------------------------------------------------------------------------ */
@@ -290,46 +432,92 @@ static uint8_t *head_of(const struct hearth_step *s, uint8_t *base, uint32_t kv_
 }
 
 /* Keys lie transposed in blocks of 32 positions, values row by row (kernels.h). */
-static void store(const struct hearth_step *s, uint32_t kv_head, uint32_t position, const float *key, const float *value)
+static void store_key(const struct hearth_step *s, uint32_t kv_head, uint32_t position, const float *key)
 {
     const struct hearth_batch *b = s->batch;
     const size_t d = b->model->hparams.head_dim;
     uint8_t *keys = head_of(s, b->cache->keys, kv_head);
-    uint8_t *values = head_of(s, b->cache->values, kv_head);
     const size_t first = position / HEARTH_KEY_BLOCK * d * HEARTH_KEY_BLOCK + position % HEARTH_KEY_BLOCK;
     if (b->cache->format == HEARTH_F32) {
         for (size_t i = 0; i < d; i++)
             ((float *)(void *)keys)[first + i * HEARTH_KEY_BLOCK] = key[i];
-        memcpy((float *)(void *)values + position * d, value, d * sizeof(float));
         return;
     }
-    hearth_to_f16_fn *to_f16 = b->kernels->chosen[HEARTH_OP_TO_F16][0]->to_f16;
-    uint16_t *halves = (uint16_t *)(void *)worker_scratch(s);
-    to_f16(halves, key, d);
+    uint16_t *halves = (uint16_t *)(void *)second_tile(s);
+    b->kernels->chosen[HEARTH_OP_TO_F16][0]->to_f16(halves, key, d);
     for (size_t i = 0; i < d; i++)
         ((uint16_t *)(void *)keys)[first + i * HEARTH_KEY_BLOCK] = halves[i];
-    to_f16((uint16_t *)(void *)values + position * d, value, d);
 }
 
-void hearth_step_rope_and_store(struct hearth_step *s)
+static void store_value(const struct hearth_step *s, uint32_t kv_head, uint32_t position, const float *value)
+{
+    const struct hearth_batch *b = s->batch;
+    const size_t d = b->model->hparams.head_dim;
+    uint8_t *values = head_of(s, b->cache->values, kv_head);
+    if (b->cache->format == HEARTH_F32)
+        memcpy((float *)(void *)values + position * d, value, d * sizeof(float));
+    else
+        b->kernels->chosen[HEARTH_OP_TO_F16][0]->to_f16((uint16_t *)(void *)values + position * d, value, d);
+}
+
+static void rotate(const struct hearth_step *s, float *heads, uint32_t n_heads, uint32_t t)
 {
     const struct hearth_batch *b = s->batch;
     const struct hearth_hparams *h = &b->model->hparams;
-    hearth_rope_fn *rope = b->kernels->chosen[HEARTH_OP_ROPE][0]->rope;
-    const size_t d = h->head_dim;
-    const uint32_t group = h->n_head / h->n_head_kv;
-    const struct hearth_range mine = hearth_share(b->n * h->n_head_kv, s->worker, s->workers);
-    for (uint32_t i = mine.begin; i < mine.end; i++) {
-        const uint32_t t = i / h->n_head_kv;
-        const uint32_t kv_head = i % h->n_head_kv;
-        const float *cosines = b->buffers->angles + (size_t)t * h->n_rot;
-        const float *sines = cosines + h->n_rot / 2;
-        float *key = b->buffers->k + ((size_t)t * h->n_head_kv + kv_head) * d;
-        rope(b->buffers->q + ((size_t)t * h->n_head + kv_head * group) * d, group, d, h->n_rot, cosines, sines);
-        rope(key, 1, d, h->n_rot, cosines, sines);
-        store(s, kv_head, b->position + t, key, b->buffers->v + ((size_t)t * h->n_head_kv + kv_head) * d);
+    const float *cosines = b->buffers->angles + (size_t)t * h->n_rot;
+    b->kernels->chosen[HEARTH_OP_ROPE][0]->rope(heads, n_heads, h->head_dim, h->n_rot, cosines, cosines + h->n_rot / 2);
+}
+
+/* What becomes of the heads first ... first + n - 1 of token t; the last step before attention. */
+typedef void heads_fn(const struct hearth_step *s, float *heads, uint32_t first, uint32_t n, uint32_t t);
+
+static void finish_queries(const struct hearth_step *s, float *heads, uint32_t first, uint32_t n, uint32_t t)
+{
+    const struct hearth_batch *b = s->batch;
+    const struct hearth_hparams *h = &b->model->hparams;
+    rotate(s, heads, n, t);
+    memcpy(b->buffers->q + ((size_t)t * h->n_head + first) * h->head_dim, heads, (size_t)n * h->head_dim * sizeof *heads);
+}
+
+static void finish_keys(const struct hearth_step *s, float *heads, uint32_t first, uint32_t n, uint32_t t)
+{
+    rotate(s, heads, n, t);
+    for (uint32_t i = 0; i < n; i++)
+        store_key(s, first + i, s->batch->position + t, heads + (size_t)i * s->batch->model->hparams.head_dim);
+}
+
+static void finish_values(const struct hearth_step *s, float *heads, uint32_t first, uint32_t n, uint32_t t)
+{
+    for (uint32_t i = 0; i < n; i++)
+        store_value(s, first + i, s->batch->position + t, heads + (size_t)i * s->batch->model->hparams.head_dim);
+}
+
+/* Heads of matrix * input, in pieces of whole heads. No barrier. */
+static void project_heads(struct hearth_step *s, const struct hearth_matrix *matrix, heads_fn *finish)
+{
+    const struct hearth_batch *b = s->batch;
+    const uint32_t d = b->model->hparams.head_dim;
+    const uint32_t unit = heads_of_piece(&b->model->hparams) * d;
+    float *product = first_tile(s);
+    struct hearth_claims claims = claims_of_rows(s, matrix->rows, unit, unit);
+    struct hearth_range rows;
+    while (next_rows(&claims, matrix->rows, unit, &rows)) {
+        const uint32_t n_rows = rows.end - rows.begin;
+        struct hearth_range tokens = {0, 0};
+        while (next_block(&tokens, b->n)) {
+            multiply(s, matrix, product, n_rows, tokens, rows);
+            for (uint32_t t = tokens.begin; t < tokens.end; t++)
+                finish(s, product + (size_t)(t - tokens.begin) * n_rows, rows.begin / d, n_rows / d, t);
+        }
     }
-    hearth_step_barrier(s);
+}
+
+void hearth_step_queries_keys_values(struct hearth_step *s, const struct hearth_layer *l)
+{
+    project_heads(s, &l->q, finish_queries);
+    project_heads(s, &l->k, finish_keys);
+    project_heads(s, &l->v, finish_values);
+    hearth_step_barrier(s, &l->o);
 }
 
 /* One query over all positions up to its own: segments upwards, merged in that order. */
@@ -348,7 +536,7 @@ static void attend(const struct hearth_step *s, uint32_t head, uint32_t t)
     const size_t end = (size_t)b->position + t + 1;
     float ml[2];
     segment(out, ml, q, keys, values, d, 0, end < HEARTH_SEGMENT ? end : HEARTH_SEGMENT, h->attention_scale);
-    float *next = (float *)(void *)worker_scratch(s);
+    float *next = first_tile(s);
     for (size_t begin = HEARTH_SEGMENT; begin < end; begin += HEARTH_SEGMENT) {
         float next_ml[2];
         segment(next, next_ml, q, keys, values, d, begin, end - begin < HEARTH_SEGMENT ? end : begin + HEARTH_SEGMENT,
@@ -367,7 +555,7 @@ void hearth_step_attend(struct hearth_step *s, const struct hearth_matrix *next)
     while (hearth_claim_next(&claims, &items))
         for (uint32_t i = items.begin; i < items.end; i++)
             attend(s, i / b->n, i % b->n);
-    hearth_step_barrier(s);
+    hearth_step_barrier(s, NULL);
     input_from(s, b->buffers->attended, (size_t)h->n_head * h->head_dim, next, ATTENTION);
 }
 
@@ -393,10 +581,10 @@ void hearth_step_output(struct hearth_step *s)
     wanted_kinds(wanted, m, NULL, NULL);
     norm_rows(s, &b->model->output_norm, wanted, b->n - b->n_logits, b->n_logits);
     const size_t stride = hearth_align(m->rows, HEARTH_LOGITS_STEP);
-    struct hearth_claims claims = claims_of_rows(s, m->rows, b->n_logits);
+    struct hearth_claims claims = claims_of_rows(s, m->rows, HEARTH_ROW_UNIT, piece_rows(b->n_logits));
     struct hearth_range rows;
-    while (next_rows(&claims, m->rows, &rows)) {
-        multiply(s, m, b->buffers->logits, stride, b->n_logits, rows);
+    while (next_rows(&claims, m->rows, HEARTH_ROW_UNIT, &rows)) {
+        multiply(s, m, b->buffers->logits + rows.begin, stride, (struct hearth_range){0, b->n_logits}, rows);
         for (uint32_t t = 0; t < b->n_logits; t++)
             if (!all_finite(b->buffers->logits + t * stride + rows.begin, rows.end - rows.begin))
                 report(s, OUTPUT);

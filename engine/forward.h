@@ -12,19 +12,25 @@
 
 #define HEARTH_LOGITS_STEP 16 /* floats: rows of logits begin on cache lines */
 
-/* Everything a batch works on; sized for limits.batch tokens, made once by the session. E = n_embd, F = n_ff, Q = n_head *
- * head_dim, K = n_head_kv * head_dim. */
+/* One worker's own memory: two tiles of results, then inputs of products for few tokens, at these byte offsets. */
+struct hearth_scratch_layout {
+    uint64_t tile; /* bytes of a tile */
+    uint64_t rows[HEARTH_ACTIVATION_COUNT];
+    uint64_t bytes;
+};
+
+/* Everything a batch works on; sized for limits.batch tokens, made once by the session. E = n_embd, Q = n_head * head_dim. */
 struct hearth_buffers {
     float *x;                               /* [batch][E] the residual stream */
-    float *q, *k, *v;                       /* [batch][Q], [batch][K], [batch][K] */
+    float *q;                               /* [batch][Q], rotated */
     float *attended;                        /* [batch][Q] */
-    float *gate, *up;                       /* [batch][F] */
-    float *product;                         /* [batch][E] what is added to x next */
     float *angles;                          /* [batch][2][n_rot / 2] cos, then sin */
-    uint8_t *rows[HEARTH_ACTIVATION_COUNT]; /* [batch] activation rows of the widest matrix */
-    float *logits;                          /* [logits_rows][n_vocab rounded up to HEARTH_LOGITS_STEP] */
-    uint8_t *scratch;                       /* [workers] of scratch_bytes */
-    uint64_t scratch_bytes;
+    uint8_t *rows[HEARTH_ACTIVATION_COUNT]; /* [batch] inputs of products of width E or Q, made by all workers */
+    float *hidden;        /* silu(gate) . up as float rows: [batch] where Down takes floats, else for few tokens */
+    uint8_t *hidden_rows; /* [batch] the same as integer rows */
+    float *logits;        /* [logits_rows][n_vocab rounded up to HEARTH_LOGITS_STEP] */
+    uint8_t *scratch;     /* [workers] of scratch_layout.bytes */
+    struct hearth_scratch_layout scratch_layout;
     struct hearth_claim *claims; /* [workers] */
     uint64_t steps;              /* shared steps so far, for the claims; only ever grows */
 };
@@ -54,9 +60,13 @@ struct hearth_batch {
  * garbage, which nobody reads. */
 hearth_status hearth_forward(struct hearth_batch *batch, hearth_error *err);
 
-/* Bytes of one worker's scratch. */
-uint64_t hearth_forward_scratch_bytes(const struct hearth_description *model);
-/* The widest row any matrix of the model takes. */
+/* What a batch of up to `batch` tokens needs of each worker. */
+void hearth_forward_scratch_layout(struct hearth_scratch_layout *out, const struct hearth_description *model, uint32_t batch);
+/* Rows of `hidden` for such a batch, and bytes of a row of `hidden_rows`. */
+uint32_t hearth_forward_hidden_rows(const struct hearth_description *model, uint32_t batch);
+uint64_t hearth_forward_hidden_row_bytes(const struct hearth_description *model);
+/* The widest input of a product that is not the feed-forward network's second; and the widest of all. */
+uint32_t hearth_forward_widest_of_x(const struct hearth_description *model);
 uint32_t hearth_forward_widest(const struct hearth_description *model);
 /* Fill [n_rot / 2]; rope_freqs may be NULL. Source: spec architectures.md 4.2. */
 void hearth_rope_frequencies(double *out, const struct hearth_hparams *hparams, const float *rope_freqs);
@@ -70,26 +80,26 @@ struct hearth_step {
     uint64_t steps;                             /* shared steps so far: equal on all workers at every barrier */
     const void *input[HEARTH_ACTIVATION_COUNT]; /* rows that the next products take, by kind */
     size_t input_stride[HEARTH_ACTIVATION_COUNT];
+    uint8_t *rows[HEARTH_ACTIVATION_COUNT]; /* where such rows are being made */
 };
+
+/* `next` is the matrix whose product follows, NULL for none: its first bytes are fetched while a worker waits at a barrier. For few
+ * tokens a layer of four steps has five barriers, one behind each group of products and one behind attention. */
 
 /* Look the tokens up and prepare their angles. Barrier. */
 void hearth_step_embed(struct hearth_step *s);
-/* Normalise x and turn it into the input of the given matrices (up to three; NULL where fewer). Barrier. */
+/* Normalise x and turn it into the input of the given matrices (up to three; NULL where fewer). */
 void hearth_step_norm(struct hearth_step *s, const struct hearth_vector *weight, const struct hearth_matrix *a,
                       const struct hearth_matrix *b, const struct hearth_matrix *c);
-/* out[t * out_stride + r] = matrix * input. No barrier: several may follow each other. */
-void hearth_step_project(struct hearth_step *s, const struct hearth_matrix *matrix, float *out, size_t out_stride);
-/* End a group of projections. */
-void hearth_step_barrier(struct hearth_step *s);
-/* Rotate q and k, store k and v in the cache. Barrier. */
-void hearth_step_rope_and_store(struct hearth_step *s);
+/* Project the input to queries, keys and values; rotate queries and keys, store keys and values in the cache. Barrier. */
+void hearth_step_queries_keys_values(struct hearth_step *s, const struct hearth_layer *l);
 /* attended = attention(q, cache), turned into the input of `next`. Barrier. */
 void hearth_step_attend(struct hearth_step *s, const struct hearth_matrix *next);
 /* silu(gate * input) . (up * input), turned into the input of `next`. Barrier. */
 void hearth_step_gated(struct hearth_step *s, const struct hearth_matrix *gate, const struct hearth_matrix *up,
                        const struct hearth_matrix *next);
 /* x += matrix * input. Barrier. */
-void hearth_step_project_and_add(struct hearth_step *s, const struct hearth_matrix *matrix);
+void hearth_step_project_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_matrix *next);
 /* Final norm and output matrix for the positions asked for. */
 void hearth_step_output(struct hearth_step *s);
 

@@ -66,21 +66,19 @@ static void layout_buffers(struct hearth_session *s, const struct hearth_model *
     const uint64_t n = s->limits.batch;
     b->x = take_floats(arena, n, h->n_embd);
     b->q = take_floats(arena, n, (uint64_t)h->n_head * h->head_dim);
-    b->k = take_floats(arena, n, (uint64_t)h->n_head_kv * h->head_dim);
-    b->v = take_floats(arena, n, (uint64_t)h->n_head_kv * h->head_dim);
     b->attended = take_floats(arena, n, (uint64_t)h->n_head * h->head_dim);
-    b->gate = take_floats(arena, n, h->n_ff);
-    b->up = take_floats(arena, n, h->n_ff);
-    b->product = take_floats(arena, n, h->n_embd);
     b->angles = take_floats(arena, n, h->n_rot);
     for (int kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++)
         if (d->uses[kind])
             b->rows[kind] = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n,
-                                              hearth_activation_bytes((enum hearth_activation)kind, hearth_forward_widest(d)));
+                                              hearth_activation_bytes((enum hearth_activation)kind, hearth_forward_widest_of_x(d)));
+    b->hidden = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, hearth_forward_hidden_rows(d, s->limits.batch),
+                                  hearth_activation_bytes(HEARTH_ACTIVATION_F32, h->n_ff));
+    b->hidden_rows = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n, hearth_forward_hidden_row_bytes(d));
     b->logits = hearth_arena_take(arena, HEARTH_PLAN_LOGITS, s->limits.logits_rows,
                                   hearth_align(h->n_vocab, HEARTH_LOGITS_STEP) * sizeof(float));
-    b->scratch_bytes = hearth_forward_scratch_bytes(d);
-    b->scratch = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, model->engine->workers, b->scratch_bytes);
+    hearth_forward_scratch_layout(&b->scratch_layout, d, s->limits.batch);
+    b->scratch = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, model->engine->workers, b->scratch_layout.bytes);
     b->claims = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, model->engine->workers, sizeof *b->claims);
 }
 

@@ -10,26 +10,19 @@
 void hearth_arch_llama(struct hearth_step *s)
 {
     const struct hearth_description *m = s->batch->model;
-    const struct hearth_buffers *b = s->batch->buffers;
-    const size_t n_queries = m->hparams.n_head * m->hparams.head_dim;
-    const size_t n_keys = m->hparams.n_head_kv * m->hparams.head_dim;
 
     hearth_step_embed(s);
     for (s->layer = 0; s->layer < m->hparams.n_layer; s->layer++) {
         const struct hearth_layer *l = &m->layers[s->layer];
 
         hearth_step_norm(s, &l->attn_norm, &l->q, &l->k, &l->v);
-        hearth_step_project(s, &l->q, b->q, n_queries);
-        hearth_step_project(s, &l->k, b->k, n_keys);
-        hearth_step_project(s, &l->v, b->v, n_keys);
-        hearth_step_barrier(s);
-        hearth_step_rope_and_store(s);
+        hearth_step_queries_keys_values(s, l);
         hearth_step_attend(s, &l->o);
-        hearth_step_project_and_add(s, &l->o);
+        hearth_step_project_and_add(s, &l->o, &l->gate);
 
         hearth_step_norm(s, &l->ffn_norm, &l->gate, &l->up, NULL);
         hearth_step_gated(s, &l->gate, &l->up, &l->down);
-        hearth_step_project_and_add(s, &l->down);
+        hearth_step_project_and_add(s, &l->down, s->layer + 1 < m->hparams.n_layer ? &m->layers[s->layer + 1].q : &m->output);
     }
     hearth_step_output(s);
 }
