@@ -67,7 +67,7 @@ static void run(void *context, uint32_t worker, uint32_t workers)
         return;
     j->kernel->matmul.run(j->outputs + mine.begin, j->n_rows,
                           j->weights + mine.begin / j->kernel->matmul.tile_rows * j->kernel->matmul.tile_bytes(K), j->rows,
-                          j->stride, mine.end - mine.begin, K, j->n_tokens);
+                          j->stride, mine.end - mine.begin, K, j->n_tokens, HEARTH_PREFETCH_BYTES);
 }
 
 static double time_job(hearth_engine *engine, struct job *j)

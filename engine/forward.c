@@ -337,7 +337,7 @@ static void multiply(const struct hearth_step *s, const struct hearth_matrix *m,
     const uint32_t n = tokens.end - tokens.begin;
     const uint8_t *tiles = m->packed + (uint64_t)(rows.begin / m->kernel->matmul.tile_rows) * m->kernel->matmul.tile_bytes(m->k);
     m->kernel->matmul.run(out, out_stride, tiles, (const uint8_t *)s->input[kind] + tokens.begin * s->input_stride[kind],
-                          s->input_stride[kind], rows.end - rows.begin, m->k, n);
+                          s->input_stride[kind], rows.end - rows.begin, m->k, n, HEARTH_PREFETCH_BYTES);
     for (uint32_t t = 0; m->bias && t < n; t++)
         s->batch->kernels->chosen[HEARTH_OP_ADD][0]->add(out + t * out_stride, m->bias + rows.begin, rows.end - rows.begin);
 }

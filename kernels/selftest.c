@@ -190,12 +190,12 @@ static bool test_matmul(const struct hearth_kernel *kernel, const struct hearth_
     fill_activations(&state, x, activation, k);
     if (!pack_rows(reference, tiles, file, row_bytes, k))
         return false;
-    reference->matmul.run(expected, Y_STRIDE, tiles, x, stride, ROWS, k, TOKENS);
+    reference->matmul.run(expected, Y_STRIDE, tiles, x, stride, ROWS, k, TOKENS, HEARTH_PREFETCH_BYTES);
     if (!pack_rows(kernel, tiles, file, row_bytes, k))
         return false;
     for (size_t i = 0; i < COUNT(shapes); i++) {
         fill_canaries(y, COUNT(y));
-        kernel->matmul.run(y, Y_STRIDE, tiles, x, stride, shapes[i].rows, k, shapes[i].tokens);
+        kernel->matmul.run(y, Y_STRIDE, tiles, x, stride, shapes[i].rows, k, shapes[i].tokens, HEARTH_PREFETCH_BYTES);
         for (size_t t = 0; t < shapes[i].tokens; t++) {
             const float *row = y + t * Y_STRIDE;
             if (!same(row, expected + t * Y_STRIDE, shapes[i].rows * sizeof *row) ||

@@ -14,10 +14,10 @@
 /* acc += w * x over the 16 elements at k, of which n are the row's; lanes beyond keep what they have, to the bit. The tile is
  * padded, so that its last vector may be loaded whole. */
 HEARTH_ALWAYS_INLINE void multiply_16(vec16 *acc, const uint8_t *w, size_t w_stride, const uint8_t *x, size_t x_stride, size_t k,
-                                      size_t n, size_t rows, size_t tokens)
+                                      size_t n, size_t rows, size_t tokens, size_t prefetch_bytes)
 {
     vec16 weights[ROWS_AT_ONCE];
-    size_t ahead = k * sizeof(ELEMENT) + PREFETCH_BYTES / ROWS_AT_ONCE;
+    size_t ahead = k * sizeof(ELEMENT) + prefetch_bytes / ROWS_AT_ONCE;
     if (ahead >= w_stride) /* beyond the row: the rows in between are being read, too */
         ahead += (rows - 1) * w_stride;
     UNROLL
@@ -38,7 +38,7 @@ HEARTH_ALWAYS_INLINE void multiply_16(vec16 *acc, const uint8_t *w, size_t w_str
 }
 
 HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, size_t w_stride, const uint8_t *x, size_t x_stride,
-                                   size_t k, size_t rows, size_t tokens)
+                                   size_t k, size_t rows, size_t tokens, size_t prefetch_bytes)
 {
     vec16 acc[ROWS_AT_ONCE * TOKENS_AT_ONCE];
     UNROLL
@@ -46,9 +46,9 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         acc[i] = vec16_zero();
     const size_t whole = k / 16 * 16;
     for (size_t i = 0; i < whole; i += 16)
-        multiply_16(acc, w, w_stride, x, x_stride, i, 16, rows, tokens);
+        multiply_16(acc, w, w_stride, x, x_stride, i, 16, rows, tokens, prefetch_bytes);
     if (whole < k)
-        multiply_16(acc, w, w_stride, x, x_stride, whole, k - whole, rows, tokens);
+        multiply_16(acc, w, w_stride, x, x_stride, whole, k - whole, rows, tokens, prefetch_bytes);
     UNROLL
     for (size_t r = 0; r < rows; r++) {
         UNROLL
@@ -59,32 +59,32 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
 
 /* One row (`rows` is 1) or two times `tokens` tokens. */
 HEARTH_ALWAYS_INLINE void multiply_rows(float *y, size_t y_stride, const uint8_t *w, size_t w_stride, const uint8_t *x,
-                                        size_t x_stride, size_t k, size_t rows, size_t tokens)
+                                        size_t x_stride, size_t k, size_t rows, size_t tokens, size_t prefetch_bytes)
 {
     size_t t = 0;
     for (; t + 3 <= tokens; t += 3)
-        multiply(y + t * y_stride, y_stride, w, w_stride, x + t * x_stride, x_stride, k, rows, 3);
+        multiply(y + t * y_stride, y_stride, w, w_stride, x + t * x_stride, x_stride, k, rows, 3, prefetch_bytes);
     if (tokens - t == 2)
-        multiply(y + t * y_stride, y_stride, w, w_stride, x + t * x_stride, x_stride, k, rows, 2);
+        multiply(y + t * y_stride, y_stride, w, w_stride, x + t * x_stride, x_stride, k, rows, 2, prefetch_bytes);
     else if (tokens - t == 1)
-        multiply(y + t * y_stride, y_stride, w, w_stride, x + t * x_stride, x_stride, k, rows, 1);
+        multiply(y + t * y_stride, y_stride, w, w_stride, x + t * x_stride, x_stride, k, rows, 1, prefetch_bytes);
 }
 
 static void multiply_tile(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
-                          size_t tokens)
+                          size_t tokens, size_t prefetch_bytes)
 {
     const size_t w_stride = FORMAT(hearth_tile_bytes)(k);
     if (rows >= ROWS_AT_ONCE)
-        multiply_rows(y, y_stride, w, w_stride, x, x_stride, k, ROWS_AT_ONCE, tokens);
+        multiply_rows(y, y_stride, w, w_stride, x, x_stride, k, ROWS_AT_ONCE, tokens, prefetch_bytes);
     else
-        multiply_rows(y, y_stride, w, w_stride, x, x_stride, k, 1, tokens);
+        multiply_rows(y, y_stride, w, w_stride, x, x_stride, k, 1, tokens, prefetch_bytes);
 }
 
 void FORMAT(hearth_matmul)(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
-                           size_t tokens)
+                           size_t tokens, size_t prefetch_bytes)
 {
     walk_tiles(multiply_tile, ROWS_AT_ONCE, ROWS_AT_ONCE * FORMAT(hearth_tile_bytes)(k), y, y_stride, w, x, x_stride, rows, k,
-               tokens);
+               tokens, prefetch_bytes);
 }
 
 size_t FORMAT(hearth_tile_bytes)(size_t k)

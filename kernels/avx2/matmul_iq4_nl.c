@@ -6,7 +6,7 @@
 #define WEIGHTS_BYTES 128
 
 HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens)
+                                   size_t k, size_t tokens, size_t prefetch_bytes)
 {
     __m256 acc[TOKENS_MAX];
     for (size_t t = 0; t < tokens; t++)
@@ -16,7 +16,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         const __m256 d = load8_halves(w + scales_offset(j, WEIGHTS_BYTES));
         __m256i values[8];
         __m256i absolute[8];
-        prefetch(packed, WEIGHTS_BYTES + 16);
+        prefetch(packed, WEIGHTS_BYTES + 16, prefetch_bytes);
         decode_iq4(absolute, values, packed);
         for (size_t t = 0; t < tokens; t++) {
             const uint8_t *row = x + t * x_stride;

@@ -38,7 +38,7 @@ HEARTH_ALWAYS_INLINE __m256i scale_pairs(const uint8_t scales[64], size_t j)
 }
 
 HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens)
+                                   size_t k, size_t tokens, size_t prefetch_bytes)
 {
     __m256 acc[TOKENS_MAX];
     __m256i sum[TOKENS_MAX];
@@ -46,7 +46,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         acc[t] = _mm256_setzero_ps();
     for (size_t b = 0; b < k / 256; b++, w += BLOCK_BYTES) {
         uint8_t scales[64];
-        prefetch(w, HEAD_BYTES);
+        prefetch(w, HEAD_BYTES, prefetch_bytes);
         decode_scales(scales, w);
         for (size_t t = 0; t < tokens; t++)
             sum[t] = _mm256_setzero_si256();
@@ -55,7 +55,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
             const __m256i scale = scale_pairs(scales, j);
             __m256i values[8];
             __m256i absolute[8];
-            prefetch(packed, WEIGHTS_BYTES);
+            prefetch(packed, WEIGHTS_BYTES, prefetch_bytes);
             decode_iq4(absolute, values, packed);
             for (size_t t = 0; t < tokens; t++) {
                 const int8_t *q = (const int8_t *)x + t * x_stride + 256 * b + 32 * j;

@@ -23,7 +23,7 @@ HEARTH_ALWAYS_INLINE void decode_scales(uint8_t scales[128], uint8_t mins[128], 
 }
 
 HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens)
+                                   size_t k, size_t tokens, size_t prefetch_bytes)
 {
     __m256 acc[TOKENS_MAX];
     __m256i sum[TOKENS_MAX];
@@ -31,7 +31,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         acc[t] = _mm256_setzero_ps();
     for (size_t b = 0; b < k / 256; b++, w += BLOCK_BYTES) {
         uint8_t scales[128], mins[128];
-        prefetch(w, HEAD_BYTES);
+        prefetch(w, HEAD_BYTES, prefetch_bytes);
         decode_scales(scales, mins, w + FIELD_OFFSET);
         for (size_t t = 0; t < tokens; t++)
             sum[t] = _mm256_setzero_si256();
@@ -40,7 +40,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
             const __m256i scale0 = scale_pairs(scales, 2 * j, 2 * j);
             const __m256i scale1 = scale_pairs(scales, 2 * j + 1, 2 * j + 1);
             __m256i codes[8];
-            prefetch(packed, TWO_BITS_BYTES);
+            prefetch(packed, TWO_BITS_BYTES, prefetch_bytes);
             decode_two_bits(codes, packed);
             for (size_t t = 0; t < tokens; t++) {
                 const int8_t *q = (const int8_t *)x + t * x_stride + 256 * b + 32 * j;

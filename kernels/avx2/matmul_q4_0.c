@@ -6,7 +6,7 @@
 #define WEIGHTS_BYTES 128
 
 HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens)
+                                   size_t k, size_t tokens, size_t prefetch_bytes)
 {
     const __m256i ones = _mm256_set1_epi16(1);
     __m256 acc[TOKENS_MAX];
@@ -16,7 +16,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         const uint8_t *packed = w + weights_offset(j, WEIGHTS_BYTES);
         const __m256 d = load8_halves(w + scales_offset(j, WEIGHTS_BYTES));
         __m256i codes[8];
-        prefetch(packed, WEIGHTS_BYTES + 16);
+        prefetch(packed, WEIGHTS_BYTES + 16, prefetch_bytes);
         decode_nibbles(codes, packed);
         for (size_t t = 0; t < tokens; t++) {
             const uint8_t *row = x + t * x_stride;

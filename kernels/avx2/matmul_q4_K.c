@@ -7,7 +7,7 @@
 #define BLOCK_BYTES (HEAD_BYTES + 8 * WEIGHTS_BYTES)
 
 HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens)
+                                   size_t k, size_t tokens, size_t prefetch_bytes)
 {
     __m256 acc[TOKENS_MAX];
     __m256i sum[TOKENS_MAX];
@@ -15,7 +15,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         acc[t] = _mm256_setzero_ps();
     for (size_t b = 0; b < k / 256; b++, w += BLOCK_BYTES) {
         struct kquant_head head;
-        prefetch(w, HEAD_BYTES);
+        prefetch(w, HEAD_BYTES, prefetch_bytes);
         decode_head(&head, w);
         for (size_t t = 0; t < tokens; t++)
             sum[t] = _mm256_setzero_si256();
@@ -23,7 +23,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
             const uint8_t *packed = w + HEAD_BYTES + j * WEIGHTS_BYTES;
             const __m256i scales = scale_pairs(&head, j);
             __m256i codes[8];
-            prefetch(packed, WEIGHTS_BYTES);
+            prefetch(packed, WEIGHTS_BYTES, prefetch_bytes);
             decode_nibbles(codes, packed);
             for (size_t t = 0; t < tokens; t++) {
                 const int8_t *q = (const int8_t *)x + t * x_stride + 256 * b + 32 * j;

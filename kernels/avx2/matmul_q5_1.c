@@ -8,7 +8,7 @@
 #define BLOCK_BYTES (NIBBLES_OFFSET + 128)
 
 HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens)
+                                   size_t k, size_t tokens, size_t prefetch_bytes)
 {
     const __m256i ones = _mm256_set1_epi16(1);
     __m256 acc[TOKENS_MAX];
@@ -18,7 +18,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         const __m256 d = load8_halves(w);
         const __m256 m = load8_halves(w + MINS_OFFSET);
         __m256i codes[8];
-        prefetch(w, BLOCK_BYTES);
+        prefetch(w, BLOCK_BYTES, prefetch_bytes);
         decode_fifth_bits(codes, w + SCALES_BYTES);
         for (size_t t = 0; t < tokens; t++) {
             const uint8_t *row = x + t * x_stride;

@@ -44,7 +44,7 @@ HEARTH_ALWAYS_INLINE __m256i scaled_products(const __m256i codes[8], const int8_
 }
 
 HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens)
+                                   size_t k, size_t tokens, size_t prefetch_bytes)
 {
     const uint8_t *scales = w + all_d_bytes(k);
     __m256 acc[TOKENS_MAX];
@@ -52,7 +52,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
     for (size_t t = 0; t < tokens; t++)
         acc[t] = _mm256_setzero_ps();
     for (size_t b = 0; b < k / 256; b++, scales += BLOCK_BYTES) {
-        prefetch(scales, SCALES_BYTES);
+        prefetch(scales, SCALES_BYTES, prefetch_bytes);
         for (size_t t = 0; t < tokens; t++)
             sum[t] = _mm256_setzero_si256();
         for (size_t j = 0; j < 8; j++) {
@@ -60,7 +60,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
             const __m256i scale0 = scale_pairs(scales, 2 * j, 2 * j);
             const __m256i scale1 = scale_pairs(scales, 2 * j + 1, 2 * j + 1);
             __m256i codes[8];
-            prefetch(packed, WEIGHTS_BYTES);
+            prefetch(packed, WEIGHTS_BYTES, prefetch_bytes);
             decode_codes(codes, packed);
             for (size_t t = 0; t < tokens; t++) {
                 const int8_t *q = (const int8_t *)x + t * x_stride + 256 * b + 32 * j;

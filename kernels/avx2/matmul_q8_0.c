@@ -6,7 +6,7 @@
 #define WEIGHTS_BYTES 256
 
 HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens)
+                                   size_t k, size_t tokens, size_t prefetch_bytes)
 {
     __m256 acc[TOKENS_MAX];
     for (size_t t = 0; t < tokens; t++)
@@ -15,7 +15,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         const uint8_t *packed = w + weights_offset(j, WEIGHTS_BYTES);
         const __m256 d = load8_halves(w + scales_offset(j, WEIGHTS_BYTES));
         __m256i absolute[8];
-        prefetch(packed, WEIGHTS_BYTES + 16);
+        prefetch(packed, WEIGHTS_BYTES + 16, prefetch_bytes);
         UNROLL
         for (size_t n = 0; n < 8; n++)
             absolute[n] = _mm256_abs_epi8(load32(packed + 32 * n));

@@ -31,10 +31,10 @@ HEARTH_ALWAYS_INLINE __m512i load512(const void *p)
 
 /* A walk over packed bytes reads one stream, and hardware prefetchers stop at pages of 4 KB: fetch the `bytes` that lie a page
  * further. Never faults. */
-HEARTH_ALWAYS_INLINE void prefetch_ahead(const uint8_t *p, size_t bytes)
+HEARTH_ALWAYS_INLINE void prefetch_ahead(const uint8_t *p, size_t bytes, size_t prefetch_bytes)
 {
     for (size_t i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)p + 4096 + i, _MM_HINT_T0);
+        _mm_prefetch((const char *)p + prefetch_bytes + i, _MM_HINT_T0);
 }
 
 HEARTH_ALWAYS_INLINE __m512i broadcast_dword(const uint8_t *p)

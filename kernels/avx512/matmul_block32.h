@@ -94,7 +94,7 @@ HEARTH_ALWAYS_INLINE __m512 add_block(__m512 acc, __m512i dot, const struct scal
 }
 
 HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uint8_t *tile, const struct activations *x, size_t k,
-                                            __mmask16 mask, size_t tokens)
+                                            __mmask16 mask, size_t tokens, size_t prefetch_bytes)
 {
     __m512 acc[FEW_TOKENS];
     UNROLL
@@ -102,7 +102,7 @@ HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uin
         acc[t] = _mm512_setzero_ps();
     for (size_t j = 0; j < k / 32; j++) {
         const uint8_t *block = tile + block_at(j);
-        prefetch_ahead(block, BLOCK_BYTES + 64 / BLOCKS_PER_LINE);
+        prefetch_ahead(block, BLOCK_BYTES + 64 / BLOCKS_PER_LINE, prefetch_bytes);
         const struct scales scales = load_scales(tile, j);
         __m512i w[8];
         read_weights(w, block);
@@ -128,13 +128,13 @@ struct panel {
     size_t blocks;
 };
 
-static void fill_panel(struct panel *out, const uint8_t *tile, size_t c, size_t k)
+static void fill_panel(struct panel *out, const uint8_t *tile, size_t c, size_t k, size_t prefetch_bytes)
 {
     const size_t left = k / 32 - 8 * c;
     out->blocks = left < 8 ? left : 8;
     for (size_t j = 0; j < out->blocks; j++) {
         const uint8_t *block = tile + block_at(8 * c + j);
-        prefetch_ahead(block, BLOCK_BYTES + 64 / BLOCKS_PER_LINE);
+        prefetch_ahead(block, BLOCK_BYTES + 64 / BLOCKS_PER_LINE, prefetch_bytes);
         out->scales[j] = load_scales(tile, 8 * c + j);
         read_weights(out->w + 8 * j, block);
     }

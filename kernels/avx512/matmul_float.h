@@ -103,8 +103,10 @@ static void some_rows_times_tokens(float *y, size_t y_stride, const uint8_t *w, 
     }
 }
 
-void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k, size_t tokens)
+void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k, size_t tokens,
+                    size_t prefetch_bytes)
 {
+    (void)prefetch_bytes;
     const size_t tile_bytes = KERNEL(tile_bytes)(k);
     size_t step;
     for (size_t r = 0; r < rows; r += step) {

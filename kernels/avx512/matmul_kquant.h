@@ -17,7 +17,7 @@ static inline struct activations activations_of(const void *x, size_t x_stride, 
 }
 
 HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uint8_t *tile, const struct activations *x, size_t k,
-                                            __mmask16 mask, size_t tokens)
+                                            __mmask16 mask, size_t tokens, size_t prefetch_bytes)
 {
     __m512 acc[FEW_TOKENS];
     UNROLL
@@ -32,7 +32,7 @@ HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uin
             sum[t] = _mm512_setzero_si512();
         for (size_t step = 0; step < 8; step++) {
             __m512i w[8];
-            prefetch_ahead(tile + super_block_at(s) + SUPER_BYTES / 8 * step, SUPER_BYTES / 8);
+            prefetch_ahead(tile + super_block_at(s) + SUPER_BYTES / 8 * step, SUPER_BYTES / 8, prefetch_bytes);
             read_weights(w, tile, s, step);
             UNROLL
             for (size_t t = 0; t < tokens; t++) {
@@ -61,12 +61,12 @@ struct panel {
     struct super_scales scales;
 };
 
-static void fill_panel(struct panel *out, const uint8_t *tile, size_t s, size_t k)
+static void fill_panel(struct panel *out, const uint8_t *tile, size_t s, size_t k, size_t prefetch_bytes)
 {
     (void)k;
     read_scales(&out->scales, tile, s);
     for (size_t step = 0; step < 8; step++) {
-        prefetch_ahead(tile + super_block_at(s) + SUPER_BYTES / 8 * step, SUPER_BYTES / 8);
+        prefetch_ahead(tile + super_block_at(s) + SUPER_BYTES / 8 * step, SUPER_BYTES / 8, prefetch_bytes);
         read_weights(out->w + 8 * step, tile, s, step);
     }
 }

@@ -11,32 +11,32 @@
  * again, from the L2 cache. */
 
 static void few_tokens(float *y, size_t y_stride, const uint8_t *tile, const struct activations *x, size_t k, __mmask16 mask,
-                       size_t tokens)
+                       size_t tokens, size_t prefetch_bytes)
 {
     switch (tokens) {
     case 1:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 1);
+        tile_times_tokens(y, y_stride, tile, x, k, mask, 1, prefetch_bytes);
         break;
     case 2:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 2);
+        tile_times_tokens(y, y_stride, tile, x, k, mask, 2, prefetch_bytes);
         break;
     case 3:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 3);
+        tile_times_tokens(y, y_stride, tile, x, k, mask, 3, prefetch_bytes);
         break;
     case 4:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 4);
+        tile_times_tokens(y, y_stride, tile, x, k, mask, 4, prefetch_bytes);
         break;
     case 5:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 5);
+        tile_times_tokens(y, y_stride, tile, x, k, mask, 5, prefetch_bytes);
         break;
     case 6:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 6);
+        tile_times_tokens(y, y_stride, tile, x, k, mask, 6, prefetch_bytes);
         break;
     case 7:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 7);
+        tile_times_tokens(y, y_stride, tile, x, k, mask, 7, prefetch_bytes);
         break;
     case 8:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 8);
+        tile_times_tokens(y, y_stride, tile, x, k, mask, 8, prefetch_bytes);
         break;
     }
 }
@@ -59,14 +59,15 @@ static void panels_times_group(float (*acc)[PAIR_ROWS], const struct panel panel
 }
 
 /* Two tiles times FEW_TOKENS + 1 ... TOKENS_AT_ONCE tokens. */
-static void tiles_times_many(float (*acc)[PAIR_ROWS], const uint8_t *w, const struct activations *x, size_t k, size_t tokens)
+static void tiles_times_many(float (*acc)[PAIR_ROWS], const uint8_t *w, const struct activations *x, size_t k, size_t tokens,
+                             size_t prefetch_bytes)
 {
     const size_t groups = (tokens + GROUP_TOKENS - 1) / GROUP_TOKENS;
     struct panel panels[2];
     memset(acc, 0, tokens * sizeof *acc);
     for (size_t c = 0; c * 256 < k; c++) {
-        fill_panel(&panels[0], w, c, k);
-        fill_panel(&panels[1], w + KERNEL(tile_bytes)(k), c, k);
+        fill_panel(&panels[0], w, c, k, prefetch_bytes);
+        fill_panel(&panels[1], w + KERNEL(tile_bytes)(k), c, k, prefetch_bytes);
         for (size_t g = 0; g < groups; g++) {
             const size_t from = tokens * g / groups;
             const struct activations group = activations_from(x, from);
@@ -77,7 +78,7 @@ static void tiles_times_many(float (*acc)[PAIR_ROWS], const uint8_t *w, const st
 
 /* `rows` of two tiles, all or fewer, times more than FEW_TOKENS tokens. */
 static void pair_times_many(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
-                            size_t tokens)
+                            size_t tokens, size_t prefetch_bytes)
 {
     float acc[TOKENS_AT_ONCE][PAIR_ROWS];
     const size_t parts = (tokens + TOKENS_AT_ONCE - 1) / TOKENS_AT_ONCE;
@@ -85,7 +86,7 @@ static void pair_times_many(float *y, size_t y_stride, const uint8_t *w, const s
         const size_t from = tokens * p / parts;
         const size_t n = tokens * (p + 1) / parts - from;
         const struct activations part = activations_from(x, from);
-        tiles_times_many(acc, w, &part, k, n);
+        tiles_times_many(acc, w, &part, k, n, prefetch_bytes);
         for (size_t t = 0; t < n; t++)
             memcpy(y + (from + t) * y_stride, acc[t], rows * sizeof(float));
     }
@@ -93,15 +94,17 @@ static void pair_times_many(float *y, size_t y_stride, const uint8_t *w, const s
 
 /* `rows` of one tile times any number of tokens. */
 static void tile_times_many(float *y, size_t y_stride, const uint8_t *tile, const struct activations *x, size_t rows, size_t k,
-                            size_t tokens)
+                            size_t tokens, size_t prefetch_bytes)
 {
     for (size_t t = 0; t < tokens; t += FEW_TOKENS) {
         const struct activations some = activations_from(x, t);
-        few_tokens(y + t * y_stride, y_stride, tile, &some, k, row_mask(rows), tokens - t < FEW_TOKENS ? tokens - t : FEW_TOKENS);
+        few_tokens(y + t * y_stride, y_stride, tile, &some, k, row_mask(rows), tokens - t < FEW_TOKENS ? tokens - t : FEW_TOKENS,
+                   prefetch_bytes);
     }
 }
 
-void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k, size_t tokens)
+void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k, size_t tokens,
+                    size_t prefetch_bytes)
 {
     const struct activations a = activations_of(x, x_stride, k);
     const uint8_t *tile = w;
@@ -110,9 +113,9 @@ void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, siz
         const size_t tiles = tokens > FEW_TOKENS && left > TILE_ROWS ? 2 : 1;
         const size_t n = left < tiles * TILE_ROWS ? left : tiles * TILE_ROWS;
         if (tiles == 2)
-            pair_times_many(y + r, y_stride, tile, &a, n, k, tokens);
+            pair_times_many(y + r, y_stride, tile, &a, n, k, tokens, prefetch_bytes);
         else
-            tile_times_many(y + r, y_stride, tile, &a, n, k, tokens);
+            tile_times_many(y + r, y_stride, tile, &a, n, k, tokens, prefetch_bytes);
         tile += tiles * KERNEL(tile_bytes)(k);
         r += n;
     }

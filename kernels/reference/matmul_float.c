@@ -48,19 +48,22 @@ static void product(float *y, size_t y_stride, const uint8_t *w, size_t row_stri
 }
 
 void hearth_matmul_f32_reference(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
-                                 size_t tokens)
+                                 size_t tokens, size_t prefetch_bytes)
 {
+    (void)prefetch_bytes;
     product(y, y_stride, w, hearth_tile_bytes_f32_reference(k), widen_f32, x, x_stride, rows, k, tokens);
 }
 
 void hearth_matmul_f16_reference(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
-                                 size_t tokens)
+                                 size_t tokens, size_t prefetch_bytes)
 {
+    (void)prefetch_bytes;
     product(y, y_stride, w, hearth_tile_bytes_f16_reference(k), widen_f16, x, x_stride, rows, k, tokens);
 }
 
 void hearth_matmul_bf16_reference(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
-                                  size_t tokens)
+                                  size_t tokens, size_t prefetch_bytes)
 {
+    (void)prefetch_bytes;
     product(y, y_stride, w, hearth_tile_bytes_bf16_reference(k), widen_bf16, x, x_stride, rows, k, tokens);
 }

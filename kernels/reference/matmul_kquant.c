@@ -78,8 +78,9 @@ static void product(float *y, size_t y_stride, const struct weights *w, const vo
 /* The format's constants for the function above. */
 #define MATMUL_OF(name, has_min)                                                                                                   \
     void hearth_matmul_##name##_reference(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows,   \
-                                          size_t k, size_t tokens)                                                                 \
+                                          size_t k, size_t tokens, size_t prefetch_bytes)                                          \
     {                                                                                                                              \
+        (void)prefetch_bytes;                                                                                                      \
         const struct weights weights = {w, hearth_tile_bytes_##name##_reference(k), sizeof(struct hearth_block_##name),            \
                                         hearth_decode_##name, has_min};                                                            \
         product(y, y_stride, &weights, x, x_stride, rows, k, tokens);                                                              \

@@ -288,7 +288,7 @@ static void check_product(struct rng *rng, enum hearth_format format, size_t k, 
     }
     for (size_t t = 0; t < TOKENS; t++)
         case_activations(rng, x + t * x_stride, activation, k, kind);
-    kernel->matmul.run(y, STRIDE, tiles, x, x_stride, ROWS, k, TOKENS);
+    kernel->matmul.run(y, STRIDE, tiles, x, x_stride, ROWS, k, TOKENS, HEARTH_PREFETCH_BYTES);
     for (size_t r = 0; r < ROWS; r++)
         for (size_t t = 0; t < TOKENS; t++) {
             double sum = 0, size = 0, largest = 0;
@@ -341,11 +341,11 @@ Test(test_reference, rows_and_tokens_do_not_touch_each_other)
         }
         for (size_t t = 0; t < TOKENS; t++)
             case_activations(&rng, x + t * stride, activation, K, CASE_RANDOM);
-        kernel->matmul.run(all, ROWS, tiles, x, stride, ROWS, K, TOKENS);
+        kernel->matmul.run(all, ROWS, tiles, x, stride, ROWS, K, TOKENS, HEARTH_PREFETCH_BYTES);
         for (size_t r = 0; r < ROWS; r++)
             for (size_t t = 0; t < TOKENS; t++) {
                 float alone;
-                kernel->matmul.run(&alone, 1, tiles + r * tile_bytes, x + t * stride, stride, 1, K, 1);
+                kernel->matmul.run(&alone, 1, tiles + r * tile_bytes, x + t * stride, stride, 1, K, 1, HEARTH_PREFETCH_BYTES);
                 cr_expect_eq(first_different(&alone, &all[t * ROWS + r], 1), 1, "%s row %zu token %zu", kernel->name, r, t);
             }
     }

@@ -95,7 +95,8 @@ static void product_expected(struct product *p, const struct hearth_kernel *refe
     for (size_t r = 0; r < p->rows_max; r++)
         reference->matmul.pack(tiles + r * tile_bytes, p->file.data + r * p->row_bytes, 1, p->k);
     p->expected = xmalloc(TOKENS_MAX * p->rows_max * sizeof(float));
-    reference->matmul.run(p->expected, p->rows_max, tiles, p->x.data, p->x_stride, p->rows_max, p->k, TOKENS_MAX);
+    reference->matmul.run(p->expected, p->rows_max, tiles, p->x.data, p->x_stride, p->rows_max, p->k, TOKENS_MAX,
+                          HEARTH_PREFETCH_BYTES);
     for (size_t i = 0; i < TOKENS_MAX * p->rows_max; i++)
         cr_assert((hearth_f32_bits(p->expected[i]) & 0x7f800000u) != 0x7f800000u, "%s: the case is not finite", p->kind);
     free(tiles);
@@ -162,7 +163,8 @@ static void product_run(const struct product *p, const void *tiles, size_t rows,
     const size_t first = TOKENS_MAX - tokens;
     struct fence out = fence_make(((tokens - 1) * stride + rows) * sizeof(float));
     float *y = floats(&out);
-    p->kernel->matmul.run(y, stride, tiles, p->x.data + first * p->x_stride, p->x_stride, rows, p->k, tokens);
+    p->kernel->matmul.run(y, stride, tiles, p->x.data + first * p->x_stride, p->x_stride, rows, p->k, tokens,
+                          HEARTH_PREFETCH_BYTES);
     for (size_t t = 0; t < tokens; t++) {
         const float *expected = p->expected + (first + t) * p->rows_max + (p->rows_max - rows);
         const size_t bad = first_different(y + t * stride, expected, rows);
@@ -726,16 +728,16 @@ static void flip(float *x)
 }
 
 static void wrong_matmul(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
-                         size_t tokens)
+                         size_t tokens, size_t prefetch_bytes)
 {
-    reference_of(HEARTH_OP_MATMUL, HEARTH_Q4_K)->matmul.run(y, y_stride, w, x, x_stride, rows, k, tokens);
+    reference_of(HEARTH_OP_MATMUL, HEARTH_Q4_K)->matmul.run(y, y_stride, w, x, x_stride, rows, k, tokens, prefetch_bytes);
     flip(&y[(tokens - 1) * y_stride + rows - 1]);
 }
 
 static void wide_matmul(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
-                        size_t tokens)
+                        size_t tokens, size_t prefetch_bytes)
 {
-    reference_of(HEARTH_OP_MATMUL, HEARTH_Q4_K)->matmul.run(y, y_stride, w, x, x_stride, rows, k, tokens);
+    reference_of(HEARTH_OP_MATMUL, HEARTH_Q4_K)->matmul.run(y, y_stride, w, x, x_stride, rows, k, tokens, prefetch_bytes);
     y[rows] = 0.0f;
 }
 
