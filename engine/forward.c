@@ -4,6 +4,7 @@
 #include "common/real.h"
 #include "common/status.h"
 #include "share.h"
+#include <time.h>
 
 /* What can fail, in the order it runs within a layer. */
 enum operation { NORM, ATTENTION, FEED_FORWARD, OUTPUT, OPERATION_COUNT };
@@ -337,7 +338,7 @@ static void multiply(const struct hearth_step *s, const struct hearth_matrix *m,
     const uint32_t n = tokens.end - tokens.begin;
     const uint8_t *tiles = m->packed + (uint64_t)(rows.begin / m->kernel->matmul.tile_rows) * m->kernel->matmul.tile_bytes(m->k);
     m->kernel->matmul.run(out, out_stride, tiles, (const uint8_t *)s->input[kind] + tokens.begin * s->input_stride[kind],
-                          s->input_stride[kind], rows.end - rows.begin, m->k, n, HEARTH_PREFETCH_BYTES);
+                          s->input_stride[kind], rows.end - rows.begin, m->k, n, s->batch->prefetch_bytes);
     for (uint32_t t = 0; m->bias && t < n; t++)
         s->batch->kernels->chosen[HEARTH_OP_ADD][0]->add(out + t * out_stride, m->bias + rows.begin, rows.end - rows.begin);
 }
@@ -605,10 +606,21 @@ static void run_steps(void *context, uint32_t worker, uint32_t workers)
     arch_steps[b->model->hparams.arch](&step);
 }
 
+static double seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
 hearth_status hearth_forward(struct hearth_batch *b, hearth_error *err)
 {
     atomic_store(&b->failure, 0);
+    b->prefetch_bytes = hearth_prefetch_bytes(&b->buffers->prefetch);
+    const double begin = seconds();
     hearth_pool_run(b->pool, run_steps, b);
+    if (b->n == 1)
+        hearth_prefetch_record(&b->buffers->prefetch, seconds() - begin);
     b->buffers->steps += STEPS_PER_LAYER * (b->model->hparams.n_layer + (uint64_t)1);
     const uint32_t failure = atomic_load(&b->failure);
     if (failure == 0)

@@ -9,6 +9,7 @@
 #include "claim.h"
 #include "describe.h"
 #include "pool.h"
+#include "prefetch.h"
 
 #define HEARTH_LOGITS_STEP 16 /* floats: rows of logits begin on cache lines */
 
@@ -32,7 +33,8 @@ struct hearth_buffers {
     uint8_t *scratch;     /* [workers] of scratch_layout.bytes */
     struct hearth_scratch_layout scratch_layout;
     struct hearth_claim *claims; /* [workers] */
-    uint64_t steps;              /* shared steps so far, for the claims; only ever grows */
+    struct hearth_prefetch_search prefetch;
+    uint64_t steps; /* shared steps so far, for the claims; only ever grows */
 };
 
 /* Keys and values of one session: for each layer and KV head the layout of kernels.h. */
@@ -52,6 +54,7 @@ struct hearth_batch {
     const int32_t *ids;
     uint32_t n;               /* tokens */
     uint32_t position;        /* of the first */
+    size_t prefetch_bytes;    /* set by hearth_forward() */
     uint32_t n_logits;        /* the last n_logits of the batch get logits */
     _Atomic uint32_t failure; /* 0, or 1 + the earliest (layer, operation) that met a number that is not finite */
 };

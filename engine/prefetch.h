@@ -1,0 +1,46 @@
+/* How far ahead the products fetch while answering: found by trying. The best distance depends on the memory, its load and the
+ * kernels, and no answer depends on it, so the first passes of a session over a single token are the experiment: they try each
+ * distance in turn, some rounds of it, and the one with the fastest pass stays. */
+#ifndef HEARTH_ENGINE_PREFETCH_H
+#define HEARTH_ENGINE_PREFETCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HEARTH_PREFETCH_DISTANCES 4u
+#define HEARTH_PREFETCH_ROUNDS 3u
+
+struct hearth_prefetch_search {
+    uint32_t passes;                           /* timed so far; all zero at the beginning */
+    double fastest[HEARTH_PREFETCH_DISTANCES]; /* seconds */
+};
+
+static inline uint32_t hearth_prefetch_choice(const struct hearth_prefetch_search *s)
+{
+    if (s->passes < HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_DISTANCES)
+        return s->passes % HEARTH_PREFETCH_DISTANCES;
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < HEARTH_PREFETCH_DISTANCES; i++)
+        if (s->fastest[i] < s->fastest[best])
+            best = i;
+    return best;
+}
+
+/* The distance of the next pass, in bytes. */
+static inline size_t hearth_prefetch_bytes(const struct hearth_prefetch_search *s)
+{
+    static const size_t distances[HEARTH_PREFETCH_DISTANCES] = {4096, 2048, 8192, 16384};
+    return distances[hearth_prefetch_choice(s)];
+}
+
+/* A pass with that distance took so long. */
+static inline void hearth_prefetch_record(struct hearth_prefetch_search *s, double seconds)
+{
+    if (s->passes >= HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_DISTANCES)
+        return;
+    const uint32_t i = s->passes++ % HEARTH_PREFETCH_DISTANCES;
+    if (s->passes <= HEARTH_PREFETCH_DISTANCES || seconds < s->fastest[i])
+        s->fastest[i] = seconds;
+}
+
+#endif
