@@ -60,8 +60,11 @@ enum hearth_op {
     HEARTH_OP_QUANTIZE_Q8_32, /* floats to activations */
     HEARTH_OP_QUANTIZE_Q8_256,
     HEARTH_OP_RMS_NORM,
-    HEARTH_OP_ROPE, /* adjacent pairs */
+    HEARTH_OP_LAYER_NORM,
+    HEARTH_OP_ROPE,      /* pairs (2i, 2i + 1) */
+    HEARTH_OP_ROPE_NEOX, /* pairs (i, i + n_rot / 2) */
     HEARTH_OP_SILU_MUL,
+    HEARTH_OP_GELU,
     HEARTH_OP_ADD,
     HEARTH_OP_SOFTMAX,
     HEARTH_OP_EXP,
@@ -94,11 +97,15 @@ typedef void hearth_dequantize_fn(float *y, const void *file_row, size_t k);
 typedef bool hearth_quantize_fn(void *row, const float *x, size_t k, size_t begin, size_t end);
 /* y = x / sqrt(mean(x^2) + eps) * weight. y may be x. */
 typedef void hearth_rms_norm_fn(float *y, const float *x, const float *weight, size_t n, float eps);
-/* Rotate in place, for each of `heads` heads of head_dim elements, the first n_rot elements: pair i is (2i, 2i+1); cos and sin have
- * n_rot/2. */
+/* y = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) * weight + bias. y may be x. */
+typedef void hearth_layer_norm_fn(float *y, const float *x, const float *weight, const float *bias, size_t n, float eps);
+/* Rotate in place, for each of `heads` heads of head_dim elements, the first n_rot elements: pair i is (2i, 2i+1), or (i, i +
+ * n_rot/2) for ROPE_NEOX; cos and sin have n_rot/2. */
 typedef void hearth_rope_fn(float *x, size_t heads, size_t head_dim, size_t n_rot, const float *cos, const float *sin);
 /* y[i] = gate[i] / (1 + exp(-gate[i])) * up[i]. y may be gate or up. */
 typedef void hearth_silu_mul_fn(float *y, const float *gate, const float *up, size_t n);
+/* y[i] = x[i] / (1 + exp(-2 u)), u = sqrt(2 / pi) (x[i] + 0.044715 x[i]^3): the tanh form of GELU. y may be x. */
+typedef void hearth_gelu_fn(float *y, const float *x, size_t n);
 /* y[i] += x[i]. */
 typedef void hearth_add_fn(float *y, const float *x, size_t n);
 /* y = exp(x - max x) / sum; n >= 1. y may be x. */
@@ -146,8 +153,10 @@ struct hearth_kernel {
         hearth_dequantize_fn *dequantize;
         hearth_quantize_fn *quantize;
         hearth_rms_norm_fn *rms_norm;
-        hearth_rope_fn *rope;
+        hearth_layer_norm_fn *layer_norm;
+        hearth_rope_fn *rope; /* both pairings */
         hearth_silu_mul_fn *silu_mul;
+        hearth_gelu_fn *gelu;
         hearth_add_fn *add;
         hearth_softmax_fn *softmax;
         hearth_exp_fn *exp;

@@ -274,6 +274,12 @@ static void run_row(const struct hearth_kernel *kernel, float *y, const float *a
     case HEARTH_OP_RMS_NORM:
         kernel->rms_norm(y, a, b, n, 1e-5f);
         break;
+    case HEARTH_OP_LAYER_NORM:
+        kernel->layer_norm(y, a, b, b, n, 1e-5f);
+        break;
+    case HEARTH_OP_GELU:
+        kernel->gelu(y, a, n);
+        break;
     case HEARTH_OP_SILU_MUL:
         kernel->silu_mul(y, a, b, n);
         break;
@@ -398,9 +404,12 @@ bool hearth_kernel_selftest(const struct hearth_kernel *kernel)
     case HEARTH_OP_TO_F16:
         return test_to_f16(kernel, reference);
     case HEARTH_OP_ROPE:
+    case HEARTH_OP_ROPE_NEOX:
         return test_rope(kernel, reference);
     case HEARTH_OP_RMS_NORM:
+    case HEARTH_OP_LAYER_NORM:
     case HEARTH_OP_SILU_MUL:
+    case HEARTH_OP_GELU:
     case HEARTH_OP_ADD:
     case HEARTH_OP_SOFTMAX:
     case HEARTH_OP_EXP:

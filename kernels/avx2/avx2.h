@@ -28,8 +28,10 @@ hearth_dequantize_fn hearth_dequantize_q4_0_avx2, hearth_dequantize_q4_1_avx2, h
 hearth_quantize_fn hearth_quantize_q8_32_avx2, hearth_quantize_q8_256_avx2;
 
 hearth_rms_norm_fn hearth_rms_norm_avx2;
-hearth_rope_fn hearth_rope_avx2;
+hearth_layer_norm_fn hearth_layer_norm_avx2;
+hearth_rope_fn hearth_rope_avx2, hearth_rope_neox_avx2;
 hearth_silu_mul_fn hearth_silu_mul_avx2;
+hearth_gelu_fn hearth_gelu_avx2;
 hearth_add_fn hearth_add_avx2;
 hearth_softmax_fn hearth_softmax_avx2;
 hearth_exp_fn hearth_exp_avx2;

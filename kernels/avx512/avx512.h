@@ -30,8 +30,10 @@ hearth_dequantize_fn hearth_dequantize_q4_0_avx512, hearth_dequantize_q4_1_avx51
 hearth_quantize_fn hearth_quantize_q8_32_avx512, hearth_quantize_q8_256_avx512;
 
 hearth_rms_norm_fn hearth_rms_norm_avx512;
-hearth_rope_fn hearth_rope_avx512;
+hearth_layer_norm_fn hearth_layer_norm_avx512;
+hearth_rope_fn hearth_rope_avx512, hearth_rope_neox_avx512;
 hearth_silu_mul_fn hearth_silu_mul_avx512;
+hearth_gelu_fn hearth_gelu_avx512;
 hearth_add_fn hearth_add_avx512;
 hearth_softmax_fn hearth_softmax_avx512;
 hearth_exp_fn hearth_exp_avx512;

@@ -516,6 +516,35 @@ Test(test_reference, exp_at_its_ends)
     cr_expect(isinf(y[8]) && hearth_f32_bits(y[9]) == 0 && hearth_f32_bits(y[10]) == 0x7fc00000u);
 }
 
+/* The bounds that common/real.h states, over all z where the result is neither z nor 0, against the form of the definition that
+ * does not cancel. */
+Test(test_reference, gelu_is_within_its_bounds)
+{
+    for (uint32_t step = 0; step < 2000000; step++) {
+        const float z = -11.0f + 22.0f * (float)step / 2000000.0f;
+        float y;
+        reference(HEARTH_OP_GELU)->gelu(&y, &z, 1);
+        const double two_u = 2 * sqrt(2 / acos(-1.0)) * ((double)z + 0.044715 * pow((double)z, 3));
+        const double exact = (double)z / (1 + exp(-two_u));
+        const double error = fabs((double)y - exact);
+        cr_assert(error <= 0x1p-23 * fabs((double)z), "gelu(%a) is %a", (double)z, (double)y);
+        cr_assert(error <= 3 * (4 + fabs(two_u)) * 0x1p-24 * fabs(exact) + 1e-37, "gelu(%a) is %a", (double)z, (double)y);
+        if (z > 0)
+            cr_assert(error <= 2 * ldexp(1.0, ilogb(exact) - 23), "gelu(%a) is %a", (double)z, (double)y);
+    }
+}
+
+Test(test_reference, gelu_at_its_ends)
+{
+    const float x[] = {0.0f, -0.0f, 7.0f, 1e30f, -10.04f, -1e30f, 0x1p-149f};
+    float y[COUNT(x)];
+    reference(HEARTH_OP_GELU)->gelu(y, x, COUNT(x));
+    cr_expect(hearth_f32_bits(y[0]) == 0 && hearth_f32_bits(y[1]) == 0x80000000u);
+    cr_expect(y[2] == 7.0f && y[3] == 1e30f);
+    cr_expect(hearth_f32_bits(y[4]) == 0x80000000u && hearth_f32_bits(y[5]) == 0x80000000u);
+    cr_expect(y[6] == 0.0f); /* half of the least number, to even */
+}
+
 static void expect_near(const char *what, const float *y, const double *exact, size_t n, double relative)
 {
     for (size_t i = 0; i < n; i++)
@@ -560,6 +589,46 @@ Test(test_reference, rows_of_floats_equal_double_precision)
     }
 }
 
+/* The error of a normalised element is that of its difference with the mean, relative to the deviation: rounding the mean and the
+ * difference loses up to 2^-22 of the largest element. */
+Test(test_reference, layer_norm_equals_double_precision)
+{
+    static float x[N_MAX], w[N_MAX], bias[N_MAX], y[N_MAX];
+    struct rng rng = rng_start();
+    for (size_t n = 2; n <= N_MAX; n += n < 40 ? 1 : 61) {
+        case_floats(&rng, w, n);
+        case_floats(&rng, bias, n);
+        const float offset = n % 3 == 0 ? 100.0f : 0.0f;
+        double mean = 0, squares = 0;
+        for (size_t i = 0; i < n; i++) {
+            x[i] = offset + rng_uniform(&rng, -2.0f, 2.0f);
+            mean += (double)x[i] / (double)n;
+        }
+        for (size_t i = 0; i < n; i++)
+            squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+        const double deviation = sqrt(squares / (double)n + (double)1e-5f);
+        const double bound = 0x1p-21 * ((double)offset + 2) / deviation + 0x1p-20 * 2 / deviation;
+        reference(HEARTH_OP_LAYER_NORM)->layer_norm(y, x, w, bias, n, 1e-5f);
+        for (size_t i = 0; i < n; i++) {
+            const double exact = ((double)x[i] - mean) / deviation * (double)w[i] + (double)bias[i];
+            const double allowed = bound * fabs((double)w[i]) + 0x1p-23 * fabs(exact);
+            cr_assert(fabs((double)y[i] - exact) <= allowed, "layer_norm: element %zu of %zu is %g, exactly %g", i, n, (double)y[i],
+                      exact);
+        }
+    }
+}
+
+Test(test_reference, layer_norm_follows_the_16_lanes)
+{
+    /* 2^24 in lane 0 swallows the one added after it, but not the 15 in lane 1: the mean is exactly the last element. */
+    float x[32] = {[0] = 0x1p+24f, [1] = 15.0f, [16] = 1.0f, [31] = 541201.0f}, w[32], bias[32], y[32];
+    for (int i = 0; i < 32; i++)
+        w[i] = 1.0f, bias[i] = 0.0f;
+    reference(HEARTH_OP_LAYER_NORM)->layer_norm(y, x, w, bias, 32, 0.0f);
+    cr_expect_eq(y[31], 0.0f);
+    cr_expect(y[0] > 5.0f && y[1] < 0.0f);
+}
+
 Test(test_reference, rms_norm_follows_the_16_lanes)
 {
     /* 2^24 in lane 0 swallows ones added after it in the same lane, but not those of other lanes. */
@@ -581,31 +650,42 @@ Test(test_reference, softmax_of_equals_and_of_masked)
     cr_expect(y[0] == 0.5f && y[1] == 0.0f && y[2] == 0.5f && y[3] == 0.0f && y[4] == 0.0f);
 }
 
-Test(test_reference, rope_turns_adjacent_pairs)
+/* Element i of pair p of a head. */
+static int pair_at(enum hearth_op op, int n_rot, int p, int i)
+{
+    return op == HEARTH_OP_ROPE ? 2 * p + i : p + i * n_rot / 2;
+}
+
+static void check_rope(struct rng *rng, enum hearth_op op)
 {
     enum { HEADS = 3, DIM = 20, ROT = 16 };
-    struct rng rng = rng_start();
     float x[HEADS * DIM], old[HEADS * DIM], c[ROT / 2], s[ROT / 2];
-    case_floats(&rng, x, COUNT(x));
+    case_floats(rng, x, COUNT(x));
     memcpy(old, x, sizeof x);
     for (int i = 0; i < ROT / 2; i++) {
-        const double angle = (double)rng_uniform(&rng, -3.0f, 3.0f);
+        const double angle = (double)rng_uniform(rng, -3.0f, 3.0f);
         c[i] = (float)cos(angle);
         s[i] = (float)sin(angle);
     }
-    reference(HEARTH_OP_ROPE)->rope(x, HEADS, DIM, ROT, c, s);
-    for (int h = 0; h < HEADS; h++)
-        for (int i = 0; i < DIM / 2; i++) {
-            const int even = h * DIM + 2 * i, odd = even + 1;
-            const double a = (double)old[even], b = (double)old[odd];
-            if (i >= ROT / 2) {
-                cr_expect(x[even] == old[even] && x[odd] == old[odd], "element behind the rotated ones");
-                continue;
-            }
+    reference(op)->rope(x, HEADS, DIM, ROT, c, s);
+    for (int h = 0; h < HEADS; h++) {
+        for (int i = ROT; i < DIM; i++)
+            cr_expect(x[h * DIM + i] == old[h * DIM + i], "element behind the rotated ones");
+        for (int p = 0; p < ROT / 2; p++) {
+            const int first = h * DIM + pair_at(op, ROT, p, 0), second = h * DIM + pair_at(op, ROT, p, 1);
+            const double a = (double)old[first], b = (double)old[second];
             const double size = 0x1p-22 * (fabs(a) + fabs(b));
-            cr_expect_leq(fabs((double)x[even] - (a * (double)c[i] - b * (double)s[i])), size);
-            cr_expect_leq(fabs((double)x[odd] - (a * (double)s[i] + b * (double)c[i])), size);
+            cr_expect_leq(fabs((double)x[first] - (a * (double)c[p] - b * (double)s[p])), size);
+            cr_expect_leq(fabs((double)x[second] - (a * (double)s[p] + b * (double)c[p])), size);
         }
+    }
+}
+
+Test(test_reference, rope_turns_its_pairs)
+{
+    struct rng rng = rng_start();
+    check_rope(&rng, HEARTH_OP_ROPE);
+    check_rope(&rng, HEARTH_OP_ROPE_NEOX);
 }
 
 /* ---- Attention --------------------------------------------------------------------------------------------------- */

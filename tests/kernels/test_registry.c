@@ -378,6 +378,12 @@ static void run_row(const struct hearth_kernel *kernel, float *y, const float *a
     case HEARTH_OP_RMS_NORM:
         kernel->rms_norm(y, a, b, n, 1e-5f);
         break;
+    case HEARTH_OP_LAYER_NORM:
+        kernel->layer_norm(y, a, b, b, n, 1e-5f);
+        break;
+    case HEARTH_OP_GELU:
+        kernel->gelu(y, a, n);
+        break;
     case HEARTH_OP_SILU_MUL:
         kernel->silu_mul(y, a, b, n);
         break;
@@ -396,12 +402,12 @@ static void run_row(const struct hearth_kernel *kernel, float *y, const float *a
 static void fill_row(struct rng *rng, enum hearth_op op, float *x, size_t n)
 {
     case_floats(rng, x, n);
-    if (op == HEARTH_OP_ADD || op == HEARTH_OP_RMS_NORM)
+    if (op == HEARTH_OP_ADD || op == HEARTH_OP_RMS_NORM || op == HEARTH_OP_LAYER_NORM)
         return;
     for (size_t i = 0; i < n; i++)
         switch (rng_below(rng, 8)) { /* all of exp's range, and its ends */
         case 0:
-            x[i] = rng_uniform(rng, -90.0f, 90.0f);
+            x[i] = op == HEARTH_OP_GELU ? rng_uniform(rng, -11.0f, 11.0f) : rng_uniform(rng, -90.0f, 90.0f);
             break;
         case 1:
             x[i] = hearth_f32_from_bits(hearth_f32_bits(rng_next(rng) & 1 ? 88.0f : -87.0f) + rng_below(rng, 3) - 1);
@@ -681,6 +687,7 @@ static void test_kernel(const struct hearth_kernel *kernel)
         test_to_f16(kernel);
         break;
     case HEARTH_OP_ROPE:
+    case HEARTH_OP_ROPE_NEOX:
         test_rope(kernel);
         break;
     case HEARTH_OP_ATTENTION:
