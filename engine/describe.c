@@ -1,65 +1,95 @@
 /* From tensor names to what the forward pass uses; see describe.h. Two tables say everything: one for tensors outside the layers,
- * one for those of a layer. Names and shapes: spec gguf.md section 17, architectures.md section 8.1. */
+ * one for those of a layer. Names and shapes: spec gguf.md section 17, architectures.md section 8. */
 #include "describe.h"
 #include "common/checked.h"
 #include "common/status.h"
 #include <stdlib.h>
 
 enum kind { MATRIX, VECTOR, TABLE };
-enum dim { ONE, EMBD, FF, QUERIES, KEYS, VOCAB, HALF_ROT };
+enum dim { ZERO, ONE, EMBD, FF, HEAD, QUERIES, KEYS, QUERIES_KEYS, QUERIES_KEYS_VALUES, VOCAB, HALF_ROT };
+
+/* Sets of architectures. */
+#define LLAMA (1u << HEARTH_ARCH_LLAMA)
+#define PHI2 (1u << HEARTH_ARCH_PHI2)
+#define QWEN2 (1u << HEARTH_ARCH_QWEN2)
+#define QWEN3 (1u << HEARTH_ARCH_QWEN3)
+#define ALL (LLAMA | PHI2 | QWEN2 | QWEN3)
+#define GATED (LLAMA | QWEN2 | QWEN3) /* attention, then a gated feed-forward, each with a norm before it */
+#define NONE 0u
 
 struct tensor_row {
     const char *name; /* after "blk.N." for layers */
     enum kind kind;
-    bool required;
-    enum dim rows, k; /* a vector has k elements */
-    size_t offset;    /* in hearth_description or hearth_layer */
+    uint32_t required, optional; /* by and in which architectures; tensors of the others are not looked at */
+    enum dim rows, k;            /* a vector has k elements */
+    size_t offset;               /* in hearth_description or hearth_layer */
+    struct {
+        const char *name; /* NULL, or the tensor that may hold this one as some of its rows */
+        enum dim first, rows;
+    } whole;
 };
 
 #define OF_MODEL(member) offsetof(struct hearth_description, member)
 #define OF_LAYER(member) offsetof(struct hearth_layer, member)
 
+/* clang-format off */
 static const struct tensor_row model_rows[] = {
-    {"token_embd.weight", TABLE, true, VOCAB, EMBD, OF_MODEL(embedding)},
-    {"output_norm.weight", VECTOR, true, ONE, EMBD, OF_MODEL(output_norm)},
-    {"output.weight", MATRIX, false, VOCAB, EMBD, OF_MODEL(output)},
-    {"output.bias", VECTOR, false, ONE, VOCAB, OF_MODEL(output_bias)},
-    {"rope_freqs.weight", VECTOR, false, ONE, HALF_ROT, OF_MODEL(rope_freqs)},
+    {"token_embd.weight", TABLE, ALL, NONE, VOCAB, EMBD, OF_MODEL(embedding), {0}},
+    {"output_norm.weight", VECTOR, ALL, NONE, ONE, EMBD, OF_MODEL(output_norm.weight), {0}},
+    {"output_norm.bias", VECTOR, PHI2, NONE, ONE, EMBD, OF_MODEL(output_norm.bias), {0}},
+    {"output.weight", MATRIX, NONE, ALL, VOCAB, EMBD, OF_MODEL(output), {0}},
+    {"output.bias", VECTOR, NONE, ALL, ONE, VOCAB, OF_MODEL(output_bias), {0}},
+    {"rope_freqs.weight", VECTOR, NONE, ALL, ONE, HALF_ROT, OF_MODEL(rope_freqs), {0}},
 };
 
 static const struct tensor_row layer_rows[] = {
-    {"attn_norm.weight", VECTOR, true, ONE, EMBD, OF_LAYER(attn_norm)},
-    {"attn_q.weight", MATRIX, true, QUERIES, EMBD, OF_LAYER(q)},
-    {"attn_k.weight", MATRIX, true, KEYS, EMBD, OF_LAYER(k)},
-    {"attn_v.weight", MATRIX, true, KEYS, EMBD, OF_LAYER(v)},
-    {"attn_output.weight", MATRIX, true, EMBD, QUERIES, OF_LAYER(o)},
-    {"ffn_norm.weight", VECTOR, true, ONE, EMBD, OF_LAYER(ffn_norm)},
-    {"ffn_gate.weight", MATRIX, true, FF, EMBD, OF_LAYER(gate)},
-    {"ffn_up.weight", MATRIX, true, FF, EMBD, OF_LAYER(up)},
-    {"ffn_down.weight", MATRIX, true, EMBD, FF, OF_LAYER(down)},
-    {"attn_q.bias", VECTOR, false, ONE, QUERIES, OF_LAYER(q_bias)},
-    {"attn_k.bias", VECTOR, false, ONE, KEYS, OF_LAYER(k_bias)},
-    {"attn_v.bias", VECTOR, false, ONE, KEYS, OF_LAYER(v_bias)},
-    {"attn_output.bias", VECTOR, false, ONE, EMBD, OF_LAYER(o_bias)},
-    {"ffn_gate.bias", VECTOR, false, ONE, FF, OF_LAYER(gate_bias)},
-    {"ffn_up.bias", VECTOR, false, ONE, FF, OF_LAYER(up_bias)},
-    {"ffn_down.bias", VECTOR, false, ONE, EMBD, OF_LAYER(down_bias)},
+    {"attn_norm.weight", VECTOR, ALL, NONE, ONE, EMBD, OF_LAYER(attn_norm.weight), {0}},
+    {"attn_norm.bias", VECTOR, PHI2, NONE, ONE, EMBD, OF_LAYER(attn_norm.bias), {0}},
+    {"attn_q.weight", MATRIX, ALL, NONE, QUERIES, EMBD, OF_LAYER(q), {"attn_qkv.weight", ZERO, QUERIES_KEYS_VALUES}},
+    {"attn_k.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(k), {"attn_qkv.weight", QUERIES, QUERIES_KEYS_VALUES}},
+    {"attn_v.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(v), {"attn_qkv.weight", QUERIES_KEYS, QUERIES_KEYS_VALUES}},
+    {"attn_q_norm.weight", VECTOR, QWEN3, NONE, ONE, HEAD, OF_LAYER(q_norm), {0}},
+    {"attn_k_norm.weight", VECTOR, QWEN3, NONE, ONE, HEAD, OF_LAYER(k_norm), {0}},
+    {"attn_output.weight", MATRIX, ALL, NONE, EMBD, QUERIES, OF_LAYER(o), {0}},
+    {"ffn_norm.weight", VECTOR, GATED, NONE, ONE, EMBD, OF_LAYER(ffn_norm.weight), {0}},
+    {"ffn_gate.weight", MATRIX, GATED, NONE, FF, EMBD, OF_LAYER(gate), {0}},
+    {"ffn_up.weight", MATRIX, ALL, NONE, FF, EMBD, OF_LAYER(up), {0}},
+    {"ffn_down.weight", MATRIX, ALL, NONE, EMBD, FF, OF_LAYER(down), {0}},
+    {"attn_q.bias", VECTOR, NONE, ALL, ONE, QUERIES, OF_LAYER(q_bias), {"attn_qkv.bias", ZERO, QUERIES_KEYS_VALUES}},
+    {"attn_k.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(k_bias), {"attn_qkv.bias", QUERIES, QUERIES_KEYS_VALUES}},
+    {"attn_v.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(v_bias), {"attn_qkv.bias", QUERIES_KEYS, QUERIES_KEYS_VALUES}},
+    {"attn_output.bias", VECTOR, NONE, ALL, ONE, EMBD, OF_LAYER(o_bias), {0}},
+    {"ffn_gate.bias", VECTOR, NONE, GATED, ONE, FF, OF_LAYER(gate_bias), {0}},
+    {"ffn_up.bias", VECTOR, NONE, ALL, ONE, FF, OF_LAYER(up_bias), {0}},
+    {"ffn_down.bias", VECTOR, NONE, ALL, ONE, EMBD, OF_LAYER(down_bias), {0}},
 };
+/* clang-format on */
 
 #define N_MODEL_ROWS (sizeof model_rows / sizeof model_rows[0])
 #define N_LAYER_ROWS (sizeof layer_rows / sizeof layer_rows[0])
+#define NO_LAYER UINT32_MAX
 
 static uint32_t dim_value(const struct hearth_hparams *h, enum dim dim)
 {
+    const uint32_t queries = h->n_head * h->head_dim; /* hparams.c bounds both factors: below 2^25 */
+    const uint32_t keys = h->n_head_kv * h->head_dim;
     switch (dim) {
+    case ZERO:
+        return 0;
     case EMBD:
         return h->n_embd;
     case FF:
         return h->n_ff;
+    case HEAD:
+        return h->head_dim;
     case QUERIES:
-        return h->n_head * h->head_dim; /* hparams bounds both: below 2^32 */
+        return queries;
     case KEYS:
-        return h->n_head_kv * h->head_dim;
+        return keys;
+    case QUERIES_KEYS:
+        return queries + keys;
+    case QUERIES_KEYS_VALUES:
+        return queries + 2 * keys;
     case VOCAB:
         return h->n_vocab;
     case HALF_ROT:
@@ -69,86 +99,157 @@ static uint32_t dim_value(const struct hearth_hparams *h, enum dim dim)
     }
 }
 
+/* Where a row of the tables is found in the file. */
+struct place {
+    const struct hearth_gguf_tensor *tensor; /* NULL: nowhere */
+    char name[64];                           /* of the tensor */
+    uint32_t rows, k;                        /* of what is wanted */
+    bool part;                               /* the tensor holds more than that ... */
+    uint32_t first;                          /* ... and this many rows (elements of a vector) before it */
+};
+
+struct binder {
+    struct hearth_description *description;
+    const struct hearth_gguf *gguf;
+    const struct hearth_kernel_set *kernels;
+    hearth_error *err;
+};
+
 /* The file's name for a message. */
 static const char *file(const struct hearth_gguf *gguf, char out[HEARTH_QUOTE_MAX])
 {
     return hearth_quote(out, gguf->file_name, strlen(gguf->file_name));
 }
 
-/* Find a tensor of the expected shape; NULL in *out when it is absent and may be. */
-static hearth_status find(const struct hearth_gguf *gguf, const char *name, const struct tensor_row *row, uint32_t rows, uint32_t k,
-                          const struct hearth_gguf_tensor **out, hearth_error *err)
+static void name_tensor(char out[64], uint32_t layer, const char *name)
 {
-    const struct hearth_gguf_tensor *t = hearth_gguf_find_tensor(gguf, name);
+    if (layer == NO_LAYER)
+        (void)snprintf(out, 64, "%s", name);
+    else
+        (void)snprintf(out, 64, "blk.%" PRIu32 ".%s", layer, name);
+}
+
+static hearth_status check_shape(const struct binder *b, const struct place *p, uint32_t rows, uint32_t k)
+{
+    const struct hearth_gguf_tensor *t = p->tensor;
     char quoted[HEARTH_QUOTE_MAX];
-    *out = t;
-    if (!t)
-        return row->required
-                   ? hearth_fail(err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensors: %s is missing", file(gguf, quoted), name)
-                   : HEARTH_OK;
-    if (t->ne[0] != k || t->ne[1] != rows || t->ne[2] != 1 || t->ne[3] != 1)
-        return hearth_fail(err, HEARTH_E_FORMAT, "E_SHAPE",
-                           "%s: tensor %s: wrong shape (got %" PRIu64 " x %" PRIu64 " x %" PRIu64 ", need %" PRIu32 " x %" PRIu32
-                           ")",
-                           file(gguf, quoted), name, t->ne[0], t->ne[1], t->ne[2], k, rows);
+    if (t->ne[0] == k && t->ne[1] == rows && t->ne[2] == 1 && t->ne[3] == 1)
+        return HEARTH_OK;
+    return hearth_fail(b->err, HEARTH_E_FORMAT, "E_SHAPE",
+                       "%s: tensor %s: wrong shape (got %" PRIu64 " x %" PRIu64 " x %" PRIu64 ", need %" PRIu32 " x %" PRIu32 ")",
+                       file(b->gguf, quoted), p->name, t->ne[0], t->ne[1], t->ne[2], k, rows);
+}
+
+/* The tensor of a row, or the larger one that holds it; out->tensor is NULL when there is neither and need not be. */
+static hearth_status find(const struct binder *b, const struct tensor_row *row, uint32_t layer, struct place *out)
+{
+    const struct hearth_hparams *h = &b->description->hparams;
+    const uint32_t arch = 1u << h->arch;
+    char quoted[HEARTH_QUOTE_MAX];
+    *out = (struct place){.rows = dim_value(h, row->rows), .k = dim_value(h, row->k)};
+    if (!((row->required | row->optional) & arch))
+        return HEARTH_OK;
+    name_tensor(out->name, layer, row->name);
+    out->tensor = hearth_gguf_find_tensor(b->gguf, out->name);
+    if (out->tensor)
+        return check_shape(b, out, out->rows, out->k);
+    if (row->whole.name) {
+        const uint32_t all = dim_value(h, row->whole.rows);
+        struct place whole = *out;
+        name_tensor(whole.name, layer, row->whole.name);
+        whole.tensor = hearth_gguf_find_tensor(b->gguf, whole.name);
+        whole.part = true;
+        whole.first = dim_value(h, row->whole.first);
+        if (whole.tensor) {
+            *out = whole;
+            return row->kind == VECTOR ? check_shape(b, out, 1, all) : check_shape(b, out, all, out->k);
+        }
+    }
+    if (row->required & arch)
+        return hearth_fail(b->err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensors: %s is missing", file(b->gguf, quoted), out->name);
     return HEARTH_OK;
 }
 
-static hearth_status unsupported_type(const struct hearth_gguf *gguf, const char *name, uint32_t format, hearth_error *err)
+static hearth_status unsupported_type(const struct binder *b, const char *name, uint32_t format)
 {
     char quoted[HEARTH_QUOTE_MAX];
-    return hearth_fail(err, HEARTH_E_UNSUPPORTED, "E_TTYPE", "%s: tensor %s: type is not supported (got %s)", file(gguf, quoted),
-                       name, hearth_format_info(format)->name);
+    return hearth_fail(b->err, HEARTH_E_UNSUPPORTED, "E_TTYPE", "%s: tensor %s: type is not supported (got %s)",
+                       file(b->gguf, quoted), name, hearth_format_info(format)->name);
 }
 
-/* Bind one row of a table to the thing at `place`. */
-static hearth_status bind(struct hearth_description *d, const struct hearth_gguf *gguf, const struct hearth_kernel_set *kernels,
-                          const char *name, const struct tensor_row *row, void *place, hearth_error *err)
+static hearth_status bind_vector(const struct binder *b, const struct place *p, struct hearth_vector *out)
 {
+    const struct hearth_gguf_tensor *t = p->tensor;
     char quoted[HEARTH_QUOTE_MAX];
-    const uint32_t rows = dim_value(&d->hparams, row->rows);
-    const uint32_t k = dim_value(&d->hparams, row->k);
-    const struct hearth_gguf_tensor *t;
-    HEARTH_TRY(find(gguf, name, row, rows, k, &t, err));
-    if (!t)
+    if (t->format != HEARTH_F32 && t->format != HEARTH_F16 && t->format != HEARTH_BF16)
+        return hearth_fail(b->err, HEARTH_E_FORMAT, "E_TTYPE",
+                           "%s: tensor %s: type of a norm or bias (got %s, need F32, F16 or BF16)", file(b->gguf, quoted), p->name,
+                           hearth_format_info(t->format)->name);
+    *out = (struct hearth_vector){.format = t->format,
+                                  .n = p->k,
+                                  .file_offset = t->file_offset + hearth_row_bytes(t->format, p->first),
+                                  .part = p->part,
+                                  .first = p->first};
+    return HEARTH_OK;
+}
+
+static hearth_status bind_table(const struct binder *b, const struct place *p, struct hearth_table *out)
+{
+    const struct hearth_gguf_tensor *t = p->tensor;
+    if (t->format >= HEARTH_FORMAT_COUNT || !b->kernels->chosen[HEARTH_OP_DEQUANTIZE][t->format])
+        return unsupported_type(b, p->name, t->format);
+    *out = (struct hearth_table){.format = t->format, .rows = p->rows, .k = p->k, .file_offset = t->file_offset};
+    return HEARTH_OK;
+}
+
+static hearth_status bind_matrix(const struct binder *b, const struct place *p, struct hearth_matrix *out)
+{
+    const struct hearth_gguf_tensor *t = p->tensor;
+    if (t->format >= HEARTH_FORMAT_COUNT || !b->kernels->chosen[HEARTH_OP_MATMUL][t->format])
+        return unsupported_type(b, p->name, t->format);
+    *out = (struct hearth_matrix){.kernel = b->kernels->chosen[HEARTH_OP_MATMUL][t->format],
+                                  .format = t->format,
+                                  .rows = p->rows,
+                                  .k = p->k,
+                                  .file_offset = t->file_offset + p->first * hearth_row_bytes(t->format, p->k),
+                                  .part = p->part,
+                                  .first = p->first};
+    b->description->uses[hearth_format_info(t->format)->activation] = true;
+    b->description->macs_per_token += (uint64_t)p->rows * p->k;
+    return HEARTH_OK;
+}
+
+/* Bind one row of a table to its thing in `owner`, the description or one of its layers. */
+static hearth_status bind(const struct binder *b, const struct tensor_row *row, uint32_t layer, void *owner)
+{
+    struct hearth_description *d = b->description;
+    void *thing = (uint8_t *)owner + row->offset;
+    struct place p;
+    HEARTH_TRY(find(b, row, layer, &p));
+    if (!p.tensor)
         return HEARTH_OK;
-    d->weight_bytes += t->bytes;
-    d->n_parameters += (uint64_t)rows * k;
-    if (row->kind == VECTOR) {
-        if (t->format != HEARTH_F32 && t->format != HEARTH_F16 && t->format != HEARTH_BF16)
-            return hearth_fail(err, HEARTH_E_FORMAT, "E_TTYPE",
-                               "%s: tensor %s: type of a norm or bias (got %s, need F32, F16 or BF16)", file(gguf, quoted), name,
-                               hearth_format_info(t->format)->name);
-        *(struct hearth_vector *)place = (struct hearth_vector){.format = t->format, .n = k, .file_offset = t->file_offset};
-        return HEARTH_OK;
-    }
-    if (t->format >= HEARTH_FORMAT_COUNT || !kernels->chosen[HEARTH_OP_DEQUANTIZE][t->format])
-        return unsupported_type(gguf, name, t->format, err);
-    if (row->kind == TABLE) {
-        *(struct hearth_table *)place =
-            (struct hearth_table){.format = t->format, .rows = rows, .k = k, .file_offset = t->file_offset};
-        return HEARTH_OK;
-    }
-    const struct hearth_kernel *kernel = kernels->chosen[HEARTH_OP_MATMUL][t->format];
-    if (!kernel)
-        return unsupported_type(gguf, name, t->format, err);
-    *(struct hearth_matrix *)place =
-        (struct hearth_matrix){.kernel = kernel, .format = t->format, .rows = rows, .k = k, .file_offset = t->file_offset};
-    d->uses[hearth_format_info(t->format)->activation] = true;
-    d->macs_per_token += (uint64_t)rows * k;
+    if (row->kind == VECTOR)
+        HEARTH_TRY(bind_vector(b, &p, thing));
+    else if (row->kind == TABLE)
+        HEARTH_TRY(bind_table(b, &p, thing));
+    else
+        HEARTH_TRY(bind_matrix(b, &p, thing));
+    d->n_tensors += p.first == 0; /* of a larger tensor, the first part stands for it */
+    d->weight_bytes += p.rows * hearth_row_bytes(p.tensor->format, p.k);
+    d->n_parameters += (uint64_t)p.rows * p.k;
     return HEARTH_OK;
 }
 
 /* A file without output.weight multiplies by the embedding table; then there is no table of its own. */
-static hearth_status tie_output(struct hearth_description *d, const struct hearth_gguf *gguf,
-                                const struct hearth_kernel_set *kernels, hearth_error *err)
+static hearth_status tie_output(const struct binder *b)
 {
+    struct hearth_description *d = b->description;
     if (d->output.rows)
         return HEARTH_OK;
     const struct hearth_table table = d->embedding;
-    const struct hearth_kernel *kernel = kernels->chosen[HEARTH_OP_MATMUL][table.format];
+    const struct hearth_kernel *kernel = b->kernels->chosen[HEARTH_OP_MATMUL][table.format];
     if (!kernel)
-        return unsupported_type(gguf, "token_embd.weight", table.format, err);
+        return unsupported_type(b, "token_embd.weight", table.format);
     d->output = (struct hearth_matrix){
         .kernel = kernel, .format = table.format, .rows = table.rows, .k = table.k, .file_offset = table.file_offset};
     d->embedding = (struct hearth_table){0};
@@ -157,30 +258,15 @@ static hearth_status tie_output(struct hearth_description *d, const struct heart
     return HEARTH_OK;
 }
 
-static size_t count_used(struct hearth_description *d)
+static hearth_status describe_tensors(const struct binder *b)
 {
-    size_t used = d->embedding.rows ? 1 : 0;
-    const size_t n = hearth_weight_count(d);
-    for (size_t i = 0; i < n; i++) {
-        const struct hearth_weight w = hearth_weight_at(d, i);
-        used += (w.matrix && w.matrix->rows) || (w.vector && w.vector->n);
-    }
-    return used;
-}
-
-static hearth_status describe_tensors(struct hearth_description *d, const struct hearth_gguf *gguf,
-                                      const struct hearth_kernel_set *kernels, hearth_error *err)
-{
+    struct hearth_description *d = b->description;
     for (size_t i = 0; i < N_MODEL_ROWS; i++)
-        HEARTH_TRY(bind(d, gguf, kernels, model_rows[i].name, &model_rows[i], (uint8_t *)d + model_rows[i].offset, err));
-    HEARTH_TRY(tie_output(d, gguf, kernels, err));
-    for (uint32_t layer = 0; layer < d->hparams.n_layer; layer++) {
-        for (size_t i = 0; i < N_LAYER_ROWS; i++) {
-            char name[64];
-            (void)snprintf(name, sizeof name, "blk.%" PRIu32 ".%s", layer, layer_rows[i].name);
-            HEARTH_TRY(bind(d, gguf, kernels, name, &layer_rows[i], (uint8_t *)&d->layers[layer] + layer_rows[i].offset, err));
-        }
-    }
+        HEARTH_TRY(bind(b, &model_rows[i], NO_LAYER, d));
+    HEARTH_TRY(tie_output(b));
+    for (uint32_t layer = 0; layer < d->hparams.n_layer; layer++)
+        for (size_t i = 0; i < N_LAYER_ROWS; i++)
+            HEARTH_TRY(bind(b, &layer_rows[i], layer, &d->layers[layer]));
     return HEARTH_OK;
 }
 
@@ -194,15 +280,15 @@ hearth_status hearth_describe(struct hearth_description *out, const struct heart
         return hearth_fail_needed(err, HEARTH_E_MEMORY, out->hparams.n_layer * sizeof *out->layers, 0,
                                   "%s: no memory for the description of %" PRIu32 " layers", file(gguf, quoted),
                                   out->hparams.n_layer);
-    const hearth_status status = describe_tensors(out, gguf, kernels, err);
+    const struct binder binder = {.description = out, .gguf = gguf, .kernels = kernels, .err = err};
+    const hearth_status status = describe_tensors(&binder);
     if (status != HEARTH_OK) {
         hearth_description_free(out);
         return status;
     }
-    const size_t used = count_used(out);
-    if (log && used < gguf->n_tensors) {
+    if (log && out->n_tensors < gguf->n_tensors) {
         char line[160];
-        (void)snprintf(line, sizeof line, "%" PRIu64 " tensors of the file are not used", gguf->n_tensors - used);
+        (void)snprintf(line, sizeof line, "%" PRIu64 " tensors of the file are not used", gguf->n_tensors - out->n_tensors);
         log(1, line, log_user);
     }
     return HEARTH_OK;
@@ -232,12 +318,15 @@ struct hearth_weight hearth_weight_at(struct hearth_description *d, size_t index
 
 void hearth_weight_name(const struct hearth_description *d, size_t index, char out[64])
 {
+    const struct hearth_weight w = hearth_weight_at((struct hearth_description *)(uintptr_t)d, index);
+    const bool part = (w.matrix && w.matrix->part) || (w.vector && w.vector->part);
     if (index < N_MODEL_ROWS) {
-        const bool tied = model_rows[index].offset == OF_MODEL(output) && d->embedding.rows == 0;
-        (void)snprintf(out, 64, "%s", tied ? "token_embd.weight" : model_rows[index].name);
+        const bool tied = w.matrix == &d->output && d->embedding.rows == 0;
+        name_tensor(out, NO_LAYER, tied ? "token_embd.weight" : model_rows[index].name);
     } else {
         const size_t at = index - N_MODEL_ROWS;
-        (void)snprintf(out, 64, "blk.%zu.%s", at / N_LAYER_ROWS, layer_rows[at % N_LAYER_ROWS].name);
+        const struct tensor_row *row = &layer_rows[at % N_LAYER_ROWS];
+        name_tensor(out, (uint32_t)(at / N_LAYER_ROWS), part ? row->whole.name : row->name);
     }
 }
 

@@ -14,6 +14,8 @@ struct hearth_matrix {
     uint32_t format;
     uint32_t rows, k;
     uint64_t file_offset;
+    bool part;         /* some rows of a larger tensor of the file, as Q, K and V of one fused matrix ... */
+    uint32_t first;    /* ... and the rows before them */
     uint8_t *packed;   /* ceil(rows / tile_rows) tiles */
     const float *bias; /* [rows] or NULL */
 };
@@ -23,11 +25,19 @@ struct hearth_vector {
     uint32_t format; /* F32, F16 or BF16 in the file */
     uint32_t n;
     uint64_t file_offset;
+    bool part;      /* some elements of a larger tensor of the file ... */
+    uint32_t first; /* ... and the elements before them */
     float *values;
 };
 
+/* What a normalised x is multiplied with, and what LayerNorm adds. */
+struct hearth_norm {
+    struct hearth_vector weight, bias;
+};
+
 struct hearth_layer {
-    struct hearth_vector attn_norm, ffn_norm;
+    struct hearth_norm attn_norm, ffn_norm;
+    struct hearth_vector q_norm, k_norm; /* [head_dim], of each head */
     struct hearth_matrix q, k, v, o;
     struct hearth_matrix gate, up, down;
     struct hearth_vector q_bias, k_bias, v_bias, o_bias, gate_bias, up_bias, down_bias;
@@ -45,10 +55,12 @@ struct hearth_table {
 struct hearth_description {
     struct hearth_hparams hparams;
     struct hearth_table embedding;
-    struct hearth_vector output_norm, rope_freqs, output_bias;
+    struct hearth_norm output_norm;
+    struct hearth_vector rope_freqs, output_bias;
     struct hearth_matrix output;
     bool uses[HEARTH_ACTIVATION_COUNT]; /* kinds of activation rows that some matrix takes */
-    uint64_t weight_bytes;              /* of all tensors used, as in the file */
+    uint64_t n_tensors;                 /* of the file, that are used */
+    uint64_t weight_bytes;              /* of these, as in the file */
     uint64_t n_parameters;              /* elements of all tensors used */
     uint64_t macs_per_token;            /* products of one decoded token, attention apart */
     struct hearth_layer *layers;        /* [n_layer] */

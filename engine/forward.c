@@ -85,8 +85,10 @@ void hearth_forward_scratch_layout(struct hearth_scratch_layout *out, const stru
     for (int kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++) {
         out->rows[kind] = at;
         if (model->uses[kind])
-            at += FEW_TOKENS * hearth_activation_bytes((enum hearth_activation)kind, hearth_forward_widest(model));
+            at += FEW_TOKENS * hearth_activation_bytes((enum hearth_activation)kind, hearth_forward_widest_of_x(model));
     }
+    out->hidden = at;
+    at += FEW_TOKENS * hearth_forward_hidden_row_bytes(model);
     out->bytes = at;
 }
 
@@ -195,17 +197,13 @@ void hearth_step_embed(struct hearth_step *s)
 
 /* ---- Inputs of products --------------------------------------------------------------------------------------------- */
 
-/* Which kinds of rows do these matrices take? */
-static void wanted_kinds(bool wanted[HEARTH_ACTIVATION_COUNT], const struct hearth_matrix *a, const struct hearth_matrix *b,
-                         const struct hearth_matrix *c)
+/* Which kinds of rows do these matrices take? Any of them may be NULL. */
+static void wanted_kinds(bool wanted[HEARTH_ACTIVATION_COUNT], const struct hearth_matrix *const *matrices, size_t n)
 {
     memset(wanted, 0, HEARTH_ACTIVATION_COUNT * sizeof(bool));
-    if (a)
-        wanted[activation_of(a)] = true;
-    if (b)
-        wanted[activation_of(b)] = true;
-    if (c)
-        wanted[activation_of(c)] = true;
+    for (size_t i = 0; i < n; i++)
+        if (matrices[i])
+            wanted[activation_of(matrices[i])] = true;
 }
 
 /* The n rows of k elements that the next products take are made in common memory by the workers together, or, if few, by each in
@@ -217,8 +215,8 @@ static struct hearth_range begin_rows(struct hearth_step *s, const bool wanted[H
         if (!wanted[kind])
             continue;
         s->rows[kind] = is_few(n) ? worker_scratch(s) + b->scratch_layout.rows[kind] : b->rows[kind];
-        s->input[kind] = s->rows[kind];
-        s->input_stride[kind] = hearth_activation_bytes((enum hearth_activation)kind, k);
+        s->input.rows[kind] = s->rows[kind];
+        s->input.stride[kind] = hearth_activation_bytes((enum hearth_activation)kind, k);
     }
     return is_few(n) ? (struct hearth_range){0, n} : hearth_share(n, s->worker, s->workers);
 }
@@ -245,11 +243,22 @@ static void quantize_row(struct hearth_step *s, const bool wanted[HEARTH_ACTIVAT
     static const enum hearth_activation kinds[] = {HEARTH_ACTIVATION_Q8_32, HEARTH_ACTIVATION_Q8_256};
     for (size_t i = 0; i < 2; i++)
         if (wanted[kinds[i]])
-            quantize(s, kinds[i], s->rows[kinds[i]] + t * s->input_stride[kinds[i]], x, k, (struct hearth_range){0, (uint32_t)k},
+            quantize(s, kinds[i], s->rows[kinds[i]] + t * s->input.stride[kinds[i]], x, k, (struct hearth_range){0, (uint32_t)k},
                      operation);
 }
 
-static void norm_rows(struct hearth_step *s, const struct hearth_vector *weight, const bool wanted[HEARTH_ACTIVATION_COUNT],
+static void normalise(const struct hearth_step *s, const struct hearth_norm *norm, float *out, const float *x)
+{
+    const struct hearth_hparams *h = &s->batch->model->hparams;
+    const struct hearth_kernel_set *kernels = s->batch->kernels;
+    if (h->norm == HEARTH_NORM_RMS)
+        kernels->chosen[HEARTH_OP_RMS_NORM][0]->rms_norm(out, x, norm->weight.values, h->n_embd, h->norm_eps);
+    else
+        kernels->chosen[HEARTH_OP_LAYER_NORM][0]->layer_norm(out, x, norm->weight.values, norm->bias.values, h->n_embd,
+                                                             h->norm_eps);
+}
+
+static void norm_rows(struct hearth_step *s, const struct hearth_norm *norm, const bool wanted[HEARTH_ACTIVATION_COUNT],
                       uint32_t first, uint32_t n)
 {
     const struct hearth_batch *b = s->batch;
@@ -257,21 +266,20 @@ static void norm_rows(struct hearth_step *s, const struct hearth_vector *weight,
     const struct hearth_range mine = begin_rows(s, wanted, k, n);
     for (uint32_t t = mine.begin; t < mine.end; t++) {
         float *normed = wanted[HEARTH_ACTIVATION_F32]
-                            ? (float *)(void *)(s->rows[HEARTH_ACTIVATION_F32] + t * s->input_stride[HEARTH_ACTIVATION_F32])
+                            ? (float *)(void *)(s->rows[HEARTH_ACTIVATION_F32] + t * s->input.stride[HEARTH_ACTIVATION_F32])
                             : first_tile(s);
-        b->kernels->chosen[HEARTH_OP_RMS_NORM][0]->rms_norm(normed, b->buffers->x + (first + t) * k, weight->values, k,
-                                                            b->model->hparams.rms_eps);
+        normalise(s, norm, normed, b->buffers->x + (first + t) * k);
         quantize_row(s, wanted, normed, t, k, NORM);
     }
     end_rows(s, n);
 }
 
-void hearth_step_norm(struct hearth_step *s, const struct hearth_vector *weight, const struct hearth_matrix *a,
-                      const struct hearth_matrix *b, const struct hearth_matrix *c)
+void hearth_step_norm(struct hearth_step *s, const struct hearth_norm *norm, const struct hearth_matrix *a,
+                      const struct hearth_matrix *b, const struct hearth_matrix *c, const struct hearth_matrix *d)
 {
     bool wanted[HEARTH_ACTIVATION_COUNT];
-    wanted_kinds(wanted, a, b, c);
-    norm_rows(s, weight, wanted, 0, s->batch->n);
+    wanted_kinds(wanted, (const struct hearth_matrix *const[]){a, b, c, d}, 4);
+    norm_rows(s, norm, wanted, 0, s->batch->n);
 }
 
 /* Make all rows of x, which all workers have finished, the input of `next`. Floats are taken where they lie. */
@@ -279,12 +287,12 @@ static void input_from(struct hearth_step *s, const float *x, size_t k, const st
 {
     const enum hearth_activation kind = activation_of(next);
     if (kind == HEARTH_ACTIVATION_F32) {
-        s->input[kind] = x;
-        s->input_stride[kind] = k * sizeof(float);
+        s->input.rows[kind] = x;
+        s->input.stride[kind] = k * sizeof(float);
         return;
     }
     bool wanted[HEARTH_ACTIVATION_COUNT];
-    wanted_kinds(wanted, next, NULL, NULL);
+    wanted_kinds(wanted, &next, 1);
     const struct hearth_range mine = begin_rows(s, wanted, k, s->batch->n);
     for (uint32_t t = mine.begin; t < mine.end; t++)
         quantize_row(s, wanted, x + t * k, t, k, operation);
@@ -331,14 +339,14 @@ static uint32_t piece_rows(uint32_t n_tokens)
 }
 
 /* out[t * out_stride + r - rows.begin]: these rows of matrix * input, (+ bias), for these tokens of the input. */
-static void multiply(const struct hearth_step *s, const struct hearth_matrix *m, float *out, size_t out_stride,
-                     struct hearth_range tokens, struct hearth_range rows)
+static void multiply(const struct hearth_step *s, const struct hearth_matrix *m, const struct hearth_input *input, float *out,
+                     size_t out_stride, struct hearth_range tokens, struct hearth_range rows)
 {
     const enum hearth_activation kind = activation_of(m);
     const uint32_t n = tokens.end - tokens.begin;
     const uint8_t *tiles = m->packed + (uint64_t)(rows.begin / m->kernel->matmul.tile_rows) * m->kernel->matmul.tile_bytes(m->k);
-    m->kernel->matmul.run(out, out_stride, tiles, (const uint8_t *)s->input[kind] + tokens.begin * s->input_stride[kind],
-                          s->input_stride[kind], rows.end - rows.begin, m->k, n, s->batch->prefetch_bytes);
+    m->kernel->matmul.run(out, out_stride, tiles, (const uint8_t *)input->rows[kind] + tokens.begin * input->stride[kind],
+                          input->stride[kind], rows.end - rows.begin, m->k, n, s->batch->prefetch_bytes);
     for (uint32_t t = 0; m->bias && t < n; t++)
         s->batch->kernels->chosen[HEARTH_OP_ADD][0]->add(out + t * out_stride, m->bias + rows.begin, rows.end - rows.begin);
 }
@@ -351,78 +359,132 @@ static bool next_block(struct hearth_range *tokens, uint32_t n)
     return tokens->begin < n;
 }
 
-void hearth_step_project_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_matrix *next)
+/* x += first * input, += second * hidden: in this order for each element. second may be NULL. */
+static void project_and_add(struct hearth_step *s, const struct hearth_matrix *first, const struct hearth_matrix *second)
 {
     const struct hearth_batch *b = s->batch;
     const size_t n_embd = b->model->hparams.n_embd;
-    float *product = first_tile(s);
-    struct hearth_claims claims = claims_of_rows(s, matrix->rows, HEARTH_ROW_UNIT, piece_rows(b->n));
+    hearth_add_fn *add = b->kernels->chosen[HEARTH_OP_ADD][0]->add;
+    struct hearth_claims claims = claims_of_rows(s, first->rows, HEARTH_ROW_UNIT, piece_rows(b->n));
     struct hearth_range rows;
-    while (next_rows(&claims, matrix->rows, HEARTH_ROW_UNIT, &rows)) {
+    while (next_rows(&claims, first->rows, HEARTH_ROW_UNIT, &rows)) {
         const uint32_t n_rows = rows.end - rows.begin;
         struct hearth_range tokens = {0, 0};
         while (next_block(&tokens, b->n)) {
-            multiply(s, matrix, product, n_rows, tokens, rows);
-            for (uint32_t t = tokens.begin; t < tokens.end; t++)
-                b->kernels->chosen[HEARTH_OP_ADD][0]->add(b->buffers->x + t * n_embd + rows.begin,
-                                                          product + (size_t)(t - tokens.begin) * n_rows, n_rows);
+            multiply(s, first, &s->input, first_tile(s), n_rows, tokens, rows);
+            if (second)
+                multiply(s, second, &s->hidden, second_tile(s), n_rows, tokens, rows);
+            for (uint32_t t = tokens.begin; t < tokens.end; t++) {
+                float *x = b->buffers->x + t * n_embd + rows.begin;
+                add(x, first_tile(s) + (size_t)(t - tokens.begin) * n_rows, n_rows);
+                if (second)
+                    add(x, second_tile(s) + (size_t)(t - tokens.begin) * n_rows, n_rows);
+            }
         }
     }
+}
+
+void hearth_step_project_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_matrix *next)
+{
+    project_and_add(s, matrix, NULL);
     hearth_step_barrier(s, next);
 }
 
-/* ---- Gated products ------------------------------------------------------------------------------------------------- */
+/* ---- The feed-forward network's middle ------------------------------------------------------------------------------ */
 
-/* Where silu(gate) . up goes: `hidden` as floats, to be quantized by those who take them (few tokens), or straight into the rows
- * that the next product takes. */
-struct gated {
-    const struct hearth_matrix *gate, *up;
-    enum hearth_activation kind; /* of the next product */
+/* Where the activations go, the input of `next`: `hidden` as floats, to be quantized by those who take them (few tokens), or
+ * straight into the rows that `next` takes. */
+struct middle {
+    enum hearth_activation kind; /* of `next` */
+    uint32_t width;              /* F */
     bool as_floats;
     uint8_t *rows;
     size_t stride;
 };
 
-static void gated_block(struct hearth_step *s, const struct gated *g, struct hearth_range tokens, struct hearth_range rows)
+static struct middle middle_before(const struct hearth_step *s, const struct hearth_matrix *next)
 {
-    float *gate = first_tile(s);
-    float *up = second_tile(s);
+    const struct hearth_buffers *b = s->batch->buffers;
+    struct middle m = {.kind = activation_of(next), .width = next->k};
+    m.as_floats = m.kind == HEARTH_ACTIVATION_F32 || is_few(s->batch->n);
+    m.rows = m.as_floats ? (uint8_t *)b->hidden : b->hidden_rows;
+    m.stride = hearth_activation_bytes(m.as_floats ? HEARTH_ACTIVATION_F32 : m.kind, m.width);
+    return m;
+}
+
+/* silu(gate * input) . (up * input), or without a gate gelu(up * input). */
+static void middle_block(struct hearth_step *s, const struct middle *m, const struct hearth_matrix *gate,
+                         const struct hearth_matrix *up, struct hearth_range tokens, struct hearth_range rows)
+{
+    const struct hearth_kernel_set *kernels = s->batch->kernels;
     const uint32_t n_rows = rows.end - rows.begin;
-    multiply(s, g->gate, gate, n_rows, tokens, rows);
-    multiply(s, g->up, up, n_rows, tokens, rows);
+    multiply(s, up, &s->input, first_tile(s), n_rows, tokens, rows);
+    if (gate)
+        multiply(s, gate, &s->input, second_tile(s), n_rows, tokens, rows);
     for (uint32_t t = 0; t < tokens.end - tokens.begin; t++) {
-        uint8_t *row = g->rows + (tokens.begin + t) * g->stride;
-        float *out = g->as_floats ? (float *)(void *)row + rows.begin : gate + (size_t)t * n_rows;
-        s->batch->kernels->chosen[HEARTH_OP_SILU_MUL][0]->silu_mul(out, gate + (size_t)t * n_rows, up + (size_t)t * n_rows, n_rows);
-        if (!g->as_floats)
-            quantize(s, g->kind, row, out, g->gate->rows, rows, FEED_FORWARD);
+        uint8_t *row = m->rows + (tokens.begin + t) * m->stride;
+        float *u = first_tile(s) + (size_t)t * n_rows;
+        float *out = m->as_floats ? (float *)(void *)row + rows.begin : u;
+        if (gate)
+            kernels->chosen[HEARTH_OP_SILU_MUL][0]->silu_mul(out, second_tile(s) + (size_t)t * n_rows, u, n_rows);
+        else
+            kernels->chosen[HEARTH_OP_GELU][0]->gelu(out, u, n_rows);
+        if (!m->as_floats)
+            quantize(s, m->kind, row, out, m->width, rows, FEED_FORWARD);
     }
+}
+
+static void compute_middle(struct hearth_step *s, const struct middle *m, const struct hearth_matrix *gate,
+                           const struct hearth_matrix *up)
+{
+    const uint32_t unit = m->as_floats ? HEARTH_ROW_UNIT : m->kind == HEARTH_ACTIVATION_Q8_32 ? PIECE_ROWS / 2 : GROUP_ROWS;
+    struct hearth_claims claims = claims_of_rows(s, m->width, unit, piece_rows(s->batch->n));
+    struct hearth_range rows;
+    while (next_rows(&claims, m->width, unit, &rows)) {
+        struct hearth_range tokens = {0, 0};
+        while (next_block(&tokens, s->batch->n))
+            middle_block(s, m, gate, up, tokens, rows);
+    }
+}
+
+/* Behind a barrier: make it the input `out`. */
+static void take_middle(struct hearth_step *s, const struct middle *m, struct hearth_input *out)
+{
+    out->rows[m->kind] = m->rows;
+    out->stride[m->kind] = m->stride;
+    if (!m->as_floats || m->kind == HEARTH_ACTIVATION_F32)
+        return;
+    uint8_t *rows = worker_scratch(s) + s->batch->buffers->scratch_layout.hidden;
+    const size_t stride = hearth_activation_bytes(m->kind, m->width);
+    for (uint32_t t = 0; t < s->batch->n; t++) /* few: every worker for itself */
+        quantize(s, m->kind, rows + t * stride, (const float *)(const void *)(m->rows + t * m->stride), m->width,
+                 (struct hearth_range){0, m->width}, FEED_FORWARD);
+    out->rows[m->kind] = rows;
+    out->stride[m->kind] = stride;
 }
 
 void hearth_step_gated(struct hearth_step *s, const struct hearth_matrix *gate, const struct hearth_matrix *up,
                        const struct hearth_matrix *next)
 {
-    const struct hearth_batch *b = s->batch;
-    const uint32_t n_ff = gate->rows;
-    const enum hearth_activation kind = activation_of(next);
-    struct gated g = {.gate = gate, .up = up, .kind = kind, .as_floats = kind == HEARTH_ACTIVATION_F32 || is_few(b->n)};
-    g.rows = g.as_floats ? (uint8_t *)b->buffers->hidden : b->buffers->hidden_rows;
-    g.stride = hearth_activation_bytes(g.as_floats ? HEARTH_ACTIVATION_F32 : kind, n_ff);
-    const uint32_t unit = g.as_floats ? HEARTH_ROW_UNIT : kind == HEARTH_ACTIVATION_Q8_32 ? PIECE_ROWS / 2 : GROUP_ROWS;
-    struct hearth_claims claims = claims_of_rows(s, n_ff, unit, piece_rows(b->n));
-    struct hearth_range rows;
-    while (next_rows(&claims, n_ff, unit, &rows)) {
-        struct hearth_range tokens = {0, 0};
-        while (next_block(&tokens, b->n))
-            gated_block(s, &g, tokens, rows);
-    }
+    const struct middle m = middle_before(s, next);
+    compute_middle(s, &m, gate, up);
     hearth_step_barrier(s, next);
-    if (g.as_floats && kind != HEARTH_ACTIVATION_F32) {
-        input_from(s, b->buffers->hidden, n_ff, next, FEED_FORWARD); /* n_ff is a multiple of 32: rows lie back to back */
-        return;
-    }
-    s->input[kind] = g.rows;
-    s->input_stride[kind] = g.stride;
+    take_middle(s, &m, &s->input);
+}
+
+void hearth_step_gelu(struct hearth_step *s, const struct hearth_matrix *up, const struct hearth_matrix *down)
+{
+    const struct middle m = middle_before(s, down);
+    compute_middle(s, &m, NULL, up);
+}
+
+void hearth_step_project_both_and_add(struct hearth_step *s, const struct hearth_matrix *o, const struct hearth_matrix *down,
+                                      const struct hearth_matrix *next)
+{
+    const struct middle m = middle_before(s, down);
+    take_middle(s, &m, &s->hidden);
+    project_and_add(s, o, down);
+    hearth_step_barrier(s, next);
 }
 
 /* ---- Attention ------------------------------------------------------------------------------------------------------ */
@@ -466,7 +528,17 @@ static void rotate(const struct hearth_step *s, float *heads, uint32_t n_heads, 
     const struct hearth_batch *b = s->batch;
     const struct hearth_hparams *h = &b->model->hparams;
     const float *cosines = b->buffers->angles + (size_t)t * h->n_rot;
-    b->kernels->chosen[HEARTH_OP_ROPE][0]->rope(heads, n_heads, h->head_dim, h->n_rot, cosines, cosines + h->n_rot / 2);
+    const enum hearth_op op = h->rope_pairs == HEARTH_ROPE_ADJACENT ? HEARTH_OP_ROPE : HEARTH_OP_ROPE_NEOX;
+    b->kernels->chosen[op][0]->rope(heads, n_heads, h->head_dim, h->n_rot, cosines, cosines + h->n_rot / 2);
+}
+
+/* Each head for itself, where the model has weights for it. */
+static void norm_heads(const struct hearth_step *s, const struct hearth_vector *weight, float *heads, uint32_t n_heads)
+{
+    const struct hearth_hparams *h = &s->batch->model->hparams;
+    hearth_rms_norm_fn *rms_norm = s->batch->kernels->chosen[HEARTH_OP_RMS_NORM][0]->rms_norm;
+    for (uint32_t i = 0; weight->n && i < n_heads; i++)
+        rms_norm(heads + (size_t)i * h->head_dim, heads + (size_t)i * h->head_dim, weight->values, h->head_dim, h->norm_eps);
 }
 
 /* What becomes of the heads first ... first + n - 1 of token t; the last step before attention. */
@@ -476,12 +548,14 @@ static void finish_queries(const struct hearth_step *s, float *heads, uint32_t f
 {
     const struct hearth_batch *b = s->batch;
     const struct hearth_hparams *h = &b->model->hparams;
+    norm_heads(s, &b->model->layers[s->layer].q_norm, heads, n);
     rotate(s, heads, n, t);
     memcpy(b->buffers->q + ((size_t)t * h->n_head + first) * h->head_dim, heads, (size_t)n * h->head_dim * sizeof *heads);
 }
 
 static void finish_keys(const struct hearth_step *s, float *heads, uint32_t first, uint32_t n, uint32_t t)
 {
+    norm_heads(s, &s->batch->model->layers[s->layer].k_norm, heads, n);
     rotate(s, heads, n, t);
     for (uint32_t i = 0; i < n; i++)
         store_key(s, first + i, s->batch->position + t, heads + (size_t)i * s->batch->model->hparams.head_dim);
@@ -506,7 +580,7 @@ static void project_heads(struct hearth_step *s, const struct hearth_matrix *mat
         const uint32_t n_rows = rows.end - rows.begin;
         struct hearth_range tokens = {0, 0};
         while (next_block(&tokens, b->n)) {
-            multiply(s, matrix, product, n_rows, tokens, rows);
+            multiply(s, matrix, &s->input, product, n_rows, tokens, rows);
             for (uint32_t t = tokens.begin; t < tokens.end; t++)
                 finish(s, product + (size_t)(t - tokens.begin) * n_rows, rows.begin / d, n_rows / d, t);
         }
@@ -518,7 +592,6 @@ void hearth_step_queries_keys_values(struct hearth_step *s, const struct hearth_
     project_heads(s, &l->q, finish_queries);
     project_heads(s, &l->k, finish_keys);
     project_heads(s, &l->v, finish_values);
-    hearth_step_barrier(s, &l->o);
 }
 
 /* One query over all positions up to its own: segments upwards, merged in that order. */
@@ -579,13 +652,13 @@ void hearth_step_output(struct hearth_step *s)
     if (b->n_logits == 0)
         return;
     bool wanted[HEARTH_ACTIVATION_COUNT];
-    wanted_kinds(wanted, m, NULL, NULL);
+    wanted_kinds(wanted, &m, 1);
     norm_rows(s, &b->model->output_norm, wanted, b->n - b->n_logits, b->n_logits);
     const size_t stride = hearth_align(m->rows, HEARTH_LOGITS_STEP);
     struct hearth_claims claims = claims_of_rows(s, m->rows, HEARTH_ROW_UNIT, piece_rows(b->n_logits));
     struct hearth_range rows;
     while (next_rows(&claims, m->rows, HEARTH_ROW_UNIT, &rows)) {
-        multiply(s, m, b->buffers->logits + rows.begin, stride, (struct hearth_range){0, b->n_logits}, rows);
+        multiply(s, m, &s->input, b->buffers->logits + rows.begin, stride, (struct hearth_range){0, b->n_logits}, rows);
         for (uint32_t t = 0; t < b->n_logits; t++)
             if (!all_finite(b->buffers->logits + t * stride + rows.begin, rows.end - rows.begin))
                 report(s, OUTPUT);
@@ -597,7 +670,10 @@ void hearth_step_output(struct hearth_step *s)
 #define STEPS_PER_LAYER 16u /* at least as many as any architecture shares among workers in a layer */
 
 typedef void arch_fn(struct hearth_step *s);
-static arch_fn *const arch_steps[HEARTH_ARCH_COUNT] = {[HEARTH_ARCH_LLAMA] = hearth_arch_llama};
+static arch_fn *const arch_steps[HEARTH_ARCH_COUNT] = {[HEARTH_ARCH_LLAMA] = hearth_arch_llama,
+                                                       [HEARTH_ARCH_PHI2] = hearth_arch_phi2,
+                                                       [HEARTH_ARCH_QWEN2] = hearth_arch_llama,
+                                                       [HEARTH_ARCH_QWEN3] = hearth_arch_llama};
 
 static void run_steps(void *context, uint32_t worker, uint32_t workers)
 {

@@ -15,19 +15,21 @@
 
 /* One worker's own memory: two tiles of results, then inputs of products for few tokens, at these byte offsets. */
 struct hearth_scratch_layout {
-    uint64_t tile; /* bytes of a tile */
-    uint64_t rows[HEARTH_ACTIVATION_COUNT];
+    uint64_t tile;                          /* bytes of a tile */
+    uint64_t rows[HEARTH_ACTIVATION_COUNT]; /* of width E or Q */
+    uint64_t hidden;                        /* of width F */
     uint64_t bytes;
 };
 
-/* Everything a batch works on; sized for limits.batch tokens, made once by the session. E = n_embd, Q = n_head * head_dim. */
+/* Everything a batch works on; sized for limits.batch tokens, made once by the session. E = n_embd, Q = n_head * head_dim, F =
+ * n_ff. */
 struct hearth_buffers {
     float *x;                               /* [batch][E] the residual stream */
     float *q;                               /* [batch][Q], rotated */
     float *attended;                        /* [batch][Q] */
     float *angles;                          /* [batch][2][n_rot / 2] cos, then sin */
     uint8_t *rows[HEARTH_ACTIVATION_COUNT]; /* [batch] inputs of products of width E or Q, made by all workers */
-    float *hidden;        /* silu(gate) . up as float rows: [batch] where Down takes floats, else for few tokens */
+    float *hidden;        /* silu(gate) . up, or gelu(up), as float rows: [batch] where Down takes floats, else for few tokens */
     uint8_t *hidden_rows; /* [batch] the same as integer rows */
     float *logits;        /* [logits_rows][n_vocab rounded up to HEARTH_LOGITS_STEP] */
     uint8_t *scratch;     /* [workers] of scratch_layout.bytes */
@@ -76,26 +78,38 @@ void hearth_rope_frequencies(double *out, const struct hearth_hparams *hparams, 
 
 /* ---- Steps, for engine/arch ---------------------------------------------------------------------------------------- */
 
+/* Rows that a product takes, by kind. */
+struct hearth_input {
+    const void *rows[HEARTH_ACTIVATION_COUNT];
+    size_t stride[HEARTH_ACTIVATION_COUNT];
+};
+
 struct hearth_step {
     struct hearth_batch *batch;
     uint32_t worker, workers;
     uint32_t layer;
-    uint64_t steps;                             /* shared steps so far: equal on all workers at every barrier */
-    const void *input[HEARTH_ACTIVATION_COUNT]; /* rows that the next products take, by kind */
-    size_t input_stride[HEARTH_ACTIVATION_COUNT];
+    uint64_t steps;                         /* shared steps so far: equal on all workers at every barrier */
+    struct hearth_input input;              /* of the next products */
+    struct hearth_input hidden;             /* of the second product that runs beside one of `input` */
     uint8_t *rows[HEARTH_ACTIVATION_COUNT]; /* where such rows are being made */
 };
 
 /* `next` is the matrix whose product follows, NULL for none: its first bytes are fetched while a worker waits at a barrier. For few
- * tokens a layer of four steps has five barriers, one behind each group of products and one behind attention. */
+ * tokens a layer of `llama` has five barriers, one behind each group of products and one behind attention; a layer of `phi2` three.
+ */
 
 /* Look the tokens up and prepare their angles. Barrier. */
 void hearth_step_embed(struct hearth_step *s);
-/* Normalise x and turn it into the input of the given matrices (up to three; NULL where fewer). */
-void hearth_step_norm(struct hearth_step *s, const struct hearth_vector *weight, const struct hearth_matrix *a,
-                      const struct hearth_matrix *b, const struct hearth_matrix *c);
-/* Project the input to queries, keys and values; rotate queries and keys, store keys and values in the cache. Barrier. */
+/* Normalise x and turn it into the input of the given matrices; NULL where there are fewer than four. */
+void hearth_step_norm(struct hearth_step *s, const struct hearth_norm *norm, const struct hearth_matrix *a,
+                      const struct hearth_matrix *b, const struct hearth_matrix *c, const struct hearth_matrix *d);
+/* Project the input to queries, keys and values; normalise the heads of queries and keys where the model does, rotate them, store
+ * keys and values in the cache. No barrier: other products of the same input may follow. */
 void hearth_step_queries_keys_values(struct hearth_step *s, const struct hearth_layer *l);
+/* hidden = gelu(up * input), for hearth_step_project_both_and_add(). No barrier. */
+void hearth_step_gelu(struct hearth_step *s, const struct hearth_matrix *up, const struct hearth_matrix *down);
+/* Wait until all workers have finished the steps before. */
+void hearth_step_barrier(struct hearth_step *s, const struct hearth_matrix *next);
 /* attended = attention(q, cache), turned into the input of `next`. Barrier. */
 void hearth_step_attend(struct hearth_step *s, const struct hearth_matrix *next);
 /* silu(gate * input) . (up * input), turned into the input of `next`. Barrier. */
@@ -103,9 +117,13 @@ void hearth_step_gated(struct hearth_step *s, const struct hearth_matrix *gate, 
                        const struct hearth_matrix *next);
 /* x += matrix * input. Barrier. */
 void hearth_step_project_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_matrix *next);
+/* x += o * input, x += down * hidden. Barrier. */
+void hearth_step_project_both_and_add(struct hearth_step *s, const struct hearth_matrix *o, const struct hearth_matrix *down,
+                                      const struct hearth_matrix *next);
 /* Final norm and output matrix for the positions asked for. */
 void hearth_step_output(struct hearth_step *s);
 
 void hearth_arch_llama(struct hearth_step *s);
+void hearth_arch_phi2(struct hearth_step *s);
 
 #endif

@@ -113,7 +113,8 @@ static hearth_status load_matrix(const struct load_job *job, const struct hearth
     const uint32_t rows_at_once = (uint32_t)(job->buffer_bytes / (row_bytes * tile_rows)) * tile_rows;
     for (uint32_t r = rows.begin; r < rows.end; r += rows_at_once) {
         const uint32_t n = rows.end - r < rows_at_once ? rows.end - r : rows_at_once;
-        HEARTH_TRY(load_range(job, m->format, m->file_offset + r * row_bytes, buffer, n * row_bytes, r * row_blocks, err));
+        HEARTH_TRY(
+            load_range(job, m->format, m->file_offset + r * row_bytes, buffer, n * row_bytes, (m->first + r) * row_blocks, err));
         for (uint32_t i = 0; i < n; i += tile_rows)
             m->kernel->matmul.pack(m->packed + (uint64_t)((r + i) / tile_rows) * tile_bytes, buffer + i * row_bytes,
                                    n - i < tile_rows ? n - i : tile_rows, m->k);
@@ -142,8 +143,8 @@ static hearth_status load_vector(const struct load_job *job, const struct hearth
     const uint32_t element_bytes = hearth_format_info(v->format)->block_bytes;
     for (uint32_t i = 0; i < v->n; i += at_once) {
         const uint32_t n = v->n - i < at_once ? v->n - i : at_once;
-        HEARTH_TRY(
-            load_range(job, v->format, v->file_offset + (uint64_t)i * element_bytes, buffer, (uint64_t)n * element_bytes, i, err));
+        HEARTH_TRY(load_range(job, v->format, v->file_offset + (uint64_t)i * element_bytes, buffer, (uint64_t)n * element_bytes,
+                              v->first + i, err));
         for (uint32_t j = 0; j < n; j++) {
             const uint8_t *at = buffer + j * element_bytes;
             if (v->format == HEARTH_F32)

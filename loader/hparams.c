@@ -16,7 +16,16 @@
 #define CONTEXT_MAX 134217728.0
 #define ROPE_FACTOR_MIN 0.125
 
-static const char *const arch_names[HEARTH_ARCH_COUNT] = {[HEARTH_ARCH_LLAMA] = "llama"};
+static const struct {
+    const char *name;
+    enum hearth_norm_kind norm;
+    enum hearth_rope_pairs rope_pairs;
+} archs[HEARTH_ARCH_COUNT] = {
+    [HEARTH_ARCH_LLAMA] = {"llama", HEARTH_NORM_RMS, HEARTH_ROPE_ADJACENT},
+    [HEARTH_ARCH_PHI2] = {"phi2", HEARTH_NORM_LAYER, HEARTH_ROPE_HALVES},
+    [HEARTH_ARCH_QWEN2] = {"qwen2", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES},
+    [HEARTH_ARCH_QWEN3] = {"qwen3", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES},
+};
 
 /* All that the table reads: what is handed out, and what is only looked at. Zero means that the key is absent. */
 struct values {
@@ -28,7 +37,7 @@ struct values {
 };
 
 enum kind { COUNT, PER_LAYER, REAL }; /* PER_LAYER: a count, or an array of one count for each layer */
-enum presence { OPTIONAL, REQUIRED };
+enum presence { OPTIONAL, REQUIRED, REQUIRED_BY_RMS_NORM, REQUIRED_BY_LAYER_NORM }; /* the last two: not looked at by others */
 
 struct field {
     const char *key; /* after the name of the architecture and a point */
@@ -49,7 +58,8 @@ static const struct field fields[] = {
     {"attention.head_count_kv", AT(out.n_head_kv), PER_LAYER, OPTIONAL, 1, 4096},
     {"attention.key_length", AT(key_length), COUNT, OPTIONAL, 1, 4096},
     {"attention.value_length", AT(value_length), COUNT, OPTIONAL, 1, 4096},
-    {"attention.layer_norm_rms_epsilon", AT(out.rms_eps), REAL, REQUIRED, (double)FLT_MIN, 1},
+    {"attention.layer_norm_rms_epsilon", AT(out.norm_eps), REAL, REQUIRED_BY_RMS_NORM, (double)FLT_MIN, 1},
+    {"attention.layer_norm_epsilon", AT(out.norm_eps), REAL, REQUIRED_BY_LAYER_NORM, (double)FLT_MIN, 1},
     {"attention.scale", AT(out.attention_scale), REAL, OPTIONAL, 0, 1e6},
     {"rope.dimension_count", AT(out.n_rot), COUNT, OPTIONAL, 2, 4096},
     {"rope.freq_base", AT(out.rope_freq_base), REAL, OPTIONAL, 1, (double)FLT_MAX},
@@ -174,8 +184,17 @@ static hearth_status read_real(const struct reader *in, const struct field *fiel
     return HEARTH_OK;
 }
 
+/* Whether the architecture knows this key. */
+static bool applies(const struct field *field, enum hearth_norm_kind norm)
+{
+    return !(field->presence == REQUIRED_BY_RMS_NORM && norm != HEARTH_NORM_RMS) &&
+           !(field->presence == REQUIRED_BY_LAYER_NORM && norm != HEARTH_NORM_LAYER);
+}
+
 static hearth_status read_field(struct reader *in, const struct field *field, struct values *values)
 {
+    if (!applies(field, values->out.norm))
+        return HEARTH_OK;
     void *out = (char *)values + field->offset;
     const struct hearth_gguf_pair *pair = hearth_gguf_find(in->gguf, set_key(in, field->key));
     bool found = pair != NULL;
@@ -185,7 +204,7 @@ static hearth_status read_field(struct reader *in, const struct field *field, st
         HEARTH_TRY(read_layer_counts(in, field, pair, values->out.n_layer, out));
     else
         HEARTH_TRY(read_count(in, field, out, &found));
-    if (!found && field->presence == REQUIRED)
+    if (!found && field->presence != OPTIONAL)
         return reject(in, HEARTH_E_FORMAT, "E_MISSING", "the key is missing");
     return HEARTH_OK;
 }
@@ -214,7 +233,17 @@ static hearth_status check_kind_of_file(struct reader *in)
     return HEARTH_OK;
 }
 
-static hearth_status read_arch(struct reader *in, enum hearth_arch *out)
+/* "'llama', 'phi2', ..." */
+static const char *all_archs(char *out, size_t size)
+{
+    size_t used = 0;
+    out[0] = 0;
+    for (int i = 0; i < HEARTH_ARCH_COUNT && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s'%s'", i > 0 ? ", " : "", archs[i].name);
+    return out;
+}
+
+static hearth_status read_arch(struct reader *in, struct hearth_hparams *out)
 {
     struct hearth_view name;
     bool found;
@@ -222,15 +251,18 @@ static hearth_status read_arch(struct reader *in, enum hearth_arch *out)
     if (!found)
         return reject(in, HEARTH_E_FORMAT, "E_MISSING", "the key is missing");
     for (int i = 0; i < HEARTH_ARCH_COUNT; i++) {
-        if (name.size != strlen(arch_names[i]) || memcmp(name.bytes, arch_names[i], (size_t)name.size) != 0)
+        if (name.size != strlen(archs[i].name) || memcmp(name.bytes, archs[i].name, (size_t)name.size) != 0)
             continue;
-        (void)snprintf(in->arch, sizeof in->arch, "%s", arch_names[i]);
-        *out = (enum hearth_arch)i;
+        (void)snprintf(in->arch, sizeof in->arch, "%s", archs[i].name);
+        out->arch = (enum hearth_arch)i;
+        out->norm = archs[i].norm;
+        out->rope_pairs = archs[i].rope_pairs;
         return HEARTH_OK;
     }
     char text[HEARTH_QUOTE_MAX];
-    return reject(in, HEARTH_E_UNSUPPORTED, "E_ARCH", "unknown architecture '%s' (need '%s')",
-                  hearth_quote(text, name.bytes, (size_t)name.size), arch_names[0]);
+    char known[80];
+    return reject(in, HEARTH_E_UNSUPPORTED, "E_ARCH", "unknown architecture '%s' (need one of %s)",
+                  hearth_quote(text, name.bytes, (size_t)name.size), all_archs(known, sizeof known));
 }
 
 static hearth_status check_features(struct reader *in, const struct values *values)
@@ -401,7 +433,7 @@ hearth_status hearth_hparams_read(struct hearth_hparams *out, const struct heart
         return hearth_fail(err, HEARTH_E_FORMAT, "E_MISSING", "%s: header: no tensors, so there is nothing to run",
                            hearth_quote(file, gguf->file_name, strlen(gguf->file_name)));
     }
-    HEARTH_TRY(read_arch(&in, &values.out.arch));
+    HEARTH_TRY(read_arch(&in, &values.out));
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         HEARTH_TRY(read_field(&in, &fields[i], &values));
     HEARTH_TRY(check_features(&in, &values));

@@ -269,7 +269,7 @@ static json_t *json_hparams(const struct hearth_hparams *h)
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "n_vocab", (json_int_t)h->n_vocab, "n_layer",
                      (json_int_t)h->n_layer, "n_embd", (json_int_t)h->n_embd, "n_ff", (json_int_t)h->n_ff, "n_head",
                      (json_int_t)h->n_head, "n_head_kv", (json_int_t)h->n_head_kv, "head_dim", (json_int_t)h->head_dim, "n_rot",
-                     (json_int_t)h->n_rot, "n_ctx_train", (json_int_t)h->n_ctx_train, "rms_eps", (double)h->rms_eps,
+                     (json_int_t)h->n_rot, "n_ctx_train", (json_int_t)h->n_ctx_train, "norm_eps", (double)h->norm_eps,
                      "rope_freq_base", (double)h->rope_freq_base);
 }
 

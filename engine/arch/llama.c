@@ -1,10 +1,13 @@
-/* Architecture `llama`: Llama 1 to 3.x, CodeLlama, Mistral 7B, TinyLlama, SmolLM and many merges (spec architectures.md
- * section 8.1).
+/* Architectures `llama` (Llama 1 to 3.x, CodeLlama, Mistral 7B, TinyLlama, SmolLM and many merges; spec architectures.md section
+ * 8.1), `qwen2` (8.7) and `qwen3` (8.8).
  *
  *   x = embedding of the token
  *   for each layer:  h = RMSNorm(x);  x += O * attention(RoPE(Q h), RoPE(K h), V h)
  *                    h = RMSNorm(x);  x += Down * (silu(Gate h) . Up h)
- *   logits = Output * RMSNorm(x) */
+ *   logits = Output * RMSNorm(x)
+ *
+ * qwen2 pairs the elements of heads by halves, and has biases on Q, K and V. qwen3 does so without biases and normalises every head
+ * of queries and keys before it is rotated: RoPE(RMSNorm(Q h)), RoPE(RMSNorm(K h)). */
 #include "forward.h"
 
 void hearth_arch_llama(struct hearth_step *s)
@@ -15,12 +18,13 @@ void hearth_arch_llama(struct hearth_step *s)
     for (s->layer = 0; s->layer < m->hparams.n_layer; s->layer++) {
         const struct hearth_layer *l = &m->layers[s->layer];
 
-        hearth_step_norm(s, &l->attn_norm, &l->q, &l->k, &l->v);
+        hearth_step_norm(s, &l->attn_norm, &l->q, &l->k, &l->v, NULL);
         hearth_step_queries_keys_values(s, l);
+        hearth_step_barrier(s, &l->o);
         hearth_step_attend(s, &l->o);
         hearth_step_project_and_add(s, &l->o, &l->gate);
 
-        hearth_step_norm(s, &l->ffn_norm, &l->gate, &l->up, NULL);
+        hearth_step_norm(s, &l->ffn_norm, &l->gate, &l->up, NULL, NULL);
         hearth_step_gated(s, &l->gate, &l->up, &l->down);
         hearth_step_project_and_add(s, &l->down, s->layer + 1 < m->hparams.n_layer ? &m->layers[s->layer + 1].q : &m->output);
     }

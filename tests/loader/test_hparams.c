@@ -36,7 +36,7 @@ Test(hparams, values_of_a_file)
     cr_expect(h.arch == HEARTH_ARCH_LLAMA);
     cr_expect(h.n_layer == 3 && h.n_embd == 96 && h.n_head == 6 && h.n_head_kv == 3 && h.n_ff == 128);
     cr_expect(h.n_vocab == 270 && h.n_ctx_train == 77 && h.head_dim == 16 && h.n_rot == 16);
-    cr_expect(h.rms_eps == 1e-5f && h.rope_freq_base == 500000.0f && h.rope_scale == 1.0f && h.attention_scale == 0.25f);
+    cr_expect(h.norm_eps == 1e-5f && h.rope_freq_base == 500000.0f && h.rope_scale == 1.0f && h.attention_scale == 0.25f);
     cr_expect(strlen(h.name) == 64 && strncmp(h.name, "A \\x1b[2J name", 13) == 0, "%s", h.name);
 }
 
