@@ -398,7 +398,39 @@ struct twin {
     struct hearth_gguf gguf;
     const uint8_t *file;
     bool plain; /* without biases and rope_freqs, and with the output tied, whatever the file says */
+    char arch[16];
+    int n_rot;
 };
+
+static double key_of(const struct twin *m, const char *suffix, double missing)
+{
+    char key[80];
+    double value = missing;
+    bool found;
+    (void)snprintf(key, sizeof key, "%s.%s", m->arch, suffix);
+    (void)hearth_gguf_get_f64(&m->gguf, key, &value, &found, NULL);
+    return value;
+}
+
+static bool is(const struct twin *m, const char *arch)
+{
+    return strcmp(m->arch, arch) == 0;
+}
+
+static void twin_init(struct twin *m, const struct tiny *t, bool plain)
+{
+    struct hearth_view arch;
+    uint64_t n_rot;
+    bool found;
+    char key[80];
+    *m = (struct twin){.file = t->file, .plain = plain};
+    cr_assert_eq(hearth_gguf_parse(&m->gguf, t->file, t->size, t->size, "tiny.gguf", &err), HEARTH_OK);
+    cr_assert_eq(hearth_gguf_get_string(&m->gguf, "general.architecture", &arch, &found, &err), HEARTH_OK);
+    (void)snprintf(m->arch, sizeof m->arch, "%.*s", (int)arch.size, (const char *)arch.bytes);
+    (void)snprintf(key, sizeof key, "%s.rope.dimension_count", m->arch);
+    cr_assert_eq(hearth_gguf_get_u64(&m->gguf, key, &n_rot, &found, &err), HEARTH_OK);
+    m->n_rot = (int)n_rot;
+}
 
 static const float *weights(const struct twin *m, int layer, const char *name)
 {
@@ -423,33 +455,46 @@ static void product(const struct twin *m, double *y, int layer, const char *name
     }
 }
 
-static void norm(const struct twin *m, double *y, int layer, const char *name, const double *x)
+/* RMSNorm, or LayerNorm where the architecture has that, of n elements. */
+static void norm(const struct twin *m, double *y, int layer, const char *name, const double *x, int n)
 {
-    double eps = 0;
-    bool found;
-    (void)hearth_gguf_get_f64(&m->gguf, "llama.attention.layer_norm_rms_epsilon", &eps, &found, NULL);
-    const float *w = weights(m, layer, name);
+    const bool centred = is(m, "phi2");
+    const double eps = key_of(m, centred ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 0);
+    char full[64];
+    (void)snprintf(full, sizeof full, "%s.weight", name);
+    const float *w = weights(m, layer, full);
+    (void)snprintf(full, sizeof full, "%s.bias", name);
+    const float *bias = weights(m, layer, full);
+    double mean = 0;
     double sum = 0;
-    for (int i = 0; i < N_EMBD; i++)
-        sum += x[i] * x[i];
-    for (int i = 0; i < N_EMBD; i++)
-        y[i] = x[i] / sqrt(sum / N_EMBD + eps) * (double)w[i];
+    for (int i = 0; centred && i < n; i++)
+        mean += x[i] / n;
+    for (int i = 0; i < n; i++)
+        sum += (x[i] - mean) * (x[i] - mean);
+    for (int i = 0; i < n; i++)
+        y[i] = (x[i] - mean) / sqrt(sum / n + eps) * (double)w[i] + (bias ? (double)bias[i] : 0);
+}
+
+static void norm_heads(const struct twin *m, double *x, int layer, const char *name, int heads)
+{
+    for (int i = 0; is(m, "qwen3") && i < heads; i++)
+        norm(m, x + i * DIM, layer, name, x + i * DIM, DIM);
 }
 
 static void rotate(const struct twin *m, double *x, int heads, int position)
 {
-    double base = 10000;
-    bool found;
-    (void)hearth_gguf_get_f64(&m->gguf, "llama.rope.freq_base", &base, &found, NULL);
+    const double base = key_of(m, "rope.freq_base", 10000);
+    const bool adjacent = is(m, "llama");
     const float *factors = weights(m, -1, "rope_freqs.weight");
-    for (int i = 0; i < heads * DIM; i += 2) {
-        const int pair = i % DIM / 2;
-        const double angle = position * pow(base, -2.0 * pair / DIM) / (factors ? (double)factors[pair] : 1.0);
-        const double a = x[i];
-        const double b = x[i + 1];
-        x[i] = a * cos(angle) - b * sin(angle);
-        x[i + 1] = a * sin(angle) + b * cos(angle);
-    }
+    for (int head = 0; head < heads; head++)
+        for (int pair = 0; pair < m->n_rot / 2; pair++) {
+            double *a = x + head * DIM + (adjacent ? 2 * pair : pair);
+            double *b = adjacent ? a + 1 : a + m->n_rot / 2;
+            const double angle = position * pow(base, -2.0 * pair / m->n_rot) / (factors ? (double)factors[pair] : 1.0);
+            const double old = *a;
+            *a = old * cos(angle) - *b * sin(angle);
+            *b = old * sin(angle) + *b * cos(angle);
+        }
 }
 
 static double keys[N_LAYER][N_IDS][N_KV * DIM];
@@ -476,39 +521,55 @@ static void attend(double *out, const double *q, int layer, int position)
     }
 }
 
+static double gelu(double z)
+{
+    return z / 2 * (1 + tanh(sqrt(2 / acos(-1.0)) * (z + 0.044715 * z * z * z)));
+}
+
+/* out = Down * (silu(Gate h) . Up h), or Down * gelu(Up h) where there is no gate. */
+static void feed_forward(const struct twin *m, double *out, int layer, const double *h)
+{
+    double gate[N_FF];
+    double up[N_FF];
+    product(m, up, layer, "ffn_up", h, N_EMBD, N_FF);
+    if (!is(m, "phi2"))
+        product(m, gate, layer, "ffn_gate", h, N_EMBD, N_FF);
+    for (int i = 0; i < N_FF; i++)
+        up[i] = is(m, "phi2") ? gelu(up[i]) : gate[i] / (1 + exp(-gate[i])) * up[i];
+    product(m, out, layer, "ffn_down", up, N_FF, N_EMBD);
+}
+
 static void layer_of_twin(const struct twin *m, double *x, int layer, int position)
 {
     double h[N_EMBD];
     double q[N_EMBD];
     double attended[N_EMBD];
-    double gate[N_FF];
-    double up[N_FF];
-    norm(m, h, layer, "attn_norm.weight", x);
+    double added[N_EMBD];
+    norm(m, h, layer, "attn_norm", x, N_EMBD);
     product(m, q, layer, "attn_q", h, N_EMBD, N_EMBD);
     product(m, keys[layer][position], layer, "attn_k", h, N_EMBD, N_KV * DIM);
     product(m, values[layer][position], layer, "attn_v", h, N_EMBD, N_KV * DIM);
+    norm_heads(m, q, layer, "attn_q_norm", N_HEAD);
+    norm_heads(m, keys[layer][position], layer, "attn_k_norm", N_KV);
     rotate(m, q, N_HEAD, position);
     rotate(m, keys[layer][position], N_KV, position);
     attend(attended, q, layer, position);
-    product(m, h, layer, "attn_output", attended, N_EMBD, N_EMBD);
+    product(m, added, layer, "attn_output", attended, N_EMBD, N_EMBD);
     for (int i = 0; i < N_EMBD; i++)
-        x[i] += h[i];
-    norm(m, h, layer, "ffn_norm.weight", x);
-    product(m, gate, layer, "ffn_gate", h, N_EMBD, N_FF);
-    product(m, up, layer, "ffn_up", h, N_EMBD, N_FF);
-    for (int i = 0; i < N_FF; i++)
-        gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i];
-    product(m, h, layer, "ffn_down", gate, N_FF, N_EMBD);
+        x[i] += added[i];
+    if (!is(m, "phi2"))
+        norm(m, h, layer, "ffn_norm", x, N_EMBD); /* else both read the same */
+    feed_forward(m, added, layer, h);
     for (int i = 0; i < N_EMBD; i++)
-        x[i] += h[i];
+        x[i] += added[i];
 }
 
 /* Logits of the last token of some_ids. */
 static void evaluate(const struct tiny *t, bool plain, double logits[N_VOCAB])
 {
-    struct twin m = {.file = t->file, .plain = plain};
+    struct twin m;
     double x[N_EMBD];
-    cr_assert_eq(hearth_gguf_parse(&m.gguf, t->file, t->size, t->size, "tiny.gguf", &err), HEARTH_OK);
+    twin_init(&m, t, plain);
     for (int position = 0; position < N_IDS; position++) {
         const float *row = weights(&m, -1, "token_embd.weight") + some_ids[position] * N_EMBD;
         for (int i = 0; i < N_EMBD; i++)
@@ -516,7 +577,7 @@ static void evaluate(const struct tiny *t, bool plain, double logits[N_VOCAB])
         for (int layer = 0; layer < N_LAYER; layer++)
             layer_of_twin(&m, x, layer, position);
     }
-    norm(&m, x, -1, "output_norm.weight", x);
+    norm(&m, x, -1, "output_norm", x, N_EMBD);
     product(&m, logits, -1, weights(&m, -1, "output.weight") ? "output" : "token_embd", x, N_EMBD, N_VOCAB);
     const float *bias = weights(&m, -1, "output.bias");
     for (int i = 0; bias && !weights(&m, -1, "output.weight") && i < N_VOCAB; i++)
@@ -589,6 +650,109 @@ Test(model, every_bias_is_used, .init = open_engine, .fini = close_engine)
                 gguf_builder_set_tensor(&builder, biases[j].name, HEARTH_F32, 1, &biases[j].n);
         expect_twin(i < COUNT(biases) ? biases[i].name : "all", true);
     }
+}
+
+Test(model, every_architecture_equals_its_formulas, .init = open_engine, .fini = close_engine)
+{
+    static const struct {
+        const char *arch;
+        uint32_t n_rot;
+    } cases[] = {{"llama", 10}, {"phi2", 16}, {"phi2", 6}, {"qwen2", 16}, {"qwen3", 16}, {"qwen3", 10}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        start(&(struct gguf_shape){.arch = cases[i].arch, .n_rot = cases[i].n_rot});
+        expect_twin(cases[i].arch, true);
+    }
+}
+
+/* Q, K and V as rows of one tensor, weights and biases alike, in the same order. */
+static struct tiny *make_fused(const struct tiny *parts)
+{
+    static const char *const names[] = {"q", "k", "v"};
+    static const char *const ends[] = {"weight", "bias"};
+    char name[64];
+    for (int layer = 0; layer < N_LAYER; layer++)
+        for (size_t e = 0; e < 2; e++) {
+            for (size_t i = 0; i < 3; i++) {
+                (void)snprintf(name, sizeof name, "blk.%d.attn_%s.%s", layer, names[i], ends[e]);
+                gguf_builder_drop_tensor(&builder, name);
+            }
+            const uint64_t rows = N_EMBD + 2 * N_KV * DIM;
+            (void)snprintf(name, sizeof name, "blk.%d.attn_qkv.%s", layer, ends[e]);
+            gguf_builder_set_tensor(&builder, name, e ? HEARTH_F32 : HEARTH_Q8_0, e ? 1 : 2,
+                                    e ? &rows : (const uint64_t[]){N_EMBD, rows});
+        }
+    struct tiny *t = make();
+    for (size_t i = 0; i < builder.n_tensors; i++) {
+        uint64_t n_bytes;
+        uint8_t *to = data_of(t, builder.tensors[i].name, &n_bytes);
+        char *fused = strstr(builder.tensors[i].name, "_qkv.");
+        for (size_t j = 0; j < (fused ? 3 : 1); j++, to += n_bytes) {
+            if (fused)
+                (void)snprintf(name, sizeof name, "%.*s_%s.%s", (int)(fused - builder.tensors[i].name), builder.tensors[i].name,
+                               names[j], fused + 5);
+            const uint8_t *from = data_of(parts, fused ? name : builder.tensors[i].name, &n_bytes);
+            memcpy(to, from, n_bytes);
+        }
+    }
+    return t;
+}
+
+Test(model, fused_tensors_give_the_same_bits, .init = open_engine, .fini = close_engine)
+{
+    float want[N_VOCAB];
+    start(&(struct gguf_shape){.arch = "qwen2", .format = HEARTH_Q8_0});
+    struct tiny *parts = make_session();
+    cr_assert_eq(hearth_session_feed(parts->session, some_ids, N_IDS, &err), HEARTH_OK, "%s", err.message);
+    memcpy(want, hearth_session_logits(parts->session, 0), sizeof want);
+    struct tiny *fused = make_fused(parts);
+    open_session(fused);
+    cr_assert_eq(hearth_session_feed(fused->session, some_ids, N_IDS, &err), HEARTH_OK, "%s", err.message);
+    cr_expect_eq(memcmp(want, hearth_session_logits(fused->session, 0), sizeof want), 0);
+    cr_expect_eq(hearth_model_weight_bytes(fused->model), hearth_model_weight_bytes(parts->model));
+    drop(parts);
+
+    uint64_t n_bytes; /* in a row of V: the block is counted from the beginning of the tensor, whose own name is told */
+    put_half(data_of(fused, "blk.1.attn_qkv.weight", &n_bytes) + 200 * 34, 0x7c00);
+    hearth_session_close(fused->session);
+    hearth_model_close(fused->model);
+    fused->session = NULL;
+    fused->model = NULL;
+    expect_bad_block(fused, "tensor blk.1.attn_qkv.weight:", "block 200 ");
+    drop(fused);
+}
+
+Test(model, fused_tensors_of_a_wrong_shape_are_refused, .init = open_engine, .fini = close_engine)
+{
+    start(&(struct gguf_shape){.arch = "phi2"});
+    gguf_builder_drop_tensor(&builder, "blk.0.attn_k.weight");
+    expect_refused(HEARTH_E_FORMAT, "E_MISSING", "blk.0.attn_k.weight");
+    gguf_builder_set_tensor(&builder, "blk.0.attn_qkv.weight", HEARTH_F32, 2, (const uint64_t[]){N_EMBD, 127});
+    expect_refused(HEARTH_E_FORMAT, "E_SHAPE", "blk.0.attn_qkv.weight");
+    start(&(struct gguf_shape){.arch = "phi2"});
+    gguf_builder_drop_tensor(&builder, "blk.1.attn_v.bias");
+    gguf_builder_set_tensor(&builder, "blk.1.attn_qkv.bias", HEARTH_F32, 1, (const uint64_t[]){129});
+    expect_refused(HEARTH_E_FORMAT, "E_SHAPE", "blk.1.attn_qkv.bias");
+}
+
+/* What one architecture needs, another does not look at. */
+Test(model, tensors_belong_to_architectures, .init = open_engine, .fini = close_engine)
+{
+    static const struct {
+        const char *arch, *name;
+    } cases[] = {{"phi2", "blk.0.attn_norm.bias"},   {"phi2", "output_norm.bias"},          {"phi2", "blk.1.ffn_up.weight"},
+                 {"qwen2", "blk.1.ffn_norm.weight"}, {"qwen3", "blk.0.attn_q_norm.weight"}, {"qwen3", "blk.1.attn_k_norm.weight"}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        start(&(struct gguf_shape){.arch = cases[i].arch});
+        gguf_builder_drop_tensor(&builder, cases[i].name);
+        expect_refused(HEARTH_E_FORMAT, "E_MISSING", cases[i].name);
+    }
+    start(NULL);
+    gguf_builder_set_tensor(&builder, "blk.0.attn_q_norm.weight", HEARTH_F32, 1, (const uint64_t[]){DIM});
+    gguf_builder_set_tensor(&builder, "blk.0.attn_norm.bias", HEARTH_F32, 1, (const uint64_t[]){N_EMBD});
+    struct tiny *t = make_session();
+    cr_expect_eq(t->model->description.layers[0].q_norm.n, 0);
+    cr_expect_eq(t->model->description.layers[0].attn_norm.bias.n, 0);
+    drop(t);
 }
 
 /* A host that has changed rounding and denormals meets the same bits: floats are computed on workers only. */

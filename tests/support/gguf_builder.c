@@ -258,26 +258,53 @@ static void add_matrix(struct gguf_builder *builder, const char *name, enum hear
     gguf_builder_set_tensor(builder, name, fits ? (uint32_t)format : HEARTH_F16, 2, (const uint64_t[]){columns, rows});
 }
 
+/* blk.LAYER.PART.weight and, with bias, blk.LAYER.PART.bias. */
+static void add_part(struct gguf_builder *builder, const struct gguf_shape *shape, uint32_t layer, const char *part,
+                     uint64_t columns, uint64_t rows, bool bias)
+{
+    char name[80];
+    (void)snprintf(name, sizeof name, "blk.%" PRIu32 ".%s.weight", layer, part);
+    if (rows == 0)
+        add_vector(builder, name, columns);
+    else
+        add_matrix(builder, name, shape->format, columns, rows);
+    (void)snprintf(name, sizeof name, "blk.%" PRIu32 ".%s.bias", layer, part);
+    if (bias)
+        add_vector(builder, name, rows == 0 ? columns : rows);
+}
+
+static bool is(const struct gguf_shape *shape, const char *arch)
+{
+    return strcmp(shape->arch, arch) == 0;
+}
+
 static void add_layer(struct gguf_builder *builder, const struct gguf_shape *shape, uint32_t layer)
 {
     const uint64_t e = shape->n_embd;
     const uint64_t f = shape->n_ff;
     const uint64_t kv = e / shape->n_head * shape->n_head_kv;
+    const bool phi2 = is(shape, "phi2");
+    const bool qkv_bias = phi2 || is(shape, "qwen2");
     const struct {
         const char *name;
         uint64_t columns, rows; /* 0 rows: a vector */
+        bool absent, bias;
     } parts[] = {
-        {"attn_norm", e, 0}, {"attn_q", e, e},   {"attn_k", e, kv}, {"attn_v", e, kv},  {"attn_output", e, e},
-        {"ffn_norm", e, 0},  {"ffn_gate", e, f}, {"ffn_up", e, f},  {"ffn_down", f, e},
+        {"attn_norm", e, 0, false, phi2},
+        {"attn_q", e, e, false, qkv_bias},
+        {"attn_k", e, kv, false, qkv_bias},
+        {"attn_v", e, kv, false, qkv_bias},
+        {"attn_q_norm", e / shape->n_head, 0, !is(shape, "qwen3"), false},
+        {"attn_k_norm", e / shape->n_head, 0, !is(shape, "qwen3"), false},
+        {"attn_output", e, e, false, phi2},
+        {"ffn_norm", e, 0, phi2, false},
+        {"ffn_gate", e, f, phi2, false},
+        {"ffn_up", e, f, false, phi2},
+        {"ffn_down", f, e, false, phi2},
     };
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        char name[80];
-        (void)snprintf(name, sizeof name, "blk.%" PRIu32 ".%s.weight", layer, parts[i].name);
-        if (parts[i].rows == 0)
-            add_vector(builder, name, parts[i].columns);
-        else
-            add_matrix(builder, name, shape->format, parts[i].columns, parts[i].rows);
-    }
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (!parts[i].absent)
+            add_part(builder, shape, layer, parts[i].name, parts[i].columns, parts[i].rows, parts[i].bias);
 }
 
 static void set_default(uint32_t *value, uint32_t standard)
@@ -286,34 +313,53 @@ static void set_default(uint32_t *value, uint32_t standard)
         *value = standard;
 }
 
+static void set_parameters(struct gguf_builder *builder, const struct gguf_shape *shape)
+{
+    const struct {
+        const char *key;
+        uint32_t value;
+    } counts[] = {
+        {"block_count", shape->n_layer},         {"context_length", shape->n_ctx_train},
+        {"embedding_length", shape->n_embd},     {"feed_forward_length", shape->n_ff},
+        {"attention.head_count", shape->n_head}, {"attention.head_count_kv", shape->n_head_kv},
+        {"rope.dimension_count", shape->n_rot},
+    };
+    char key[80];
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        (void)snprintf(key, sizeof key, "%s.%s", shape->arch, counts[i].key);
+        gguf_builder_set_u32(builder, key, counts[i].value);
+    }
+    (void)snprintf(key, sizeof key, "%s.attention.layer_norm%s_epsilon", shape->arch, is(shape, "phi2") ? "" : "_rms");
+    gguf_builder_set_f32(builder, key, 1e-5f);
+}
+
 void gguf_builder_add_llama(struct gguf_builder *builder, const struct gguf_shape *asked)
 {
     struct gguf_shape shape = asked ? *asked : (struct gguf_shape){0};
+    shape.arch = shape.arch ? shape.arch : "llama";
     set_default(&shape.n_layer, 2);
     set_default(&shape.n_embd, 64);
     set_default(&shape.n_head, 4);
     set_default(&shape.n_head_kv, 2);
     set_default(&shape.n_ff, 96);
+    set_default(&shape.n_rot, shape.n_embd / shape.n_head);
     set_default(&shape.n_vocab, 300);
     set_default(&shape.n_ctx_train, 128);
 
-    gguf_builder_set_string(builder, "general.architecture", "llama");
+    gguf_builder_set_string(builder, "general.architecture", shape.arch);
     gguf_builder_set_string(builder, "general.name", "tiny test model");
     gguf_builder_set_u32(builder, "general.quantization_version", 2);
-    gguf_builder_set_u32(builder, "llama.block_count", shape.n_layer);
-    gguf_builder_set_u32(builder, "llama.context_length", shape.n_ctx_train);
-    gguf_builder_set_u32(builder, "llama.embedding_length", shape.n_embd);
-    gguf_builder_set_u32(builder, "llama.feed_forward_length", shape.n_ff);
-    gguf_builder_set_u32(builder, "llama.attention.head_count", shape.n_head);
-    gguf_builder_set_u32(builder, "llama.attention.head_count_kv", shape.n_head_kv);
-    gguf_builder_set_u32(builder, "llama.rope.dimension_count", shape.n_embd / shape.n_head);
-    gguf_builder_set_f32(builder, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    set_parameters(builder, &shape);
     gguf_builder_add_spm_vocabulary(builder, shape.n_vocab);
 
     add_matrix(builder, "token_embd.weight", shape.format, shape.n_embd, shape.n_vocab);
     for (uint32_t i = 0; i < shape.n_layer; i++)
         add_layer(builder, &shape, i);
     add_vector(builder, "output_norm.weight", shape.n_embd);
+    if (is(&shape, "phi2")) {
+        add_vector(builder, "output_norm.bias", shape.n_embd);
+        add_vector(builder, "output.bias", shape.n_vocab);
+    }
     if (!shape.tied)
         add_matrix(builder, "output.weight", shape.format, shape.n_embd, shape.n_vocab);
     if (shape.rope_freqs)

@@ -25,11 +25,13 @@ struct gguf_builder {
 
 /* Zero fields take the value in brackets. Rows that are no multiple of the format's block are stored as F16. */
 struct gguf_shape {
+    const char *arch;          /* ["llama"], or "phi2", "qwen2", "qwen3" */
     uint32_t n_layer;          /* [2] */
     uint32_t n_embd;           /* [64] */
     uint32_t n_head;           /* [4] */
     uint32_t n_head_kv;        /* [2] */
     uint32_t n_ff;             /* [96] */
+    uint32_t n_rot;            /* [n_embd / n_head] */
     uint32_t n_vocab;          /* [300], at least 259 */
     uint32_t n_ctx_train;      /* [128] */
     enum hearth_format format; /* of the matrices [F32] */
@@ -41,7 +43,7 @@ struct gguf_shape {
 void gguf_builder_init(struct gguf_builder *builder);
 void gguf_builder_free(struct gguf_builder *builder);
 
-/* A whole llama: hyper-parameters, tensors and an SPM vocabulary. NULL takes all defaults. */
+/* A whole llama, or what shape->arch says: hyper-parameters, tensors and an SPM vocabulary. NULL takes all defaults. */
 void gguf_builder_add_llama(struct gguf_builder *builder, const struct gguf_shape *shape);
 /* 0 <unk>, 1 <s>, 2 </s>, 3 to 258 the bytes, then the space mark, letters, pairs of letters, fillers. Replaces another one. */
 void gguf_builder_add_spm_vocabulary(struct gguf_builder *builder, uint32_t n_tokens);
