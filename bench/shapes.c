@@ -4,12 +4,16 @@
 #include <stdlib.h>
 
 const struct hearth_shape hearth_shapes[] = {
-    {"llama-2-7b", 32, 4096, 11008, 32, 32, 128, 32000, 4096, 1e4f, false},
-    {"codellama-7b", 32, 4096, 11008, 32, 32, 128, 32016, 16384, 1e6f, false},
-    {"mistral-7b", 32, 4096, 14336, 32, 8, 128, 32000, 32768, 1e4f, false},
-    {"llama-3.1-8b", 32, 4096, 14336, 32, 8, 128, 128256, 131072, 5e5f, false},
-    {"llama-3.2-1b", 16, 2048, 8192, 32, 8, 64, 128256, 131072, 5e5f, true},
-    {"tinyllama-1.1b", 22, 2048, 5632, 32, 4, 64, 32000, 2048, 1e4f, false},
+    /* name, architecture, layers, width, feed-forward, heads, of keys, head, rotated, vocabulary, trained, base, tied, rope_freqs
+     */
+    {"llama-2-7b", HEARTH_SHAPE_LLAMA, 32, 4096, 11008, 32, 32, 128, 128, 32000, 4096, 1e4f, false, false},
+    {"codellama-7b", HEARTH_SHAPE_LLAMA, 32, 4096, 11008, 32, 32, 128, 128, 32016, 16384, 1e6f, false, false},
+    {"mistral-7b", HEARTH_SHAPE_LLAMA, 32, 4096, 14336, 32, 8, 128, 128, 32000, 32768, 1e4f, false, false},
+    {"llama-3.1-8b", HEARTH_SHAPE_LLAMA, 32, 4096, 14336, 32, 8, 128, 128, 128256, 131072, 5e5f, false, true},
+    {"llama-3.2-1b", HEARTH_SHAPE_LLAMA, 16, 2048, 8192, 32, 8, 64, 64, 128256, 131072, 5e5f, true, true},
+    {"tinyllama-1.1b", HEARTH_SHAPE_LLAMA, 22, 2048, 5632, 32, 4, 64, 64, 32000, 2048, 1e4f, false, false},
+    {"phi-2", HEARTH_SHAPE_PHI2, 32, 2560, 10240, 32, 32, 80, 32, 51200, 2048, 1e4f, false, false},
+    {"qwen3-4b", HEARTH_SHAPE_QWEN3, 36, 2560, 9728, 32, 8, 128, 128, 151936, 40960, 1e6f, true, false},
 };
 const size_t hearth_shape_count = sizeof hearth_shapes / sizeof hearth_shapes[0];
 
@@ -21,26 +25,78 @@ const struct hearth_shape *hearth_shape_find(const char *name)
     return NULL;
 }
 
-/* base: every matrix; more: attn_v and ffn_down of the layers that more() picks; v_first, down_first: Q4_K_S's better early layers.
- */
+void hearth_shape_names(char *out, size_t capacity)
+{
+    size_t used = 0;
+    if (capacity > 0)
+        out[0] = '\0';
+    for (size_t i = 0; i < hearth_shape_count && used < capacity; i++)
+        used += (size_t)snprintf(out + used, capacity - used, "%s%s", i ? ", " : "", hearth_shapes[i].name);
+}
+
+/* ---- Recipes -------------------------------------------------------------------------------------------------------- */
+
+/* Which of n layers get the better format: none; all of a model whose key heads serve four query heads or more; the first two,
+ * four, eighth or sixteenth; or the first and last eighth and every third between. */
+enum layers { NO_LAYER, GROUPED, FIRST_2, FIRST_4, EIGHTH, SIXTEENTH, MORE };
+
+struct choice {
+    enum hearth_format usual, better;
+    enum layers where;
+};
+
+/* base: every matrix that is not named here. v also says what a fused attn_qkv gets, as the tools have done since March 2026. */
 struct recipe {
     const char *name;
-    enum hearth_format base, output, more;
-    bool early_q5;
+    enum hearth_format base, output, attn_output;
+    struct choice v, down;
 };
 
+#define SAME(f)                                                                                                                    \
+    {                                                                                                                              \
+        (f), (f), NO_LAYER                                                                                                         \
+    }
+#define PLAIN(name, f, output)                                                                                                     \
+    {                                                                                                                              \
+        name, f, output, f, SAME(f), SAME(f)                                                                                       \
+    }
 static const struct recipe recipes[] = {
-    {"Q4_0", HEARTH_Q4_0, HEARTH_Q6_K, HEARTH_Q4_0, false},   {"Q5_0", HEARTH_Q5_0, HEARTH_Q6_K, HEARTH_Q5_0, false},
-    {"Q8_0", HEARTH_Q8_0, HEARTH_Q8_0, HEARTH_Q8_0, false},   {"Q4_K_S", HEARTH_Q4_K, HEARTH_Q6_K, HEARTH_Q4_K, true},
-    {"Q4_K_M", HEARTH_Q4_K, HEARTH_Q6_K, HEARTH_Q6_K, false}, {"Q5_K_S", HEARTH_Q5_K, HEARTH_Q6_K, HEARTH_Q5_K, false},
-    {"Q5_K_M", HEARTH_Q5_K, HEARTH_Q6_K, HEARTH_Q6_K, false}, {"Q6_K", HEARTH_Q6_K, HEARTH_Q6_K, HEARTH_Q6_K, false},
-    {"F16", HEARTH_F16, HEARTH_F16, HEARTH_F16, false},       {"BF16", HEARTH_BF16, HEARTH_BF16, HEARTH_BF16, false},
-    {"F32", HEARTH_F32, HEARTH_F32, HEARTH_F32, false},
+    PLAIN("Q4_0", HEARTH_Q4_0, HEARTH_Q6_K),
+    PLAIN("Q4_1", HEARTH_Q4_1, HEARTH_Q6_K),
+    PLAIN("Q5_0", HEARTH_Q5_0, HEARTH_Q6_K),
+    PLAIN("Q5_1", HEARTH_Q5_1, HEARTH_Q6_K),
+    PLAIN("Q8_0", HEARTH_Q8_0, HEARTH_Q8_0),
+    {"Q2_K", HEARTH_Q2_K, HEARTH_Q6_K, HEARTH_Q3_K, {HEARTH_Q3_K, HEARTH_Q4_K, GROUPED}, SAME(HEARTH_Q3_K)},
+    {"Q3_K_M", HEARTH_Q3_K, HEARTH_Q6_K, HEARTH_Q4_K, {HEARTH_Q4_K, HEARTH_Q5_K, FIRST_2}, {HEARTH_Q4_K, HEARTH_Q5_K, SIXTEENTH}},
+    {"Q4_K_S", HEARTH_Q4_K, HEARTH_Q6_K, HEARTH_Q4_K, {HEARTH_Q4_K, HEARTH_Q5_K, FIRST_4}, {HEARTH_Q4_K, HEARTH_Q5_K, EIGHTH}},
+    {"Q4_K_M", HEARTH_Q4_K, HEARTH_Q6_K, HEARTH_Q4_K, {HEARTH_Q4_K, HEARTH_Q6_K, MORE}, {HEARTH_Q4_K, HEARTH_Q6_K, MORE}},
+    PLAIN("Q5_K_S", HEARTH_Q5_K, HEARTH_Q6_K),
+    {"Q5_K_M", HEARTH_Q5_K, HEARTH_Q6_K, HEARTH_Q5_K, {HEARTH_Q5_K, HEARTH_Q6_K, MORE}, {HEARTH_Q5_K, HEARTH_Q6_K, MORE}},
+    PLAIN("Q6_K", HEARTH_Q6_K, HEARTH_Q6_K),
+    {"IQ4_NL",
+     HEARTH_IQ4_NL,
+     HEARTH_Q6_K,
+     HEARTH_IQ4_NL,
+     {HEARTH_IQ4_NL, HEARTH_Q5_K, GROUPED},
+     {HEARTH_IQ4_NL, HEARTH_Q5_K, EIGHTH}},
+    {"IQ4_XS",
+     HEARTH_IQ4_XS,
+     HEARTH_Q6_K,
+     HEARTH_IQ4_XS,
+     {HEARTH_IQ4_XS, HEARTH_Q5_K, GROUPED},
+     {HEARTH_IQ4_XS, HEARTH_Q5_K, EIGHTH}},
+    PLAIN("F16", HEARTH_F16, HEARTH_F16),
+    PLAIN("BF16", HEARTH_BF16, HEARTH_BF16),
+    PLAIN("F32", HEARTH_F32, HEARTH_F32),
 };
 
-const char *hearth_recipe_names(void)
+void hearth_recipe_names(char *out, size_t capacity)
 {
-    return "Q4_0, Q5_0, Q8_0, Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M, Q6_K, F16, BF16, F32";
+    size_t used = 0;
+    if (capacity > 0)
+        out[0] = '\0';
+    for (size_t i = 0; i < sizeof recipes / sizeof recipes[0] && used < capacity; i++)
+        used += (size_t)snprintf(out + used, capacity - used, "%s%s", i ? ", " : "", recipes[i].name);
 }
 
 static const struct recipe *find_recipe(const char *name)
@@ -51,37 +107,106 @@ static const struct recipe *find_recipe(const char *name)
     return NULL;
 }
 
-/* The layers that the _M recipes give more bits: the first and last eighth, and every third between. */
-static bool more(uint32_t i, uint32_t n)
+static bool is_better(const struct hearth_shape *s, enum layers where, uint32_t i)
 {
-    return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;
+    const uint32_t n = s->n_layer;
+    switch (where) {
+    case GROUPED:
+        return s->n_head / s->n_head_kv >= 4;
+    case FIRST_2:
+        return i < 2;
+    case FIRST_4:
+        return i < 4;
+    case EIGHTH:
+        return i < n / 8;
+    case SIXTEENTH:
+        return i < n / 16;
+    case MORE:
+        return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;
+    default:
+        return false;
+    }
 }
+
+static enum hearth_format choose(const struct hearth_shape *s, const struct choice *choice, uint32_t i)
+{
+    return is_better(s, choice->where, i) ? choice->better : choice->usual;
+}
+
+/* ---- Tensors -------------------------------------------------------------------------------------------------------- */
 
 static void write_matrix(struct hearth_gguf_writer *w, uint32_t layer, const char *name, enum hearth_format format, uint64_t k,
                          uint64_t rows)
 {
     char full[64];
     (void)snprintf(full, sizeof full, "blk.%" PRIu32 ".%s.weight", layer, name);
-    (void)hearth_gguf_write_tensor(w, full, format, rows ? 2 : 1, (const uint64_t[]){k, rows});
+    (void)hearth_gguf_write_tensor(w, full, format, 2, (const uint64_t[]){k, rows});
 }
 
-static void write_layer(struct hearth_gguf_writer *w, const struct hearth_shape *s, const struct recipe *r, uint32_t i)
+static void write_vector(struct hearth_gguf_writer *w, uint32_t layer, const char *name, uint64_t n)
+{
+    char full[64];
+    (void)snprintf(full, sizeof full, "blk.%" PRIu32 ".%s", layer, name);
+    (void)hearth_gguf_write_tensor(w, full, HEARTH_F32, 1, &n);
+}
+
+/* llama, and qwen3 with its norms of queries and keys. */
+static void write_llama_layer(struct hearth_gguf_writer *w, const struct hearth_shape *s, const struct recipe *r, uint32_t i)
 {
     const uint64_t queries = (uint64_t)s->n_head * s->head_dim;
     const uint64_t keys = (uint64_t)s->n_head_kv * s->head_dim;
-    const enum hearth_format picked = more(i, s->n_layer) ? r->more : r->base;
-    const enum hearth_format v = r->early_q5 && i < 4 ? HEARTH_Q5_K : picked;
-    const enum hearth_format down = r->early_q5 && i < s->n_layer / 8 ? HEARTH_Q5_K : picked;
-    write_matrix(w, i, "attn_norm", HEARTH_F32, s->n_embd, 0);
+    write_vector(w, i, "attn_norm.weight", s->n_embd);
     write_matrix(w, i, "attn_q", r->base, s->n_embd, queries);
     write_matrix(w, i, "attn_k", r->base, s->n_embd, keys);
-    write_matrix(w, i, "attn_v", v, s->n_embd, keys);
-    write_matrix(w, i, "attn_output", r->base, queries, s->n_embd);
-    write_matrix(w, i, "ffn_norm", HEARTH_F32, s->n_embd, 0);
+    write_matrix(w, i, "attn_v", choose(s, &r->v, i), s->n_embd, keys);
+    if (s->architecture == HEARTH_SHAPE_QWEN3) {
+        write_vector(w, i, "attn_q_norm.weight", s->head_dim);
+        write_vector(w, i, "attn_k_norm.weight", s->head_dim);
+    }
+    write_matrix(w, i, "attn_output", r->attn_output, queries, s->n_embd);
+    write_vector(w, i, "ffn_norm.weight", s->n_embd);
     write_matrix(w, i, "ffn_gate", r->base, s->n_embd, s->n_ff);
     write_matrix(w, i, "ffn_up", r->base, s->n_embd, s->n_ff);
-    write_matrix(w, i, "ffn_down", down, s->n_ff, s->n_embd);
+    write_matrix(w, i, "ffn_down", choose(s, &r->down, i), s->n_ff, s->n_embd);
 }
+
+/* One norm serves attention and feed-forward; queries, keys and values are one matrix; everything has a bias. */
+static void write_phi2_layer(struct hearth_gguf_writer *w, const struct hearth_shape *s, const struct recipe *r, uint32_t i)
+{
+    const uint64_t queries = (uint64_t)s->n_head * s->head_dim;
+    const uint64_t all = queries + 2 * (uint64_t)s->n_head_kv * s->head_dim;
+    write_vector(w, i, "attn_norm.weight", s->n_embd);
+    write_vector(w, i, "attn_norm.bias", s->n_embd);
+    write_matrix(w, i, "attn_qkv", choose(s, &r->v, i), s->n_embd, all);
+    write_vector(w, i, "attn_qkv.bias", all);
+    write_matrix(w, i, "attn_output", r->attn_output, queries, s->n_embd);
+    write_vector(w, i, "attn_output.bias", s->n_embd);
+    write_matrix(w, i, "ffn_up", r->base, s->n_embd, s->n_ff);
+    write_vector(w, i, "ffn_up.bias", s->n_ff);
+    write_matrix(w, i, "ffn_down", choose(s, &r->down, i), s->n_ff, s->n_embd);
+    write_vector(w, i, "ffn_down.bias", s->n_embd);
+}
+
+static void write_tensors(struct hearth_gguf_writer *w, const struct hearth_shape *s, const struct recipe *r)
+{
+    const uint64_t table[] = {s->n_embd, s->n_vocab};
+    const uint64_t rotations = s->n_rot / 2;
+    const bool phi2 = s->architecture == HEARTH_SHAPE_PHI2;
+    (void)hearth_gguf_write_tensor(w, "token_embd.weight", s->tied ? r->output : r->base, 2, table);
+    (void)hearth_gguf_write_tensor(w, "output_norm.weight", HEARTH_F32, 1, table);
+    if (phi2)
+        (void)hearth_gguf_write_tensor(w, "output_norm.bias", HEARTH_F32, 1, table);
+    if (!s->tied)
+        (void)hearth_gguf_write_tensor(w, "output.weight", r->output, 2, table);
+    if (phi2)
+        (void)hearth_gguf_write_tensor(w, "output.bias", HEARTH_F32, 1, table + 1);
+    if (s->rope_freqs)
+        (void)hearth_gguf_write_tensor(w, "rope_freqs.weight", HEARTH_F32, 1, &rotations);
+    for (uint32_t i = 0; i < s->n_layer; i++)
+        (phi2 ? write_phi2_layer : write_llama_layer)(w, s, r, i);
+}
+
+/* ---- The rest of the header ----------------------------------------------------------------------------------------- */
 
 /* <unk>, <s>, </s>, the 256 byte tokens, then words without meaning. */
 static bool write_vocabulary(struct hearth_gguf_writer *w, uint32_t n)
@@ -117,21 +242,49 @@ static bool write_vocabulary(struct hearth_gguf_writer *w, uint32_t n)
     return made;
 }
 
+struct keys {
+    struct hearth_gguf_writer *writer;
+    const char *architecture;
+};
+
+static const char *key(const struct keys *k, const char *suffix, char out[64])
+{
+    (void)snprintf(out, 64, "%s.%s", k->architecture, suffix);
+    return out;
+}
+
+static void write_count(const struct keys *k, const char *suffix, uint32_t value)
+{
+    char name[64];
+    hearth_gguf_write_u32(k->writer, key(k, suffix, name), value);
+}
+
+static void write_real(const struct keys *k, const char *suffix, float value)
+{
+    char name[64];
+    hearth_gguf_write_f32(k->writer, key(k, suffix, name), value);
+}
+
 static void write_keys(struct hearth_gguf_writer *w, const struct hearth_shape *s)
 {
-    hearth_gguf_write_string(w, "general.architecture", "llama");
+    static const char *const names[] = {"llama", "phi2", "qwen3"};
+    const struct keys k = {w, names[s->architecture]};
+    hearth_gguf_write_string(w, "general.architecture", k.architecture);
     hearth_gguf_write_string(w, "general.name", s->name);
-    hearth_gguf_write_u32(w, "llama.block_count", s->n_layer);
-    hearth_gguf_write_u32(w, "llama.context_length", s->n_ctx_train);
-    hearth_gguf_write_u32(w, "llama.embedding_length", s->n_embd);
-    hearth_gguf_write_u32(w, "llama.feed_forward_length", s->n_ff);
-    hearth_gguf_write_u32(w, "llama.attention.head_count", s->n_head);
-    hearth_gguf_write_u32(w, "llama.attention.head_count_kv", s->n_head_kv);
-    hearth_gguf_write_u32(w, "llama.attention.key_length", s->head_dim);
-    hearth_gguf_write_u32(w, "llama.attention.value_length", s->head_dim);
-    hearth_gguf_write_u32(w, "llama.rope.dimension_count", s->head_dim);
-    hearth_gguf_write_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-    hearth_gguf_write_f32(w, "llama.rope.freq_base", s->rope_freq_base);
+    write_count(&k, "block_count", s->n_layer);
+    write_count(&k, "context_length", s->n_ctx_train);
+    write_count(&k, "embedding_length", s->n_embd);
+    write_count(&k, "feed_forward_length", s->n_ff);
+    write_count(&k, "attention.head_count", s->n_head);
+    write_count(&k, "attention.head_count_kv", s->n_head_kv);
+    write_count(&k, "attention.key_length", s->head_dim);
+    write_count(&k, "attention.value_length", s->head_dim);
+    write_count(&k, "rope.dimension_count", s->n_rot);
+    if (s->architecture == HEARTH_SHAPE_PHI2)
+        write_real(&k, "attention.layer_norm_epsilon", 1e-5f);
+    else
+        write_real(&k, "attention.layer_norm_rms_epsilon", s->architecture == HEARTH_SHAPE_QWEN3 ? 1e-6f : 1e-5f);
+    write_real(&k, "rope.freq_base", s->rope_freq_base);
     hearth_gguf_write_u32(w, "general.quantization_version", 2);
 }
 
@@ -139,10 +292,13 @@ hearth_status hearth_shape_header(const struct hearth_shape *s, const char *reci
                                   uint64_t *data_bytes, hearth_error *err)
 {
     const struct recipe *r = find_recipe(recipe_name);
-    char quoted[HEARTH_QUOTE_MAX];
-    if (!r)
+    if (!r) {
+        char quoted[HEARTH_QUOTE_MAX];
+        char names[160];
+        hearth_recipe_names(names, sizeof names);
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "bench: no such recipe (got %s, need one of %s)",
-                           hearth_quote(quoted, recipe_name, strlen(recipe_name)), hearth_recipe_names());
+                           hearth_quote(quoted, recipe_name, strlen(recipe_name)), names);
+    }
     struct hearth_gguf_writer w;
     hearth_gguf_writer_init(&w, 32);
     write_keys(&w, s);
@@ -150,13 +306,7 @@ hearth_status hearth_shape_header(const struct hearth_shape *s, const char *reci
         hearth_gguf_writer_free(&w);
         return hearth_fail(err, HEARTH_E_MEMORY, NULL, "bench: no memory for a vocabulary of %" PRIu32 " tokens", s->n_vocab);
     }
-    (void)hearth_gguf_write_tensor(&w, "token_embd.weight", s->tied ? r->output : r->base, 2,
-                                   (const uint64_t[]){s->n_embd, s->n_vocab});
-    (void)hearth_gguf_write_tensor(&w, "output_norm.weight", HEARTH_F32, 1, (const uint64_t[]){s->n_embd});
-    if (!s->tied)
-        (void)hearth_gguf_write_tensor(&w, "output.weight", r->output, 2, (const uint64_t[]){s->n_embd, s->n_vocab});
-    for (uint32_t i = 0; i < s->n_layer; i++)
-        write_layer(&w, s, r, i);
+    write_tensors(&w, s, r);
     *data_bytes = w.data_size;
     const hearth_status status = hearth_gguf_writer_finish(&w, bytes, size, err);
     hearth_gguf_writer_free(&w);

@@ -1,5 +1,5 @@
-/* A model without a file; see synthetic.h. Quants are random bits, scales are fixed and small, norms are one, so that activations
- * stay of ordinary size and logits finite. The bytes depend only on their offset. */
+/* A model without a file; see synthetic.h. Quants are random bits, scales are fixed and small, norms are one and biases small, so
+ * that activations stay of ordinary size and logits finite. The bytes depend only on their offset. */
 #include "synthetic.h"
 #include "common/status.h"
 #include <stdlib.h>
@@ -92,13 +92,19 @@ void hearth_synthetic_fill(uint32_t format, uint8_t *out, size_t n, uint64_t off
         set_scales(format, out + at);
 }
 
+static bool ends_with(struct hearth_view name, const char *end)
+{
+    const size_t n = strlen(end);
+    return name.size >= n && memcmp(name.bytes + name.size - n, end, n) == 0;
+}
+
 static hearth_status read_made_up(void *context, void *out, uint64_t offset, size_t n, hearth_error *err)
 {
     const struct hearth_synthetic *s = context;
     const struct hearth_gguf_tensor *t = tensor_at(&s->gguf, offset);
     if (!t || n > t->file_offset + t->bytes - offset)
         return hearth_fail(err, HEARTH_E_IO, NULL, "synthetic model: offset %" PRIu64 " belongs to no tensor", offset);
-    hearth_synthetic_fill(t->format, out, n, offset, t->n_dims == 1);
+    hearth_synthetic_fill(t->format, out, n, offset, t->n_dims == 1 && !ends_with(t->name, "bias"));
     return HEARTH_OK;
 }
 
