@@ -8,8 +8,8 @@
 #include "synthetic.h"
 
 #define K 4096u
-#define TOKENS_MAX 128u
 #define REPEATS 5
+#define FEW_TOKENS 16u                            /* up to so many the weights are the work, and all of them are read */
 #define FILE_ROWS_BYTES (16u * K * sizeof(float)) /* the widest tile */
 
 struct job {
@@ -18,7 +18,7 @@ struct job {
     uint8_t *weights, *rows, *file_rows;
     float *outputs;
     size_t stride;
-    uint32_t n_rows, n_tokens;
+    uint32_t n_rows, n_tokens, most_tokens;
 };
 
 /* One tile of made-up weights, packed and copied over the worker's share. */
@@ -41,7 +41,7 @@ static void prepare_rows(const struct job *j)
 {
     float x[K];
     const enum hearth_activation kind = hearth_format_info(j->kernel->format)->activation;
-    for (uint32_t t = 0; t < TOKENS_MAX; t++) {
+    for (uint32_t t = 0; t < j->most_tokens; t++) {
         hearth_synthetic_fill(HEARTH_F32, (uint8_t *)x, sizeof x, t * sizeof x, false);
         uint8_t *row = j->rows + t * j->stride;
         if (kind == HEARTH_ACTIVATION_F32)
@@ -82,54 +82,76 @@ static double time_job(hearth_engine *engine, struct job *j)
     return hearth_median(seconds, REPEATS);
 }
 
-static void time_kernel(hearth_engine *engine, struct job *j, uint64_t bytes,
-                        void (*row)(const struct hearth_kernel_timing *, void *), void *user)
+static void time_kernel(hearth_engine *engine, struct job *j, const struct hearth_kernel_options *o)
 {
-    static const uint32_t tokens[] = {1, 4, 16, TOKENS_MAX};
     const size_t tile_rows = j->kernel->matmul.tile_rows;
     const size_t tile_bytes = j->kernel->matmul.tile_bytes(K);
-    const uint32_t most_rows = (uint32_t)(bytes / tile_bytes * tile_rows);
+    const uint32_t most_rows = (uint32_t)(o->bytes / tile_bytes * tile_rows);
     j->stride = hearth_activation_bytes(hearth_format_info(j->kernel->format)->activation, K);
     j->n_rows = most_rows;
     hearth_synthetic_fill(j->kernel->format, j->file_rows, tile_rows * hearth_row_bytes(j->kernel->format, K), 0, false);
     hearth_pool_run(engine->pool, prepare, j);
-    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
-        j->n_tokens = tokens[i];
-        j->n_rows = tokens[i] == 1 ? most_rows : most_rows / 8; /* outputs of many tokens need room, and time is no matter there */
+    for (size_t i = 0; i < o->n_tokens; i++) {
+        j->n_tokens = o->tokens[i];
+        j->n_rows = j->n_tokens <= FEW_TOKENS ? most_rows : most_rows / 8; /* outputs need room, and products take time */
         const double seconds = time_job(engine, j);
         const struct hearth_kernel_timing timing = {.kernel = j->kernel->name,
-                                                    .n_tokens = tokens[i],
-                                                    .macs_per_second = (double)j->n_rows * K * tokens[i] / seconds,
+                                                    .n_tokens = j->n_tokens,
+                                                    .macs_per_second = (double)j->n_rows * K * j->n_tokens / seconds,
                                                     .bytes_per_second = (double)(j->n_rows / tile_rows * tile_bytes) / seconds};
-        row(&timing, user);
+        o->row(&timing, o->user);
     }
 }
 
-hearth_status hearth_bench_kernels(hearth_engine *engine, uint64_t bytes, void (*row)(const struct hearth_kernel_timing *, void *),
-                                   void *user, double *read, double *dot, hearth_error *err)
+/* The chosen kernel of a format, unless it is the plain one of a CPU that has better, or the filter leaves it out. */
+static const struct hearth_kernel *kernel_of(const struct hearth_kernel_set *set, uint32_t format, const char *filter)
 {
+    const struct hearth_kernel *k = set->chosen[HEARTH_OP_MATMUL][format];
+    if (!k || (k->level == HEARTH_CPU_REFERENCE && set->level != HEARTH_CPU_REFERENCE))
+        return NULL;
+    return filter && !strstr(k->name, filter) ? NULL : k;
+}
+
+static hearth_status check(const struct hearth_kernel_set *set, const struct hearth_kernel_options *o, hearth_error *err)
+{
+    char quoted[HEARTH_QUOTE_MAX];
+    for (uint32_t format = 0; format < HEARTH_FORMAT_COUNT; format++)
+        if (kernel_of(set, format, o->filter))
+            return HEARTH_OK;
+    return hearth_fail(err, HEARTH_E_CONFIG, NULL, "bench: no product kernel of this level has '%s' in its name",
+                       o->filter ? hearth_quote(quoted, o->filter, strlen(o->filter)) : "");
+}
+
+hearth_status hearth_bench_kernels(hearth_engine *engine, const struct hearth_kernel_options *o, double *read, double *dot,
+                                   hearth_error *err)
+{
+    HEARTH_TRY(check(&engine->kernels, o, err));
     struct hearth_arena counting = {0};
     struct hearth_arena arena;
-    const uint64_t row_bytes = TOKENS_MAX * hearth_activation_bytes(HEARTH_ACTIVATION_F32, K);
-    /* The smallest rows are those of 2-bit types, about K / 3 bytes; outputs are [n_rows] or [tokens][n_rows / 8]. */
-    const uint64_t output_bytes = bytes / (K / 4) * (TOKENS_MAX / 8) * sizeof(float);
-    (void)hearth_arena_take(&counting, HEARTH_PLAN_SCRATCH, bytes, 1);
+    uint32_t most = 1;
+    for (size_t i = 0; i < o->n_tokens; i++)
+        most = o->tokens[i] > most ? o->tokens[i] : most;
+    const uint64_t row_bytes = most * hearth_activation_bytes(HEARTH_ACTIVATION_F32, K);
+    /* The smallest rows are those of 2-bit types, about K / 3 bytes; outputs are [FEW_TOKENS][rows] or [tokens][rows / 8]. */
+    const uint64_t output_bytes = o->bytes / (K / 4) * (most / 8 > FEW_TOKENS ? most / 8 + 1 : FEW_TOKENS) * sizeof(float);
+    (void)hearth_arena_take(&counting, HEARTH_PLAN_SCRATCH, o->bytes, 1);
     (void)hearth_arena_take(&counting, HEARTH_PLAN_SCRATCH, row_bytes, 1);
     (void)hearth_arena_take(&counting, HEARTH_PLAN_SCRATCH, output_bytes, 1);
     (void)hearth_arena_take(&counting, HEARTH_PLAN_SCRATCH, FILE_ROWS_BYTES, 1);
     HEARTH_TRY(hearth_engine_reserve(engine, &arena, &counting, err));
     struct job j = {.kernels = &engine->kernels,
-                    .weights = hearth_arena_take(&arena, HEARTH_PLAN_SCRATCH, bytes, 1),
+                    .weights = hearth_arena_take(&arena, HEARTH_PLAN_SCRATCH, o->bytes, 1),
                     .rows = hearth_arena_take(&arena, HEARTH_PLAN_SCRATCH, row_bytes, 1),
                     .outputs = hearth_arena_take(&arena, HEARTH_PLAN_SCRATCH, output_bytes, 1),
-                    .file_rows = hearth_arena_take(&arena, HEARTH_PLAN_SCRATCH, FILE_ROWS_BYTES, 1)};
+                    .file_rows = hearth_arena_take(&arena, HEARTH_PLAN_SCRATCH, FILE_ROWS_BYTES, 1),
+                    .most_tokens = most};
     hearth_engine_populate(engine, &arena);
-    *read = hearth_probe_read(engine->pool, j.weights, bytes, engine->kernels.level);
+    *read = hearth_probe_read(engine->pool, j.weights, o->bytes, engine->kernels.level);
     *dot = hearth_probe_dot(engine->pool, engine->kernels.level);
     for (uint32_t format = 0; format < HEARTH_FORMAT_COUNT; format++) {
-        j.kernel = engine->kernels.chosen[HEARTH_OP_MATMUL][format];
-        if (j.kernel && (j.kernel->level != HEARTH_CPU_REFERENCE || engine->kernels.level == HEARTH_CPU_REFERENCE))
-            time_kernel(engine, &j, bytes, row, user);
+        j.kernel = kernel_of(&engine->kernels, format, o->filter);
+        if (j.kernel)
+            time_kernel(engine, &j, o);
     }
     hearth_engine_release(engine, &arena);
     return HEARTH_OK;

@@ -139,50 +139,87 @@ double hearth_probe_read(struct hearth_pool *pool, const uint8_t *memory, uint64
     return best;
 }
 
-/* ---- Integer products ----------------------------------------------------------------------------------------------- */
+/* ---- Products ------------------------------------------------------------------------------------------------------- */
 
-#define DOT_ROUNDS 400000u
-#define DOT_CHAINS 12u /* two a cycle with a latency of four or five */
+#define ROUNDS 400000u
+#define CHAINS 12u /* two a cycle with a latency of four or five */
 
-#define DOT_12(insn, reg, last)                                                                                                    \
-    insn " " last ", %%" reg "0\n" insn " " last ", %%" reg "1\n" insn " " last ", %%" reg "2\n" insn " " last ", %%" reg          \
-         "3\n" insn " " last ", %%" reg "4\n" insn " " last ", %%" reg "5\n" insn " " last ", %%" reg "6\n" insn " " last          \
-         ", %%" reg "7\n" insn " " last ", %%" reg "8\n" insn " " last ", %%" reg "9\n" insn " " last ", %%" reg "10\n" insn       \
-         " " last ", %%" reg "11\n"
-#define DOT_CLOBBER                                                                                                                \
-    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13"
+/* An instruction on twelve accumulators. */
+#define TWELVE(insn, reg, operands)                                                                                                \
+    insn " " operands ", %%" reg "0\n" insn " " operands ", %%" reg "1\n" insn " " operands ", %%" reg "2\n" insn " " operands     \
+         ", %%" reg "3\n" insn " " operands ", %%" reg "4\n" insn " " operands ", %%" reg "5\n" insn " " operands ", %%" reg       \
+         "6\n" insn " " operands ", %%" reg "7\n" insn " " operands ", %%" reg "8\n" insn " " operands ", %%" reg "9\n" insn       \
+         " " operands ", %%" reg "10\n" insn " " operands ", %%" reg "11\n"
+#define CLOBBER "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11"
+#define ALL_ROUNDS(code)                                                                                                           \
+    for (uint32_t i = 0; i < ROUNDS; i++)                                                                                          \
+    __asm__ volatile(code::: CLOBBER)
 
 static void dot_rounds(void *context, uint32_t worker, uint32_t workers)
 {
     (void)worker;
     (void)workers;
     const enum hearth_cpu_level level = *(const enum hearth_cpu_level *)context;
-    if (level == HEARTH_CPU_AVX512) {
-        for (uint32_t i = 0; i < DOT_ROUNDS; i++)
-            __asm__ volatile(DOT_12("vpdpbusd", "zmm", "%%zmm12, %%zmm13")::: DOT_CLOBBER);
-    } else if (level == HEARTH_CPU_AVXVNNI) {
-        for (uint32_t i = 0; i < DOT_ROUNDS; i++)
-            __asm__ volatile(DOT_12("%{vex%} vpdpbusd", "ymm", "%%ymm12, %%ymm13")::: DOT_CLOBBER);
-    } else if (level == HEARTH_CPU_AVX2) {
-        for (uint32_t i = 0; i < DOT_ROUNDS; i++)
-            __asm__ volatile(DOT_12("vpmaddubsw", "ymm", "%%ymm12, %%ymm13")::: DOT_CLOBBER);
-    } else {
-        for (uint32_t i = 0; i < DOT_ROUNDS; i++)
-            __asm__ volatile(DOT_12("pmaddubsw", "xmm", "%%xmm12")::: DOT_CLOBBER);
-    }
+    if (level == HEARTH_CPU_AVX512)
+        ALL_ROUNDS(TWELVE("vpdpbusd", "zmm", "%%zmm12, %%zmm13"));
+    else if (level == HEARTH_CPU_AVXVNNI)
+        ALL_ROUNDS(TWELVE("%{vex%} vpdpbusd", "ymm", "%%ymm12, %%ymm13"));
+    else if (level == HEARTH_CPU_AVX2)
+        ALL_ROUNDS(TWELVE("vpmaddubsw", "ymm", "%%ymm12, %%ymm13"));
+    else
+        ALL_ROUNDS(TWELVE("pmaddubsw", "xmm", "%%xmm12"));
     if (level != HEARTH_CPU_REFERENCE)
         __asm__ volatile("vzeroupper" ::: "memory");
+}
+
+/* The accumulators begin as zeros: what is left in registers may be numbers on which some CPUs are slow. */
+static void fma_rounds(void *context, uint32_t worker, uint32_t workers)
+{
+    (void)worker;
+    (void)workers;
+    const enum hearth_cpu_level level = *(const enum hearth_cpu_level *)context;
+    if (level == HEARTH_CPU_REFERENCE) {
+        __asm__ volatile("xorps %%xmm0, %%xmm0\n xorps %%xmm1, %%xmm1\n xorps %%xmm2, %%xmm2\n xorps %%xmm3, %%xmm3\n"
+                         "xorps %%xmm4, %%xmm4\n xorps %%xmm5, %%xmm5\n xorps %%xmm6, %%xmm6\n xorps %%xmm7, %%xmm7\n"
+                         "xorps %%xmm8, %%xmm8\n xorps %%xmm9, %%xmm9\n xorps %%xmm10, %%xmm10\n xorps %%xmm11, %%xmm11\n"
+                         "xorps %%xmm12, %%xmm12\n xorps %%xmm13, %%xmm13\n" ::
+                             : CLOBBER, "xmm12", "xmm13");
+        for (uint32_t i = 0; i < ROUNDS; i++)
+            __asm__ volatile("mulps %%xmm12, %%xmm0\n addps %%xmm13, %%xmm6\n mulps %%xmm12, %%xmm1\n addps %%xmm13, %%xmm7\n"
+                             "mulps %%xmm12, %%xmm2\n addps %%xmm13, %%xmm8\n mulps %%xmm12, %%xmm3\n addps %%xmm13, %%xmm9\n"
+                             "mulps %%xmm12, %%xmm4\n addps %%xmm13, %%xmm10\n mulps %%xmm12, %%xmm5\n addps %%xmm13, %%xmm11\n" ::
+                                 : CLOBBER);
+        return;
+    }
+    __asm__ volatile("vzeroall" ::: CLOBBER, "xmm12", "xmm13", "xmm14", "xmm15");
+    if (level == HEARTH_CPU_AVX512)
+        ALL_ROUNDS(TWELVE("vfmadd231ps", "zmm", "%%zmm12, %%zmm13"));
+    else
+        ALL_ROUNDS(TWELVE("vfmadd231ps", "ymm", "%%ymm12, %%ymm13"));
+    __asm__ volatile("vzeroupper" ::: "memory");
+}
+
+/* Rounds of CHAINS instructions with `lanes` products each, on all workers; the best of five. */
+static double products(struct hearth_pool *pool, hearth_pool_fn *rounds, enum hearth_cpu_level level, double lanes)
+{
+    double best = 0;
+    for (int i = 0; i < 5; i++) {
+        const double begin = hearth_seconds();
+        hearth_pool_run(pool, rounds, &level);
+        const double rate = (double)ROUNDS * CHAINS * lanes * hearth_pool_workers(pool) / (hearth_seconds() - begin);
+        best = rate > best ? rate : best;
+    }
+    return best;
 }
 
 double hearth_probe_dot(struct hearth_pool *pool, enum hearth_cpu_level level)
 {
     static const double lanes[HEARTH_CPU_LEVEL_COUNT] = {16, 32, 32, 64};
-    double best = 0;
-    for (int i = 0; i < 5; i++) {
-        const double begin = hearth_seconds();
-        hearth_pool_run(pool, dot_rounds, &level);
-        const double rate = (double)DOT_ROUNDS * DOT_CHAINS * lanes[level] * hearth_pool_workers(pool) / (hearth_seconds() - begin);
-        best = rate > best ? rate : best;
-    }
-    return best;
+    return products(pool, dot_rounds, level, lanes[level]);
+}
+
+double hearth_probe_fma(struct hearth_pool *pool, enum hearth_cpu_level level)
+{
+    static const double lanes[HEARTH_CPU_LEVEL_COUNT] = {2, 8, 8, 16}; /* below AVX2 a product is two instructions */
+    return products(pool, fma_rounds, level, lanes[level]);
 }

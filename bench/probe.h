@@ -1,5 +1,5 @@
-/* The limits of this machine, measured in this process: how fast the workers can read memory, and how many integer products they
- * can make. */
+/* The limits of this machine, measured in this process: how fast the workers can read memory, and how many products they can make.
+ */
 #ifndef HEARTH_BENCH_PROBE_H
 #define HEARTH_BENCH_PROBE_H
 
@@ -13,6 +13,9 @@ double hearth_probe_read(struct hearth_pool *pool, const uint8_t *memory, uint64
 
 /* Multiply-accumulates of 8-bit integers per second, all workers together, on registers: vpdpbusd, or vpmaddubsw below it. */
 double hearth_probe_dot(struct hearth_pool *pool, enum hearth_cpu_level level);
+
+/* Multiply-accumulates of floats per second, likewise: a fused multiply-add, below AVX2 a product and a sum. */
+double hearth_probe_fma(struct hearth_pool *pool, enum hearth_cpu_level level);
 
 /* Seconds of a monotonic clock. */
 double hearth_seconds(void);

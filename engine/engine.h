@@ -102,6 +102,10 @@ void hearth_model_layout(struct hearth_model *model, struct hearth_arena *arena,
                          uint8_t **tokenizer_memory);
 void hearth_session_layout(struct hearth_session *session, const struct hearth_model *model, struct hearth_arena *arena);
 
+/* For measurements: stand at `position`, whatever came after. The session has been fed so far before, and what it was fed there is
+ * still the content of the cache. No logits, no history beyond it. */
+void hearth_session_stand_at(struct hearth_session *session, uint32_t position);
+
 /* Fill in defaults and check ranges against the model. */
 hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hearth_limits *limits,
                                     const struct hearth_hparams *hparams, hearth_error *err);

@@ -180,6 +180,14 @@ void hearth_session_reset(hearth_session *s)
     (void)leave(s, HEARTH_OK);
 }
 
+void hearth_session_stand_at(struct hearth_session *s, uint32_t position)
+{
+    hearth_session_reset(s);
+    for (uint32_t i = 0; i < position; i++)
+        hearth_sampler_accept(s->sampler, s->ids[i]);
+    s->position = position;
+}
+
 uint32_t hearth_session_position(const hearth_session *s)
 {
     return s ? s->position : 0;

@@ -111,8 +111,23 @@ static error_t take_stop(struct parse *parse, int key, const char *value)
 
 static error_t take_format(struct parse *parse, int key, const char *value)
 {
-    parse->options->json = strcmp(value, "json") == 0;
-    return parse->options->json || strcmp(value, "md") == 0 ? 0 : bad_value(parse, key, value, "md or json");
+    static const char *const names[] = {[OPTIONS_MD] = "md", [OPTIONS_CSV] = "csv", [OPTIONS_JSON] = "json"};
+    for (int i = OPTIONS_MD; i <= OPTIONS_JSON; i++)
+        if (strcmp(value, names[i]) == 0) {
+            parse->options->format = (enum options_format)i;
+            return 0;
+        }
+    return bad_value(parse, key, value, "md, csv or json");
+}
+
+static error_t take_list(struct parse *parse, int key, const char *value, struct options_list *out, uint32_t min)
+{
+    if (text_parse_list(out->values, &out->n, OPTIONS_LIST_MAX, value, min, OPTIONS_TOKENS_MAX))
+        return 0;
+    char need[96];
+    (void)snprintf(need, sizeof need, "whole numbers from %" PRIu32 " to %d, such as 8, 1,8,512, 1-8+1 or 1-512*2", min,
+                   OPTIONS_TOKENS_MAX);
+    return bad_value(parse, key, value, need);
 }
 
 /* The options of bench, where -p and -n are numbers of tokens, as in other benchmarks. */
@@ -122,10 +137,14 @@ static error_t take_bench_option(struct parse *parse, int key, char *value)
     switch (key) {
     case 'p':
     case OPTION_KEY_PP:
-        return take_u32(parse, key, value, &o->n_prompt, 0, 65536);
+        return take_list(parse, key, value, &o->prompts, 0);
     case 'n':
     case OPTION_KEY_TG:
-        return take_u32(parse, key, value, &o->n_gen, 0, 65536);
+        return take_list(parse, key, value, &o->generations, 0);
+    case 'd':
+        return take_list(parse, key, value, &o->depths, 0);
+    case 'b':
+        return take_list(parse, key, value, &o->batches, 1);
     case 'r':
         return take_u32(parse, key, value, &o->repeats, 1, OPTIONS_REPEATS_MAX);
     case OPTION_KEY_SHAPE:
@@ -134,8 +153,28 @@ static error_t take_bench_option(struct parse *parse, int key, char *value)
     case OPTION_KEY_QUANT:
         o->quant = value;
         return 0;
+    case OPTION_KEY_KERNEL:
+        o->kernel = value;
+        return 0;
+    case OPTION_KEY_PROBE:
+        o->probe = true;
+        return 0;
+    case OPTION_KEY_COMPARE:
+        o->compare[0] = value;
+        return 0;
+    case OPTION_KEY_SVG:
+        o->svg = value;
+        return 0;
     case OPTION_KEY_FORMAT:
         return take_format(parse, key, value);
+    case OPTION_KEY_JSON:
+        o->format = OPTIONS_JSON;
+        return 0;
+    case ARGP_KEY_ARG: /* what follows --compare A */
+        if (!o->compare[0] || o->compare[1])
+            return ARGP_ERR_UNKNOWN;
+        o->compare[1] = value;
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -384,7 +423,7 @@ static void show_help(const struct argp *argp, const char *name)
 
 bool options_parse(struct options *out, int *exit_code, const struct options_command *command, int argc, char **argv)
 {
-    *out = (struct options){.n_generate = OPTIONS_GENERATE_DEFAULT, .quant = "Q4_K_M", .n_prompt = 128, .n_gen = 16, .repeats = 3};
+    *out = (struct options){.n_generate = OPTIONS_GENERATE_DEFAULT, .quant = "Q4_K_M", .repeats = 3};
     out->sampling.struct_size = sizeof out->sampling;
     hearth_sampling_init(&out->sampling);
     struct parse parse = {out, command, false, false};

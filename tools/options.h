@@ -11,6 +11,16 @@
 #define OPTIONS_GENERATE_DEFAULT 256
 #define OPTIONS_REPEATS_MAX 64
 
+#define OPTIONS_LIST_MAX 64
+#define OPTIONS_TOKENS_MAX 1048576
+
+struct options_list {
+    size_t n; /* 0 when not given */
+    uint32_t values[OPTIONS_LIST_MAX];
+};
+
+enum options_format { OPTIONS_MD, OPTIONS_CSV, OPTIONS_JSON };
+
 struct options {
     const char *model; /* never NULL after parsing */
     char *prompt;      /* NULL when not given; escapes are done */
@@ -27,8 +37,12 @@ struct options {
     uint32_t chunk;              /* 0 when not given */
     bool seed_given, no_escape, json, quiet;
     bool no_bos, special, ids, decode; /* tokenize */
-    const char *shape, *quant;         /* bench; shape NULL when not given */
-    uint32_t n_prompt, n_gen, repeats;
+    const char *shape, *quant;         /* bench, from here; strings NULL when not given */
+    const char *kernel, *svg, *compare[2];
+    struct options_list prompts, generations, depths, batches;
+    uint32_t repeats;
+    enum options_format format;
+    bool probe;
     const char *save_logits, *against; /* perplexity; NULL when not given */
     bool model_given;
 };
@@ -56,6 +70,10 @@ enum option_key {
     OPTION_KEY_PP,
     OPTION_KEY_TG,
     OPTION_KEY_FORMAT,
+    OPTION_KEY_KERNEL,
+    OPTION_KEY_PROBE,
+    OPTION_KEY_COMPARE,
+    OPTION_KEY_SVG,
     OPTION_KEY_SAVE_LOGITS,
     OPTION_KEY_AGAINST,
     OPTION_KEY_COUNT

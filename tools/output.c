@@ -29,9 +29,14 @@ json_t *output_text(const char *bytes, size_t n)
     return string;
 }
 
+bool output_complete(const json_t *value)
+{
+    return value && !incomplete;
+}
+
 int output_json(json_t *value, size_t flags)
 {
-    if (!value || incomplete) {
+    if (!output_complete(value)) {
         json_decref(value);
         hearth_error error;
         (void)report_no_memory(&error, "JSON output");

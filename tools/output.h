@@ -11,6 +11,8 @@ void output_append(json_t *array, json_t *value);
 void output_set(json_t *object, const char *key, json_t *value);
 /* A JSON string of any bytes; those that are not UTF-8 become U+FFFD. */
 json_t *output_text(const char *bytes, size_t n);
+/* Whether nothing has been lost while `value` was built. */
+bool output_complete(const json_t *value);
 /* Print `value` and a newline, free it, flush. Returns the exit code. flags: of Jansson. */
 int output_json(json_t *value, size_t flags);
 

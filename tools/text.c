@@ -119,6 +119,44 @@ bool text_parse_float(float *out, const char *text, double min, double max)
     return true;
 }
 
+/* FIRST, FIRST-LAST, FIRST-LAST+STEP or FIRST-LAST*FACTOR; *text moves behind it. */
+static bool take_range(uint64_t *first, uint64_t *last, uint64_t *step, bool *multiply, const char **text, uint32_t max)
+{
+    const char *end = *text + strlen(*text);
+    *step = 1;
+    *multiply = false;
+    if (!take_digits(first, text, end, max))
+        return false;
+    *last = *first;
+    if (**text != '-')
+        return true;
+    ++*text;
+    if (!take_digits(last, text, end, max) || *last < *first)
+        return false;
+    if (**text != '+' && **text != '*')
+        return true;
+    *multiply = **text == '*';
+    ++*text;
+    return take_digits(step, text, end, max) && *step >= (*multiply ? 2u : 1u) && (*first > 0 || !*multiply);
+}
+
+bool text_parse_list(uint32_t *values, size_t *n, size_t capacity, const char *text, uint32_t min, uint32_t max)
+{
+    uint64_t first, last, step;
+    bool multiply;
+    for (;; text++) {
+        if (!take_range(&first, &last, &step, &multiply, &text, max) || first < min)
+            return false;
+        for (uint64_t value = first; value <= last; value = multiply ? value * step : value + step) {
+            if (*n == capacity)
+                return false;
+            values[(*n)++] = (uint32_t)value;
+        }
+        if (*text != ',')
+            return *text == '\0';
+    }
+}
+
 int text_next_id(int32_t *out, const char **text, const char *end)
 {
     const char *at = *text;

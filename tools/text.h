@@ -16,6 +16,10 @@ bool text_parse_size(uint64_t *out, const char *text);
 /* Decimal number with optional fraction and exponent, finite and within [min, max]. */
 bool text_parse_float(float *out, const char *text, double min, double max);
 
+/* A list of whole numbers within [min, max], separated by commas: N, FIRST-LAST, FIRST-LAST+STEP or FIRST-LAST*FACTOR each. Appends
+ * to values[0..*n), which has room for `capacity`; false when it is none, or has no room. */
+bool text_parse_list(uint32_t *values, size_t *n, size_t capacity, const char *text, uint32_t min, uint32_t max);
+
 /* Token ids separated by commas or white space. `next` moves *text past one id: 1 found, 0 at the end, -1 something else stands
  * there or the id is above INT32_MAX. */
 int text_next_id(int32_t *out, const char **text, const char *end);

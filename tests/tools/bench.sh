@@ -10,11 +10,16 @@ fail() {
     failures=$((failures + 1))
 }
 
-"$HEARTH" bench -m models/hearth-home.Q4_K_M.gguf --pp 16 --tg 4 -r 2 -q --json >"$scratch/bench" || fail "bench -m ends with $?"
-for field in model_filename model_size model_n_params n_batch n_threads type_k n_prompt n_gen avg_ts stddev_ts samples_ts cpu_level \
-    probe_read_gbs probe_dot_gmacs bandwidth_share compute_share plan_bytes peak_private_bytes; do
+model=models/hearth-home.Q4_K_M.gguf
+
+"$HEARTH" bench -m $model --pp 16 --tg 4 -r 2 -q --json >"$scratch/bench" || fail "bench -m ends with $?"
+for field in build_commit cpu_info model_filename model_type model_size model_n_params n_batch n_threads type_k type_v n_prompt n_gen \
+    n_depth test_time avg_ns stddev_ns avg_ts stddev_ts median_ts ms_per_pass samples_ns samples_ts cpu_level probe_read_gbs \
+    probe_dot_gmacs probe_fma_gmacs noise noisy bytes_per_token macs_per_token bandwidth_share compute_share joules_per_token \
+    energy_source load_seconds plan_bytes peak_private_bytes; do
     [ "$(grep -c "\"$field\": " "$scratch/bench")" = 2 ] || fail "not both rows have $field"
 done
+grep -Eq '"test_time": "20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]Z"' "$scratch/bench" || fail "test_time"
 
 number() {
     sed -n "s/^ *\"$1\": \([0-9.e+-]*\),\{0,1\}\$/\1/p" "$scratch/bench" | head -n 1
@@ -23,13 +28,49 @@ number() {
 if [ -z "${HEARTH_SANITIZE-}" ]; then
     awk "BEGIN { exit !($(number peak_private_bytes) <= $(number plan_bytes)) }" || fail "the peak is above the plan"
 fi
-for field in avg_ts probe_read_gbs probe_dot_gmacs; do
+for field in avg_ts probe_read_gbs probe_dot_gmacs probe_fma_gmacs; do
     awk "BEGIN { exit !($(number $field) > 0) }" || fail "$field is not positive"
 done
 
-"$HEARTH" bench -m models/hearth-home.Q4_K_M.gguf -p 8 -n 0 -r 1 -q >"$scratch/table" || fail "the table ends with $?"
+"$HEARTH" bench -m $model -p 8 -n 0 -r 1 -q >"$scratch/table" || fail "the table ends with $?"
 grep -q '^| pp8 ' "$scratch/table" || fail "no row for the prompt"
 ! grep -q '^| tg' "$scratch/table" || fail "a row for a generation that was not asked for"
+grep -Eq '^(quiet|NOISY): the probes of this run differ by ' "$scratch/table" || fail "no verdict on noise"
+
+# Lists: each prompt at each depth with each batch, each generation at each depth.
+"$HEARTH" bench -m $model -p 2-8*2,5 -n 1,0 -d 0-6+3 -b 1,4 -r 1 -q >"$scratch/table" || fail "lists end with $?"
+[ "$(grep -c '^| pp' "$scratch/table")" = 24 ] || fail "not 4 x 3 x 2 rows of prompts"
+[ "$(grep -c '^| tg1 ' "$scratch/table")" = 3 ] || fail "not 3 rows of generations"
+grep -q '^| pp4 @ d3  *|  *4 |' "$scratch/table" || fail "no row of 4 tokens at depth 3 with batch 4"
+
+# CSV: a line for each test, as many cells as names, quotes inside a name doubled.
+cp $model "$scratch/a \"b\", c.gguf"
+"$HEARTH" bench -m "$scratch/a \"b\", c.gguf" -p 4 -n 1 -r 1 -q --format csv >"$scratch/csv" || fail "csv ends with $?"
+[ "$(wc -l <"$scratch/csv")" = 3 ] || fail "csv: not a line of names and two of values"
+head -n 1 "$scratch/csv" | grep -q '^build_commit,cpu_info,' || fail "csv: names"
+grep -q '/a ""b"", c.gguf"' "$scratch/csv" || fail "csv: quotes are not doubled"
+sed 's/"a*[^"]*\(""[^"]*\)*"/x/g' "$scratch/csv" | awk -F, '{ print NF }' | sort -u >"$scratch/cells"
+[ "$(wc -l <"$scratch/cells")" = 1 ] || fail "csv: lines of different lengths"
+
+# Energy: a made-up tree whose counter stands still.
+mkdir -p "$scratch/power/intel-rapl:0"
+echo package-0 >"$scratch/power/intel-rapl:0/name"
+echo 1234567 >"$scratch/power/intel-rapl:0/energy_uj"
+echo 262143328850 >"$scratch/power/intel-rapl:0/max_energy_range_uj"
+HEARTH_POWERCAP="$scratch/power" "$HEARTH" bench -m $model -p 4 -n 0 -r 1 -q --json >"$scratch/bench" || fail "energy"
+grep -q '"joules_per_token": 0.0' "$scratch/bench" || fail "no energy from powercap"
+HEARTH_POWERCAP="$scratch/power" "$HEARTH" bench -m $model -p 4 -n 0 -r 1 -q >"$scratch/table"
+grep -q 'J/token |$' "$scratch/table" || fail "no column of energy"
+HEARTH_POWERCAP="$scratch/nowhere" "$HEARTH" bench -m $model -p 4 -n 0 -r 1 -q --json >"$scratch/bench" || fail "no energy"
+grep -q '"joules_per_token": null' "$scratch/bench" || fail "energy from nowhere"
+grep -q '"energy_source": "absent"' "$scratch/bench" || fail "no reason why there is no energy"
+
+# Kernels by name and number of tokens.
+"$HEARTH" bench --kernel q4_K -p 1,3 -t 1 -q >"$scratch/table" || fail "--kernel ends with $?"
+[ "$(grep -c '^| matmul' "$scratch/table")" = 2 ] || fail "--kernel: not two rows"
+[ "$(grep -c '^| matmul_q4_K_' "$scratch/table")" = 2 ] || fail "--kernel: another kernel"
+
+[ "$("$HEARTH" bench --help | wc -l)" -le 30 ] || fail "the help is longer than a screen"
 
 # exits CODE ARGUMENTS...: exit code and one line of error.
 exits() {
@@ -43,6 +84,15 @@ exits() {
 exits 2 --shape no-such-model
 exits 2 --shape llama-2-7b --quant Q9_9
 exits 2 -r 0
+for list in '' , 1, ,1 1-  -1 2-1 1-4* 1-4*1 1-4+0 0-4*2 1--4 1x 2000000 1-1000; do
+    exits 2 -p "$list"
+done
+exits 2 -b 0
+exits 2 -m $model -p 0 -n 0
+exits 2 -m $model --kernel q4
+exits 2 --kernel no-such-kernel
+exits 2 --kernel q4_K -p 0
+exits 2 operand
 exits 2 --format xml
 exits 5 --shape llama-2-7b --ram-cap 1G
 exits 6 -m no-such-file.gguf
