@@ -1,4 +1,5 @@
 /* hearth bench: how fast this machine runs a model, and what the machine allows, measured in the same process. */
+#include "bench_compare.h"
 #include "bench_kernels.h"
 #include "bench_model.h"
 #include "bench_report.h"
@@ -25,6 +26,7 @@ static const struct argp_option table[] = {
     {"batch", 'b', "LIST", 0, "prompt tokens of a forward pass (512)", 3},
     {"repeats", 'r', "N", 0, "interleaved repeats (3)", 3},
     {"kernel", OPTION_KEY_KERNEL, "NAME", 0, "only product kernels with NAME in theirs", 3},
+    {"compare", OPTION_KEY_COMPARE, "OLD NEW", 0, "two results in JSON, row by row; 1: slower", 3},
     OPTION_THREADS,
     OPTION_KV,
     OPTION_RAM_CAP,
@@ -162,6 +164,8 @@ static int bench_kernels(const struct options *o, hearth_engine *engine)
 static int check(const struct options *o)
 {
     const bool model = o->shape || o->model_given;
+    if (o->compare[0] && !o->compare[1])
+        return report_usage("--compare: value is missing (got one file, need two)");
     if (model && o->kernel)
         return report_usage("--kernel: cannot stand beside a model (got both, need one)");
     for (size_t i = 0; i < o->prompts.n && !model; i++)
@@ -180,6 +184,8 @@ int cmd_bench(int argc, char **argv)
     exit_code = check(&options);
     if (exit_code != 0)
         return exit_code;
+    if (options.compare[0])
+        return bench_compare(&options);
     hearth_error error = {0};
     hearth_engine *engine = NULL;
     if (options_open_engine(&engine, &options, options.threads, &error) != HEARTH_OK)

@@ -2,10 +2,13 @@
  * callers build without looking, and an incomplete object is never printed. */
 #include "output.h"
 
+#include "common/status.h"
+#include "process.h"
 #include "report.h"
 #include "text.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static bool incomplete;
 
@@ -47,4 +50,20 @@ int output_json(json_t *value, size_t flags)
     const int code = errno;
     json_decref(value);
     return written ? report_finish_output() : report_output_failed(code ? code : EIO);
+}
+
+hearth_status output_read(json_t **out, const char *path, hearth_error *error)
+{
+    char *bytes = NULL;
+    size_t size = 0;
+    char quoted[HEARTH_QUOTE_MAX];
+    json_error_t found;
+    *out = NULL;
+    HEARTH_TRY(process_read_file(&bytes, &size, path, (size_t)64 << 20, error));
+    *out = json_loadb(bytes, size, 0, &found);
+    free(bytes);
+    if (*out)
+        return HEARTH_OK;
+    return hearth_fail(error, HEARTH_E_CONFIG, NULL, "%s: not JSON (line %d, column %d)", hearth_quote(quoted, path, strlen(path)),
+                       found.line, found.column);
 }

@@ -1,4 +1,4 @@
-/* JSON on standard output: the one door to Jansson. */
+/* JSON, written and read: the one door to Jansson. */
 #ifndef HEARTH_TOOLS_OUTPUT_H
 #define HEARTH_TOOLS_OUTPUT_H
 
@@ -15,5 +15,8 @@ json_t *output_text(const char *bytes, size_t n);
 bool output_complete(const json_t *value);
 /* Print `value` and a newline, free it, flush. Returns the exit code. flags: of Jansson. */
 int output_json(json_t *value, size_t flags);
+
+/* Read a file of JSON ("-": standard input); *out is NULL on failure. E_CONFIG when it is none. */
+hearth_status output_read(json_t **out, const char *path, hearth_error *error);
 
 #endif

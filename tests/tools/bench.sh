@@ -72,6 +72,44 @@ grep -q '"energy_source": "absent"' "$scratch/bench" || fail "no reason why ther
 
 [ "$("$HEARTH" bench --help | wc -l)" -le 30 ] || fail "the help is longer than a screen"
 
+# Two results: equal, slower, faster, slower only because the machine was; and without a second sample nothing can be said.
+result() { # rate, deviation, share, its deviation, samples
+    cat <<END
+[{"model_type": "m", "n_prompt": 32, "n_gen": 0, "n_depth": 0, "n_batch": 512, "n_threads": 2, "type_k": "f16", "avg_ts": $1,
+  "median_ts": $1, "stddev_ts": $2, "samples_ts": [$5], "compute_share": $3, "compute_share_stddev": $4, "bandwidth_share": 0.1,
+  "bandwidth_share_stddev": 0.001},
+ {"model_type": "m", "n_prompt": 0, "n_gen": 8, "n_depth": 64, "n_batch": 1, "n_threads": 2, "type_k": "f16", "avg_ts": 5,
+  "stddev_ts": 0.1, "samples_ts": [5, 5]}]
+END
+}
+result 100 2 0.6 0.006 98,102 >"$scratch/old.json"
+compares() { # exit code, verdict on the rate, verdict on the share, result...
+    want="$1 $2 $3"
+    shift 3
+    result "$@" >"$scratch/new.json"
+    code=0
+    "$HEARTH" bench --compare "$scratch/old.json" "$scratch/new.json" --json >"$scratch/verdict" || code=$?
+    got="$code $(sed -n 's/^ *"verdict": "\(.*\)",$/\1/p' "$scratch/verdict" | head -n 1)"
+    got="$got $(sed -n 's/^ *"share_verdict": "\(.*\)".*$/\1/p' "$scratch/verdict" | head -n 1)"
+    [ "$got" = "$want" ] || fail "compare $*: $got, not $want"
+}
+compares 0 same same 102 2 0.605 0.006 101,103
+compares 0 faster faster 110 2 0.66 0.006 109,111
+compares 1 slower slower 90 2 0.54 0.006 89,91
+compares 0 slower same 90 2 0.601 0.006 89,91
+compares 0 '?' '?' 50 0 0.3 0 50
+"$HEARTH" bench --compare "$scratch/old.json" "$scratch/old.json" >"$scratch/table" || fail "compare ends with $?"
+[ "$(grep -c '^| \(pp32\|tg8 @ d64\) ' "$scratch/table")" = 2 ] || fail "compare: not two rows"
+grep -q '^2 of 2 tests compared; 0 slower' "$scratch/table" || fail "compare: no summary"
+"$HEARTH" bench -m $model -p 4 -n 1 -r 2 -q --json >"$scratch/new.json"
+code=0
+"$HEARTH" bench --compare "$scratch/new.json" "$scratch/new.json" >"$scratch/table" || code=$?
+[ "$code" = 0 ] || fail "compare with itself ends with $code"
+sed 's/"n_threads": 2/"n_threads": 3/' "$scratch/old.json" >"$scratch/other.json"
+echo '{"avg_ts": 1}' >"$scratch/object.json"
+echo '[{"avg_ts": 1' >"$scratch/broken.json"
+echo '[]' >"$scratch/nothing.json"
+
 # exits CODE ARGUMENTS...: exit code and one line of error.
 exits() {
     code=$1
@@ -94,6 +132,15 @@ exits 2 --kernel no-such-kernel
 exits 2 --kernel q4_K -p 0
 exits 2 operand
 exits 2 --format xml
+exits 2 --compare
+exits 2 --compare "$scratch/old.json"
+exits 2 --compare "$scratch/old.json" "$scratch/other.json"
+exits 2 --compare "$scratch/old.json" "$scratch/old.json" "$scratch/old.json"
+for bad in object broken nothing; do
+    exits 2 --compare "$scratch/old.json" "$scratch/$bad.json"
+    exits 2 --compare "$scratch/$bad.json" "$scratch/old.json"
+done
+exits 6 --compare "$scratch/old.json" "$scratch/nowhere.json"
 exits 5 --shape llama-2-7b --ram-cap 1G
 exits 6 -m no-such-file.gguf
 
