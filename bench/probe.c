@@ -49,7 +49,7 @@ double hearth_deviation(const double *values, size_t n)
 
 /* ---- Reading -------------------------------------------------------------------------------------------------------- */
 
-static const uint64_t distances[] = {0, 1024, 2048, 4096}; /* of software prefetch, bytes; 0: none */
+const uint32_t hearth_probe_distances[HEARTH_PROBE_DISTANCES] = {0, 1024, 2048, 4096};
 
 /* Read n bytes (a multiple of 512) in `streams` equal parts at once; the sums go nowhere. */
 static void read_avx512(const uint8_t *p, uint64_t step, uint64_t streams, uint64_t prefetch)
@@ -104,35 +104,45 @@ static void read_baseline(const uint8_t *p, uint64_t step, uint64_t streams, uin
 struct read_job {
     const uint8_t *memory;
     uint64_t bytes;
-    uint64_t streams, prefetch;
+    struct hearth_read_variant variant;
     enum hearth_cpu_level level;
 };
 
 static void read_share(void *context, uint32_t worker, uint32_t workers)
 {
     const struct read_job *job = context;
-    const uint64_t share = job->bytes / workers & ~(uint64_t)4095;
+    const uint32_t threads = job->variant.threads < workers ? job->variant.threads : workers;
+    const uint64_t share = job->bytes / threads & ~(uint64_t)4095;
     const uint8_t *mine = job->memory + worker * share;
-    const uint64_t step = share / job->streams & ~(uint64_t)511;
+    const uint64_t step = share / job->variant.streams & ~(uint64_t)511;
+    if (worker >= threads)
+        return;
     if (job->level == HEARTH_CPU_AVX512)
-        read_avx512(mine, step, job->streams, job->prefetch);
+        read_avx512(mine, step, job->variant.streams, job->variant.prefetch);
     else if (job->level >= HEARTH_CPU_AVX2)
-        read_avx2(mine, step, job->streams, job->prefetch);
+        read_avx2(mine, step, job->variant.streams, job->variant.prefetch);
     else
-        read_baseline(mine, step, job->streams, job->prefetch);
+        read_baseline(mine, step, job->variant.streams, job->variant.prefetch);
+}
+
+double hearth_probe_read_variant(struct hearth_pool *pool, const uint8_t *memory, uint64_t bytes, enum hearth_cpu_level level,
+                                 struct hearth_read_variant variant)
+{
+    const uint64_t most = (uint64_t)1 << 30; /* enough to leave every cache behind */
+    struct read_job job = {.memory = memory, .bytes = bytes < most ? bytes : most, .variant = variant, .level = level};
+    const double begin = hearth_seconds();
+    hearth_pool_run(pool, read_share, &job);
+    return (double)job.bytes / (hearth_seconds() - begin);
 }
 
 double hearth_probe_read(struct hearth_pool *pool, const uint8_t *memory, uint64_t bytes, enum hearth_cpu_level level)
 {
-    const uint64_t most = (uint64_t)1 << 30; /* enough to leave every cache behind */
-    struct read_job job = {.memory = memory, .bytes = bytes < most ? bytes : most, .level = level};
+    struct hearth_read_variant variant = {.threads = hearth_pool_workers(pool)};
     double best = 0;
-    for (job.streams = 1; job.streams <= 4; job.streams *= 2) {
-        for (size_t i = 0; i < sizeof distances / sizeof distances[0]; i++) {
-            job.prefetch = distances[i];
-            const double begin = hearth_seconds();
-            hearth_pool_run(pool, read_share, &job);
-            const double rate = (double)job.bytes / (hearth_seconds() - begin);
+    for (variant.streams = 1; variant.streams <= 4; variant.streams *= 2) {
+        for (size_t i = 0; i < HEARTH_PROBE_DISTANCES; i++) {
+            variant.prefetch = hearth_probe_distances[i];
+            const double rate = hearth_probe_read_variant(pool, memory, bytes, level, variant);
             best = rate > best ? rate : best;
         }
     }

@@ -11,6 +11,15 @@
  * over the memory. */
 double hearth_probe_read(struct hearth_pool *pool, const uint8_t *memory, uint64_t bytes, enum hearth_cpu_level level);
 
+/* One variant of it, one pass. */
+#define HEARTH_PROBE_DISTANCES 4
+extern const uint32_t hearth_probe_distances[HEARTH_PROBE_DISTANCES]; /* of software prefetch, bytes; 0: none */
+struct hearth_read_variant {
+    uint32_t threads, streams, prefetch;
+};
+double hearth_probe_read_variant(struct hearth_pool *pool, const uint8_t *memory, uint64_t bytes, enum hearth_cpu_level level,
+                                 struct hearth_read_variant variant);
+
 /* Multiply-accumulates of 8-bit integers per second, all workers together, on registers: vpdpbusd, or vpmaddubsw below it. */
 double hearth_probe_dot(struct hearth_pool *pool, enum hearth_cpu_level level);
 

@@ -2,6 +2,7 @@
 #include "bench_compare.h"
 #include "bench_kernels.h"
 #include "bench_model.h"
+#include "bench_probe.h"
 #include "bench_report.h"
 #include "commands.h"
 #include "common/block_format.h"
@@ -26,6 +27,7 @@ static const struct argp_option table[] = {
     {"batch", 'b', "LIST", 0, "prompt tokens of a forward pass (512)", 3},
     {"repeats", 'r', "N", 0, "interleaved repeats (3)", 3},
     {"kernel", OPTION_KEY_KERNEL, "NAME", 0, "only product kernels with NAME in theirs", 3},
+    {"probe", OPTION_KEY_PROBE, NULL, 0, "the machine itself: instructions, memory, waiting", 3},
     {"compare", OPTION_KEY_COMPARE, "OLD NEW", 0, "two results in JSON, row by row; 1: slower", 3},
     OPTION_THREADS,
     OPTION_KV,
@@ -158,12 +160,133 @@ static int bench_kernels(const struct options *o, hearth_engine *engine)
     return exit_code;
 }
 
+/* ---- The machine ---------------------------------------------------------------------------------------------------- */
+
+#define PROBE_BYTES ((uint64_t)512 << 20)
+#define PROBE_ROWS_MAX 512
+
+struct probe_rows {
+    struct hearth_probe_row rows[PROBE_ROWS_MAX];
+    size_t n;
+};
+
+static void keep_probe(const struct hearth_probe_row *row, void *user)
+{
+    struct probe_rows *rows = user;
+    if (rows->n < PROBE_ROWS_MAX)
+        rows->rows[rows->n++] = *row;
+}
+
+/* 0 means that it does not apply. */
+static json_t *real_or_null(double value)
+{
+    return value > 0 ? json_real(value) : json_null();
+}
+
+static json_t *probe_rows(const struct probe_rows *p, const hearth_engine *engine)
+{
+    static const char *const kinds[] = {[HEARTH_PROBE_LOOP] = "loop",
+                                        [HEARTH_PROBE_READ] = "read",
+                                        [HEARTH_PROBE_WAITING] = "waiting",
+                                        [HEARTH_PROBE_CLOCK] = "clock"};
+    json_t *array = json_array();
+    for (size_t i = 0; i < p->n; i++) {
+        const struct hearth_probe_row *r = &p->rows[i];
+        json_t *row = json_object();
+        output_set(row, "probe", json_string(kinds[r->kind]));
+        output_set(row, "name", json_string(r->name));
+        output_set(row, "cpu_level", json_string(hearth_engine_cpu_level(engine)));
+        output_set(row, "n_threads", json_integer(r->threads));
+        output_set(row, "streams", r->streams ? json_integer(r->streams) : json_null());
+        output_set(row, "prefetch", r->streams ? json_integer(r->prefetch) : json_null());
+        output_set(row, "unit", r->unit ? json_string(r->unit) : json_null());
+        output_set(row, "instructions_per_cycle", real_or_null(r->instructions_per_cycle));
+        output_set(row, "work_per_cycle", real_or_null(r->work_per_cycle));
+        output_set(row, "giga_per_second", real_or_null(r->work_per_second / 1e9));
+        output_set(row, "clock_ghz", real_or_null(r->clock_hz / 1e9));
+        output_set(row, "ns", real_or_null(r->seconds * 1e9));
+        output_append(array, row);
+    }
+    return array;
+}
+
+/* A loop has a row for one thread and, where there are more, one for all. */
+static void print_loops(const struct probe_rows *p)
+{
+    (void)puts("| instructions                          | instr./cycle | work/cycle | one thread | all threads |  clock |\n"
+               "|---------------------------------------|--------------|------------|------------|-------------|--------|");
+    for (size_t i = 0; i < p->n; i++) {
+        const struct hearth_probe_row *one = &p->rows[i];
+        const struct hearth_probe_row *all = i + 1 < p->n && p->rows[i + 1].name == one->name ? &p->rows[i + 1] : one;
+        if (one->kind != HEARTH_PROBE_LOOP || one->threads > 1)
+            continue;
+        (void)printf("| %-37s | %12.2f | %6.1f %-3s | %4.0f G%-3s/s | %5.0f G%-3s/s | %4.2f G |\n", one->name,
+                     one->instructions_per_cycle, one->work_per_cycle, one->unit, one->work_per_second / 1e9, one->unit,
+                     all->work_per_second / 1e9, all->unit, one->clock_hz / 1e9);
+    }
+}
+
+static void print_reading(const struct probe_rows *p)
+{
+    uint32_t threads = 0;
+    uint32_t streams = 0;
+    (void)printf("\n| read, GB/s         | no prefetch | 1 KiB ahead | 2 KiB ahead | 4 KiB ahead |\n"
+                 "|--------------------|-------------|-------------|-------------|-------------|");
+    for (size_t i = 0; i < p->n; i++) {
+        const struct hearth_probe_row *r = &p->rows[i];
+        if (r->kind != HEARTH_PROBE_READ)
+            continue;
+        if (r->threads != threads || r->streams != streams)
+            (void)printf("\n| %2" PRIu32 " thr. x %" PRIu32 " streams |", r->threads, r->streams);
+        (void)printf(" %11.1f |", r->work_per_second / 1e9);
+        threads = r->threads;
+        streams = r->streams;
+    }
+    (void)puts("\n");
+}
+
+static int print_probe_table(const struct probe_rows *p, const hearth_engine *engine)
+{
+    (void)printf("%s level, %" PRIu32 " threads\n\n", hearth_engine_cpu_level(engine), hearth_engine_threads(engine));
+    print_loops(p);
+    print_reading(p);
+    for (size_t i = 0; i < p->n; i++) {
+        const struct hearth_probe_row *r = &p->rows[i];
+        if (r->kind == HEARTH_PROBE_WAITING)
+            (void)printf("%s: %.0f ns\n", r->name, 1e9 * r->seconds);
+        if (r->kind == HEARTH_PROBE_CLOCK)
+            (void)printf("clock under %s: %.2f GHz\n", r->name, r->clock_hz / 1e9);
+    }
+    return report_finish_output();
+}
+
+static int bench_probe(const struct options *o, hearth_engine *engine)
+{
+    struct probe_rows *rows = calloc(1, sizeof *rows);
+    hearth_error error = {0};
+    int exit_code;
+    if (!rows) {
+        (void)report_no_memory(&error, "the results");
+        return report_error(&error);
+    }
+    if (hearth_bench_probe(engine, PROBE_BYTES, keep_probe, rows, &error) != HEARTH_OK)
+        exit_code = report_error(&error);
+    else if (o->format == OPTIONS_MD)
+        exit_code = print_probe_table(rows, engine);
+    else
+        exit_code = bench_print_rows(probe_rows(rows, engine), o->format);
+    free(rows);
+    return exit_code;
+}
+
 /* ---- The command ---------------------------------------------------------------------------------------------------- */
 
 /* What the options allow together; 0 or the exit code. */
 static int check(const struct options *o)
 {
     const bool model = o->shape || o->model_given;
+    if (o->probe && (model || o->kernel))
+        return report_usage("--probe: cannot stand beside a model or a kernel (got both, need one)");
     if (o->compare[0] && !o->compare[1])
         return report_usage("--compare: value is missing (got one file, need two)");
     if (model && o->kernel)
@@ -191,7 +314,10 @@ int cmd_bench(int argc, char **argv)
     if (options_open_engine(&engine, &options, options.threads, &error) != HEARTH_OK)
         return report_error(&error);
     report_release_log();
-    exit_code = options.shape || options.model_given ? bench_model(&options, engine) : bench_kernels(&options, engine);
+    if (options.probe)
+        exit_code = bench_probe(&options, engine);
+    else
+        exit_code = options.shape || options.model_given ? bench_model(&options, engine) : bench_kernels(&options, engine);
     hearth_engine_close(engine);
     return exit_code;
 }

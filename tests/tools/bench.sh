@@ -70,6 +70,16 @@ grep -q '"energy_source": "absent"' "$scratch/bench" || fail "no reason why ther
 [ "$(grep -c '^| matmul' "$scratch/table")" = 2 ] || fail "--kernel: not two rows"
 [ "$(grep -c '^| matmul_q4_K_' "$scratch/table")" = 2 ] || fail "--kernel: another kernel"
 
+# The machine: rows of every kind, nothing at zero.
+"$HEARTH" bench --probe -t 1 -q --json >"$scratch/probe" || fail "--probe ends with $?"
+for kind in loop read waiting clock; do
+    grep -q "\"probe\": \"$kind\"" "$scratch/probe" || fail "--probe: nothing of $kind"
+done
+[ "$(grep -c '"probe": "read"' "$scratch/probe")" = 12 ] || fail "--probe: not 3 x 4 variants of reading"
+for field in name cpu_level n_threads streams prefetch unit instructions_per_cycle work_per_cycle giga_per_second clock_ghz ns; do
+    [ "$(grep -c "\"$field\": " "$scratch/probe")" = "$(grep -c '"probe"' "$scratch/probe")" ] || fail "--probe: $field is missing"
+done
+
 [ "$("$HEARTH" bench --help | wc -l)" -le 30 ] || fail "the help is longer than a screen"
 
 # Two results: equal, slower, faster, slower only because the machine was; and without a second sample nothing can be said.
@@ -131,6 +141,8 @@ exits 2 -m $model --kernel q4
 exits 2 --kernel no-such-kernel
 exits 2 --kernel q4_K -p 0
 exits 2 operand
+exits 2 --probe -m $model
+exits 2 --probe --kernel q4
 exits 2 --format xml
 exits 2 --compare
 exits 2 --compare "$scratch/old.json"
