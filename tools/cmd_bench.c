@@ -1,4 +1,5 @@
 /* hearth bench: how fast this machine runs a model, and what the machine allows, measured in the same process. */
+#include "bench_chart.h"
 #include "bench_compare.h"
 #include "bench_kernels.h"
 #include "bench_model.h"
@@ -6,9 +7,11 @@
 #include "bench_report.h"
 #include "commands.h"
 #include "common/block_format.h"
+#include "common/status.h"
 #include "options.h"
 #include "output.h"
 #include "report.h"
+#include "target.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +36,7 @@ static const struct argp_option table[] = {
     OPTION_KV,
     OPTION_RAM_CAP,
     {"format", OPTION_KEY_FORMAT, "FORMAT", 0, "md (a table), csv or json", 6},
+    {"svg", OPTION_KEY_SVG, "FILE", 0, "and a picture", 6},
     OPTION_JSON,
     OPTION_QUIET,
     OPTION_HELP,
@@ -64,6 +68,15 @@ static int print_model(const struct options *o, const hearth_engine *engine, con
     return bench_print_rows(bench_model_rows(o, engine, r), o->format);
 }
 
+static hearth_status write_chart(struct target *target, const struct options *o, const hearth_engine *engine,
+                                 const struct hearth_bench_result *r, hearth_error *error)
+{
+    if (!o->svg)
+        return HEARTH_OK;
+    HEARTH_TRY(bench_chart_write(target, o, engine, r, error));
+    return target_publish(target, error);
+}
+
 static int bench_model(const struct options *o, hearth_engine *engine)
 {
     static const uint32_t prompt = 128, generation = 16, depth = 0, batch = 512;
@@ -78,13 +91,16 @@ static int bench_model(const struct options *o, hearth_engine *engine)
                                                  .kv_type = o->kv_type,
                                                  .powercap = getenv("HEARTH_POWERCAP"),
                                                  .progress = show_progress};
-    struct hearth_bench_result result;
+    struct hearth_bench_result result = {0};
+    struct target target = {.name = o->svg, .fd = -1}; /* opened first: what cannot be written is said before the measuring */
     hearth_error error = {0};
-    int exit_code;
-    if (hearth_bench_model(&result, engine, &options, &error) != HEARTH_OK)
-        exit_code = report_error(&error);
-    else
-        exit_code = print_model(o, engine, &result);
+    hearth_status status = o->svg ? target_open(&target, &error) : HEARTH_OK;
+    if (status == HEARTH_OK)
+        status = hearth_bench_model(&result, engine, &options, &error);
+    if (status == HEARTH_OK)
+        status = write_chart(&target, o, engine, &result, &error);
+    const int exit_code = status == HEARTH_OK ? print_model(o, engine, &result) : report_error(&error);
+    target_close(&target);
     hearth_bench_result_free(&result);
     return exit_code;
 }
@@ -289,6 +305,8 @@ static int check(const struct options *o)
         return report_usage("--probe: cannot stand beside a model or a kernel (got both, need one)");
     if (o->compare[0] && !o->compare[1])
         return report_usage("--compare: value is missing (got one file, need two)");
+    if (o->svg && !model)
+        return report_usage("--svg: needs a model (-m or --shape)");
     if (model && o->kernel)
         return report_usage("--kernel: cannot stand beside a model (got both, need one)");
     for (size_t i = 0; i < o->prompts.n && !model; i++)

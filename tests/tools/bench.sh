@@ -70,6 +70,22 @@ grep -q '"energy_source": "absent"' "$scratch/bench" || fail "no reason why ther
 [ "$(grep -c '^| matmul' "$scratch/table")" = 2 ] || fail "--kernel: not two rows"
 [ "$(grep -c '^| matmul_q4_K_' "$scratch/table")" = 2 ] || fail "--kernel: another kernel"
 
+# A picture: bars for single tests, lines for lists; no number that is none.
+"$HEARTH" bench -m $model -p 8 -n 2 -r 2 -q --svg "$scratch/bars.svg" >/dev/null || fail "--svg ends with $?"
+"$HEARTH" bench -m $model -p 8 -n 2 -d 0,8,16 -b 2,8 -r 1 -q --svg "$scratch/lines.svg" >/dev/null || fail "--svg ends with $?"
+for name in bars lines; do
+    head -n 1 "$scratch/$name.svg" | grep -q '^<svg xmlns="http://www.w3.org/2000/svg" width="800" height="[0-9]*"' || fail "$name: begin"
+    tail -n 1 "$scratch/$name.svg" | grep -q '^</svg>$' || fail "$name: end"
+    grep -q 'prefers-color-scheme:dark' "$scratch/$name.svg" || fail "$name: nothing for dark screens"
+    ! grep -Eq '(nan|inf)[",]' "$scratch/$name.svg" || fail "$name: a number that is none"
+done
+[ "$(grep -c 'class="bar"' "$scratch/bars.svg")" = 2 ] || fail "not two bars"
+[ "$(grep -c '<polyline class="line' "$scratch/lines.svg")" = 3 ] || fail "not three lines"
+[ "$(grep -c '<polyline class="dash' "$scratch/lines.svg")" = 3 ] || fail "not three limits"
+if command -v xmllint >/dev/null; then
+    xmllint --noout "$scratch/bars.svg" "$scratch/lines.svg" || fail "the picture is no XML"
+fi
+
 # The machine: rows of every kind, nothing at zero.
 "$HEARTH" bench --probe -t 1 -q --json >"$scratch/probe" || fail "--probe ends with $?"
 for kind in loop read waiting clock; do
@@ -141,6 +157,8 @@ exits 2 -m $model --kernel q4
 exits 2 --kernel no-such-kernel
 exits 2 --kernel q4_K -p 0
 exits 2 operand
+exits 2 --svg "$scratch/x.svg"
+exits 6 -m $model --svg "$scratch/nowhere/x.svg"
 exits 2 --probe -m $model
 exits 2 --probe --kernel q4
 exits 2 --format xml
