@@ -1,106 +1,223 @@
-/* Products of float weights with F32 activations: 16 lanes and one tree for each output (docs/arithmetic.md). A tile is one row as
- * it lies in the file, rounded up to whole lines; two rows and up to three tokens are computed at once, twelve registers of lanes.
+/* Products of float weights with F32 activations: 16 lanes and one tree for each output (docs/arithmetic.md).
+ *
+ * A tile holds 4 rows, of each 16 k in turn 16 elements a row, so that a walk reads one stream; what is missing of the last 16 k
+ * and of the last rows is zeros.
+ *
+ * One token keeps all lanes of 4 rows in registers. More tokens: the lanes never meet before the tree, so lanes 0-7 and 8-15 are
+ * computed one after the other, and a register tile is 4 rows x 3 tokens x 8 lanes: 12 accumulators, 3 activations and one weight,
+ * 7 loads for 12 products. k is walked in blocks; between them the lanes lie in memory, which changes no bit. Of a block, 4 rows
+ * stay in L1 for all tokens, and 24 tokens in L2 for all rows.
  *
  * A template: the including file defines
- *   FORMAT(op)     the name of an operation's function for this format,
- *   ELEMENT        the type of a weight in the file,
- *   ELEMENT_LOAD   a function from ELEMENT * to vec16. */
-#include "avx2/matmul.h"
+ *   FORMAT(op)    the name of an operation's function for this format,
+ *   ELEMENT       the type of a weight in the file,
+ *   load_8        lanes 8 * half ... 8 * half + 7 of the 16 packed elements of a row,
+ *   pack_16       16 elements of the file to their place in the tile, unpack_16 the inverse. */
+#include "avx2/avx2.h"
 #include "avx2/simd.h"
+#include "template/unroll.h"
 
-#define ROWS_AT_ONCE 2
-#define TOKENS_AT_ONCE 3
+enum {
+    ROWS = 4,
+    TOKENS = 3,
+    GROUP_BYTES = ROWS * 16 * sizeof(ELEMENT), /* 16 k of a tile */
+    BLOCK_K = 512,                             /* 8 KB of 4 F32 rows and 6 KB of 3 tokens, in an L1 of 32 KB */
+    BLOCK_ROWS = 32,
+    BLOCK_TOKENS = 24, /* 48 KB of lanes on the stack */
+};
 
-/* acc += w * x over the 16 elements at k, of which n are the row's; lanes beyond keep what they have, to the bit. The tile is
- * padded, so that its last vector may be loaded whole. */
-HEARTH_ALWAYS_INLINE void multiply_16(vec16 *acc, const uint8_t *w, size_t w_stride, const uint8_t *x, size_t x_stride, size_t k,
-                                      size_t n, size_t rows, size_t tokens, size_t prefetch_bytes)
+/* ---- One token --------------------------------------------------------------------------------------------------- */
+
+HEARTH_ALWAYS_INLINE vec16 load_16(const ELEMENT *w)
 {
-    vec16 weights[ROWS_AT_ONCE];
-    size_t ahead = k * sizeof(ELEMENT) + prefetch_bytes / ROWS_AT_ONCE;
-    if (ahead >= w_stride) /* beyond the row: the rows in between are being read, too */
-        ahead += (rows - 1) * w_stride;
+    return (vec16){load_8(w, 0), load_8(w, 1)};
+}
+
+static void multiply_one_token(float *y, const uint8_t *w, const float *x, size_t rows, size_t k, size_t prefetch_bytes)
+{
+    vec16 sum[ROWS] = {vec16_zero(), vec16_zero(), vec16_zero(), vec16_zero()};
+    size_t i = 0;
+    for (; i + 16 <= k; i += 16, w += GROUP_BYTES) {
+        const vec16 v = vec16_load(x + i);
+        UNROLL
+        for (size_t line = 0; line < GROUP_BYTES; line += 64)
+            _mm_prefetch((const char *)w + prefetch_bytes + line, _MM_HINT_T0);
+        UNROLL
+        for (size_t r = 0; r < ROWS; r++)
+            sum[r] = vec16_fma(load_16((const ELEMENT *)(const void *)w + 16 * r), v, sum[r]);
+    }
+    for (size_t r = 0; r < ROWS && r < rows; r++) {
+        if (i < k) { /* lanes beyond k keep their sums, to the bit */
+            const vec16 v = vec16_load_partial(x + i, k - i);
+            sum[r] = vec16_first(vec16_fma(load_16((const ELEMENT *)(const void *)w + 16 * r), v, sum[r]), sum[r], k - i);
+        }
+        y[r] = vec16_sum(sum[r]);
+    }
+}
+
+/* ---- Many tokens ------------------------------------------------------------------------------------------------- */
+
+/* Token rows, and the lanes of each output: those of row r and token t begin at sums[r * stride + 16 * t]. */
+struct block {
+    const uint8_t *x;
+    size_t x_stride;
+    float *sums;
+    size_t stride;
+};
+
+HEARTH_ALWAYS_INLINE const float *activations_at(const struct block *b, size_t token)
+{
+    return (const float *)(const void *)(b->x + token * b->x_stride);
+}
+
+/* Half of the lanes of a register tile over `groups` times 16 k; the first time they begin with zeros. */
+HEARTH_ALWAYS_INLINE void multiply_half(const struct block *b, const uint8_t *w, size_t groups, bool first, size_t tokens,
+                                        size_t half)
+{
+    __m256 sum[ROWS * TOKENS];
+    const float *x[TOKENS];
+    float *sums = b->sums + 8 * half;
     UNROLL
-    for (size_t r = 0; r < rows; r++) {
-        _mm_prefetch((const char *)w + r * w_stride + ahead, _MM_HINT_T0);
-        weights[r] = ELEMENT_LOAD((const ELEMENT *)(const void *)(w + r * w_stride) + k);
+    for (size_t i = 0; i < ROWS * tokens; i++)
+        sum[i] = first ? _mm256_setzero_ps() : _mm256_load_ps(sums + i / tokens * b->stride + i % tokens * 16);
+    UNROLL
+    for (size_t t = 0; t < tokens; t++)
+        x[t] = activations_at(b, t) + 8 * half;
+    for (size_t g = 0; g < groups; g++, w += GROUP_BYTES) {
+        __m256 v[TOKENS];
+        UNROLL
+        for (size_t t = 0; t < tokens; t++)
+            v[t] = _mm256_loadu_ps(x[t] + 16 * g);
+        UNROLL
+        for (size_t r = 0; r < ROWS; r++) {
+            const __m256 weights = load_8((const ELEMENT *)(const void *)w + 16 * r, half);
+            UNROLL
+            for (size_t t = 0; t < tokens; t++)
+                sum[r * tokens + t] = _mm256_fmadd_ps(weights, v[t], sum[r * tokens + t]);
+        }
     }
     UNROLL
+    for (size_t i = 0; i < ROWS * tokens; i++)
+        _mm256_store_ps(sums + i / tokens * b->stride + i % tokens * 16, sum[i]);
+}
+
+static void multiply_2(const struct block *b, const uint8_t *w, size_t groups, bool first)
+{
+    multiply_half(b, w, groups, first, 2, 0);
+    multiply_half(b, w, groups, first, 2, 1);
+}
+
+static void multiply_3(const struct block *b, const uint8_t *w, size_t groups, bool first)
+{
+    multiply_half(b, w, groups, first, 3, 0);
+    multiply_half(b, w, groups, first, 3, 1);
+}
+
+/* The n < 16 elements of the last group; lanes beyond keep their sums, to the bit. */
+static void multiply_rest(const struct block *b, const uint8_t *w, size_t n, size_t tokens)
+{
     for (size_t t = 0; t < tokens; t++) {
-        const float *row = (const float *)(const void *)(x + t * x_stride) + k;
-        const vec16 v = n == 16 ? vec16_load(row) : vec16_load_partial(row, n);
-        UNROLL
-        for (size_t r = 0; r < rows; r++) {
-            const vec16 sum = vec16_fma(weights[r], v, acc[r * tokens + t]);
-            acc[r * tokens + t] = n == 16 ? sum : vec16_first(sum, acc[r * tokens + t], n);
+        const vec16 v = vec16_load_partial(activations_at(b, t), n);
+        for (size_t r = 0; r < ROWS; r++) {
+            float *sums = b->sums + r * b->stride + 16 * t;
+            const vec16 sum = vec16_load(sums);
+            vec16_store(sums, vec16_first(vec16_fma(load_16((const ELEMENT *)(const void *)w + 16 * r), v, sum), sum, n));
         }
     }
 }
 
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, size_t w_stride, const uint8_t *x, size_t x_stride,
-                                   size_t k, size_t rows, size_t tokens, size_t prefetch_bytes)
+/* One row tile times all tokens of the block over n elements of k; meanwhile the bytes at `next` are asked for, a part with each
+ * token tile. */
+static void multiply_row_tile(const struct block *b, const uint8_t *w, const uint8_t *next, size_t n, bool first, size_t tokens)
 {
-    vec16 acc[ROWS_AT_ONCE * TOKENS_AT_ONCE];
-    UNROLL
-    for (size_t i = 0; i < rows * tokens; i++)
-        acc[i] = vec16_zero();
-    const size_t whole = k / 16 * 16;
-    for (size_t i = 0; i < whole; i += 16)
-        multiply_16(acc, w, w_stride, x, x_stride, i, 16, rows, tokens, prefetch_bytes);
-    if (whole < k)
-        multiply_16(acc, w, w_stride, x, x_stride, whole, k - whole, rows, tokens, prefetch_bytes);
-    UNROLL
-    for (size_t r = 0; r < rows; r++) {
-        UNROLL
-        for (size_t t = 0; t < tokens; t++)
-            y[t * y_stride + r] = vec16_sum(acc[r * tokens + t]);
+    typedef void multiply_fn(const struct block *, const uint8_t *, size_t, bool);
+    static multiply_fn *const multiply[TOKENS + 1] = {NULL, NULL, multiply_2, multiply_3}; /* of two tokens or more */
+    const size_t tiles = (tokens + TOKENS - 1) / TOKENS;
+    const size_t next_lines = n / 16 * GROUP_BYTES / 64;
+    for (size_t i = 0; i < tiles; i++) {
+        const size_t t = i * tokens / tiles;
+        const struct block tile = {b->x + t * b->x_stride, b->x_stride, b->sums + 16 * t, b->stride};
+        for (size_t line = i * next_lines / tiles; line < (i + 1) * next_lines / tiles; line++)
+            _mm_prefetch((const char *)next + 64 * line, _MM_HINT_T1);
+        multiply[(i + 1) * tokens / tiles - t](&tile, w, n / 16, first);
+    }
+    if (n % 16 > 0) {
+        const struct block rest = {b->x + n / 16 * 16 * sizeof(float), b->x_stride, b->sums, b->stride};
+        multiply_rest(&rest, w + n / 16 * GROUP_BYTES, n % 16, tokens);
     }
 }
 
-/* One row (`rows` is 1) or two times `tokens` tokens. */
-HEARTH_ALWAYS_INLINE void multiply_rows(float *y, size_t y_stride, const uint8_t *w, size_t w_stride, const uint8_t *x,
-                                        size_t x_stride, size_t k, size_t rows, size_t tokens, size_t prefetch_bytes)
+/* At most BLOCK_ROWS rows times 2 ... BLOCK_TOKENS tokens. */
+static void multiply_block(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
+                           size_t tokens)
 {
-    size_t t = 0;
-    for (; t + 3 <= tokens; t += 3)
-        multiply(y + t * y_stride, y_stride, w, w_stride, x + t * x_stride, x_stride, k, rows, 3, prefetch_bytes);
-    if (tokens - t == 2)
-        multiply(y + t * y_stride, y_stride, w, w_stride, x + t * x_stride, x_stride, k, rows, 2, prefetch_bytes);
-    else if (tokens - t == 1)
-        multiply(y + t * y_stride, y_stride, w, w_stride, x + t * x_stride, x_stride, k, rows, 1, prefetch_bytes);
+    _Alignas(64) float sums[BLOCK_ROWS * BLOCK_TOKENS * 16];
+    const size_t tile_bytes = FORMAT(hearth_tile_bytes)(k);
+    const size_t stride = 16 * tokens;
+    for (size_t at = 0; at < k; at += BLOCK_K) {
+        const size_t n = k - at < BLOCK_K ? k - at : BLOCK_K;
+        const uint8_t *now = w + at / 16 * GROUP_BYTES;
+        for (size_t r = 0; r < rows; r += ROWS) {
+            const struct block b = {x + at * sizeof(float), x_stride, sums + r * stride, stride};
+            const uint8_t *tile = now + r / ROWS * tile_bytes;
+            multiply_row_tile(&b, tile, r + ROWS < rows ? tile + tile_bytes : now + n / 16 * GROUP_BYTES, n, at == 0, tokens);
+        }
+    }
+    for (size_t t = 0; t < tokens; t++)
+        for (size_t r = 0; r < rows; r++)
+            y[t * y_stride + r] = vec16_sum(vec16_load(sums + r * stride + 16 * t));
 }
 
-static void multiply_tile(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
-                          size_t tokens, size_t prefetch_bytes)
-{
-    const size_t w_stride = FORMAT(hearth_tile_bytes)(k);
-    if (rows >= ROWS_AT_ONCE)
-        multiply_rows(y, y_stride, w, w_stride, x, x_stride, k, ROWS_AT_ONCE, tokens, prefetch_bytes);
-    else
-        multiply_rows(y, y_stride, w, w_stride, x, x_stride, k, 1, tokens, prefetch_bytes);
-}
+/* ---- The contract ------------------------------------------------------------------------------------------------ */
 
 void FORMAT(hearth_matmul)(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
                            size_t tokens, size_t prefetch_bytes)
 {
-    walk_tiles(multiply_tile, ROWS_AT_ONCE, ROWS_AT_ONCE * FORMAT(hearth_tile_bytes)(k), y, y_stride, w, x, x_stride, rows, k,
-               tokens, prefetch_bytes);
+    const size_t tile_bytes = FORMAT(hearth_tile_bytes)(k);
+    const size_t blocks = (tokens + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
+    if (tokens == 1) {
+        for (size_t r = 0; r < rows; r += ROWS)
+            multiply_one_token(y + r, (const uint8_t *)w + r / ROWS * tile_bytes, x, rows - r, k, prefetch_bytes);
+        return;
+    }
+    for (size_t i = 0; i < blocks; i++) {
+        const size_t t = i * tokens / blocks;
+        const size_t n = (i + 1) * tokens / blocks - t;
+        const size_t at_once = n <= TOKENS ? ROWS : BLOCK_ROWS; /* few tokens: in the order in which the tiles lie */
+        for (size_t r = 0; r < rows; r += at_once)
+            multiply_block(y + t * y_stride + r, y_stride, (const uint8_t *)w + r / ROWS * tile_bytes,
+                           (const uint8_t *)x + t * x_stride, x_stride, rows - r < at_once ? rows - r : at_once, k, n);
+    }
 }
 
 size_t FORMAT(hearth_tile_bytes)(size_t k)
 {
-    return (k * sizeof(ELEMENT) + 63) & ~(size_t)63;
+    return (k + 15) / 16 * GROUP_BYTES;
 }
 
 void FORMAT(hearth_pack)(void *tile, const void *file_rows, size_t rows, size_t k)
 {
-    memset(tile, 0, FORMAT(hearth_tile_bytes)(k));
-    if (rows > 0)
-        memcpy(tile, file_rows, k * sizeof(ELEMENT));
+    if (rows < ROWS || k % 16 > 0)
+        memset(tile, 0, FORMAT(hearth_tile_bytes)(k));
+    for (size_t r = 0; r < rows; r++) {
+        const uint8_t *row = (const uint8_t *)file_rows + r * k * sizeof(ELEMENT);
+        uint8_t *to = (uint8_t *)tile + r * 16 * sizeof(ELEMENT);
+        for (size_t g = 0; g < k / 16; g++)
+            pack_16(to + g * GROUP_BYTES, row + g * 16 * sizeof(ELEMENT));
+        if (k % 16 > 0) {
+            ELEMENT last[16] = {0};
+            memcpy(last, row + k / 16 * 16 * sizeof(ELEMENT), k % 16 * sizeof(ELEMENT));
+            pack_16(to + k / 16 * GROUP_BYTES, last);
+        }
+    }
 }
 
 void FORMAT(hearth_unpack)(void *file_row, const void *tile, size_t row, size_t k)
 {
-    (void)row; /* there is one */
-    memcpy(file_row, tile, k * sizeof(ELEMENT));
+    const uint8_t *from = (const uint8_t *)tile + row * 16 * sizeof(ELEMENT);
+    for (size_t i = 0; i < k; i += 16) {
+        ELEMENT group[16];
+        unpack_16(group, from + i / 16 * GROUP_BYTES);
+        memcpy((uint8_t *)file_row + i * sizeof(ELEMENT), group, (k - i < 16 ? k - i : 16) * sizeof(ELEMENT));
+    }
 }
