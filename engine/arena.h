@@ -21,6 +21,7 @@ enum hearth_plan_item {
     HEARTH_PLAN_LOADING,  /* buffers while loading, where they exceed what the session takes later */
     HEARTH_PLAN_ROUNDING, /* to whole pages */
     HEARTH_PLAN_PROCESS,  /* libc, hwloc, the program: measured once */
+    HEARTH_PLAN_BLAS,     /* OpenBLAS, where the engine uses it; the last line, left out where it does not */
     HEARTH_PLAN_ITEM_COUNT
 };
 

@@ -60,9 +60,14 @@ hearth_status hearth_engine_reserve(struct hearth_engine *e, struct hearth_arena
     return status;
 }
 
+uint64_t hearth_engine_blas_bytes(const struct hearth_engine *e)
+{
+    return e->blas.library ? HEARTH_BLAS_BYTES + e->workers * HEARTH_BLAS_WORKER_BYTES : 0;
+}
+
 uint64_t hearth_engine_own_bytes(const struct hearth_engine *e)
 {
-    return HEARTH_PROCESS_BYTES + e->arena.bytes;
+    return HEARTH_PROCESS_BYTES + hearth_engine_blas_bytes(e) + e->arena.bytes;
 }
 
 void hearth_engine_release(struct hearth_engine *e, struct hearth_arena *arena)
@@ -165,6 +170,16 @@ static hearth_status start_threads(struct hearth_engine *e, hearth_error *err)
     return hearth_pool_open(&e->pool, memory, hearth_pool_bytes(e->workers), e->workers, &e->topology, err);
 }
 
+static hearth_status open_blas(struct hearth_engine *e, int32_t float_gemm, hearth_error *err)
+{
+    if (float_gemm == HEARTH_FLOAT_GEMM_OWN)
+        return HEARTH_OK;
+    if (float_gemm != HEARTH_FLOAT_GEMM_BLAS)
+        return hearth_fail(err, HEARTH_E_CONFIG, NULL, "engine options: no such float_gemm (got %" PRId32 ", need %d or %d)",
+                           float_gemm, HEARTH_FLOAT_GEMM_OWN, HEARTH_FLOAT_GEMM_BLAS);
+    return hearth_blas_open(&e->blas, err);
+}
+
 static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_options *options, hearth_error *err)
 {
     e->log = options->log;
@@ -174,6 +189,7 @@ static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_op
     HEARTH_TRY(hearth_topology_read(&e->topology, err));
     HEARTH_TRY(hearth_topology_choose(&e->topology, options->threads, &e->workers, err));
     e->cap = options->ram_cap ? options->ram_cap : hearth_machine_available_memory("");
+    HEARTH_TRY(open_blas(e, options->float_gemm, err));
     HEARTH_TRY(start_threads(e, err));
     HEARTH_TRY(choose_kernels(e, level, err));
     char threads[HEARTH_TOPOLOGY_TEXT];
@@ -182,27 +198,29 @@ static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_op
     hearth_topology_explain(&e->topology, e->workers, threads);
     if (pinned < e->workers)
         (void)snprintf(loose, sizeof loose, "; the system let only %" PRIu32 " be pinned", pinned);
-    (void)snprintf(e->summary, sizeof e->summary, "%s kernels%s; %s%s", hearth_cpu_level_name(level),
-                   level < hearth_cpu_detect() ? " (lowered by HEARTH_CPU)" : "", threads, loose);
+    (void)snprintf(e->summary, sizeof e->summary, "%s kernels%s; %s%s%s", hearth_cpu_level_name(level),
+                   level < hearth_cpu_detect() ? " (lowered by HEARTH_CPU)" : "", threads, loose,
+                   e->blas.library ? "; float weights of prompts by OpenBLAS, outside the bit contract" : "");
     return HEARTH_OK;
 }
 
 hearth_status hearth_engine_open(hearth_engine **out, const hearth_engine_options *options, hearth_error *error)
 {
-    static const hearth_engine_options defaults = {.struct_size = sizeof defaults};
+    hearth_engine_options known = {.struct_size = sizeof known};
+    const size_t least = offsetof(hearth_engine_options, float_gemm); /* of the first version */
     HEARTH_NEED(out, error);
     *out = NULL;
-    if (!options)
-        options = &defaults;
-    if (options->struct_size < sizeof defaults)
+    if (options && options->struct_size < least)
         return hearth_fail(error, HEARTH_E_CONFIG, NULL, "engine options: struct_size is too small (got %" PRIu32 ", need %zu)",
-                           options->struct_size, sizeof defaults);
+                           options->struct_size, least);
+    if (options)
+        memcpy(&known, options, options->struct_size < sizeof known ? options->struct_size : sizeof known);
     struct hearth_engine *e = calloc(1, sizeof *e);
     if (!e)
         return hearth_fail_needed(error, HEARTH_E_MEMORY, sizeof *e, 0, "engine: no memory for the handle (need %zu bytes)",
                                   sizeof *e);
     atomic_store(&e->users, 1);
-    const hearth_status status = open_engine(e, options, error);
+    const hearth_status status = open_engine(e, &known, error);
     if (status != HEARTH_OK) {
         hearth_engine_close(e);
         return status;
@@ -224,6 +242,7 @@ void hearth_engine_leave(struct hearth_engine *e)
     if (e->pool && !hearth_machine_forked(e->fork_mark))
         hearth_pool_close(e->pool);
     hearth_arena_release(&e->arena);
+    hearth_blas_close(&e->blas);
     free(e);
 }
 

@@ -3,6 +3,7 @@
 #define HEARTH_ENGINE_ENGINE_H
 
 #include "arena.h"
+#include "blas.h"
 #include "common/status.h"
 #include "describe.h"
 #include "forward.h"
@@ -33,6 +34,7 @@ struct hearth_engine {
     struct hearth_kernel_set kernels;
     struct hearth_arena arena; /* the fork mark, the threads and their stacks */
     struct hearth_pool *pool;
+    struct hearth_blas blas; /* open where the options ask for it */
     uint32_t workers;
     uint64_t cap;
     _Atomic uint64_t reserved; /* bytes of all arenas of this engine */
@@ -85,6 +87,8 @@ void hearth_engine_populate(struct hearth_engine *engine, const struct hearth_ar
 void hearth_engine_release(struct hearth_engine *engine, struct hearth_arena *arena);
 /* What the engine alone takes: every byte reserved beyond it belongs to models and sessions. */
 uint64_t hearth_engine_own_bytes(const struct hearth_engine *engine);
+/* Of that, what OpenBLAS takes; 0 where it is not used. */
+uint64_t hearth_engine_blas_bytes(const struct hearth_engine *engine);
 /* Give up one use of an engine or a model. Handles closed in the wrong order therefore do no harm. */
 void hearth_engine_leave(struct hearth_engine *engine);
 void hearth_model_leave(struct hearth_model *model);

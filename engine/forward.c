@@ -35,6 +35,9 @@ static enum hearth_activation activation_of(const struct hearth_matrix *m)
 #define BLOCK_TOKENS 128u
 #define GROUP_ROWS 256u
 #define PIECE_ROWS 128u
+/* OpenBLAS, where it is asked for: from how many tokens on, and how many rows are widened at once. */
+#define BLAS_TOKENS 32u
+#define BLAS_ROWS 64u
 #define PREFETCH_BYTES 4096u /* of the next weights, before a barrier; a prefetch behind their end does no harm */
 
 static bool is_few(uint32_t n_tokens)
@@ -74,7 +77,8 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-void hearth_forward_scratch_layout(struct hearth_scratch_layout *out, const struct hearth_description *model, uint32_t batch)
+void hearth_forward_scratch_layout(struct hearth_scratch_layout *out, const struct hearth_description *model, uint32_t batch,
+                                   bool blas)
 {
     const uint64_t head_rows = (uint64_t)heads_of_piece(&model->hparams) * model->hparams.head_dim;
     const uint64_t tile = block_tokens(batch) * larger(GROUP_ROWS, head_rows) * sizeof(float);
@@ -89,6 +93,9 @@ void hearth_forward_scratch_layout(struct hearth_scratch_layout *out, const stru
     }
     out->hidden = at;
     at += FEW_TOKENS * hearth_forward_hidden_row_bytes(model);
+    out->panel = at;
+    if (blas && model->uses[HEARTH_ACTIVATION_F32])
+        at += (BLAS_ROWS + 1) * hearth_align(hearth_forward_widest(model) * sizeof(float), 64);
     out->bytes = at;
 }
 
@@ -338,6 +345,28 @@ static uint32_t piece_rows(uint32_t n_tokens)
     return is_few(n_tokens) ? PIECE_ROWS : PIECE_ROWS / 2;
 }
 
+/* The same rows and tokens by OpenBLAS: a panel of rows is unpacked and widened, then multiplied. Outside the bit contract. */
+static void multiply_by_blas(const struct hearth_step *s, const struct hearth_matrix *m, const struct hearth_input *input,
+                             float *out, size_t out_stride, struct hearth_range tokens, struct hearth_range rows)
+{
+    const size_t x_stride = input->stride[HEARTH_ACTIVATION_F32] / sizeof(float);
+    const float *x = (const float *)(const void *)input->rows[HEARTH_ACTIVATION_F32] + tokens.begin * x_stride;
+    float *panel = (float *)(void *)(worker_scratch(s) + s->batch->buffers->scratch_layout.panel);
+    uint8_t *file_row = (uint8_t *)(panel + (size_t)BLAS_ROWS * m->k);
+    hearth_dequantize_fn *dequantize = s->batch->kernels->chosen[HEARTH_OP_DEQUANTIZE][m->format]->dequantize;
+    const uint32_t tile_rows = (uint32_t)m->kernel->matmul.tile_rows;
+    for (uint32_t r = rows.begin; r < rows.end; r += BLAS_ROWS) {
+        const uint32_t n = rows.end - r < BLAS_ROWS ? rows.end - r : BLAS_ROWS;
+        for (uint32_t i = 0; i < n; i++) {
+            const uint8_t *tile = m->packed + (uint64_t)((r + i) / tile_rows) * m->kernel->matmul.tile_bytes(m->k);
+            m->kernel->matmul.unpack(file_row, tile, (r + i) % tile_rows, m->k);
+            dequantize(panel + (size_t)i * m->k, file_row, m->k);
+        }
+        hearth_blas_multiply(s->batch->blas, out + (r - rows.begin), out_stride, panel, x, x_stride, n, m->k,
+                             tokens.end - tokens.begin);
+    }
+}
+
 /* out[t * out_stride + r - rows.begin]: these rows of matrix * input, (+ bias), for these tokens of the input. */
 static void multiply(const struct hearth_step *s, const struct hearth_matrix *m, const struct hearth_input *input, float *out,
                      size_t out_stride, struct hearth_range tokens, struct hearth_range rows)
@@ -345,8 +374,11 @@ static void multiply(const struct hearth_step *s, const struct hearth_matrix *m,
     const enum hearth_activation kind = activation_of(m);
     const uint32_t n = tokens.end - tokens.begin;
     const uint8_t *tiles = m->packed + (uint64_t)(rows.begin / m->kernel->matmul.tile_rows) * m->kernel->matmul.tile_bytes(m->k);
-    m->kernel->matmul.run(out, out_stride, tiles, (const uint8_t *)input->rows[kind] + tokens.begin * input->stride[kind],
-                          input->stride[kind], rows.end - rows.begin, m->k, n, s->batch->prefetch_bytes);
+    if (s->batch->blas && kind == HEARTH_ACTIVATION_F32 && n >= BLAS_TOKENS)
+        multiply_by_blas(s, m, input, out, out_stride, tokens, rows);
+    else
+        m->kernel->matmul.run(out, out_stride, tiles, (const uint8_t *)input->rows[kind] + tokens.begin * input->stride[kind],
+                              input->stride[kind], rows.end - rows.begin, m->k, n, s->batch->prefetch_bytes);
     for (uint32_t t = 0; m->bias && t < n; t++)
         s->batch->kernels->chosen[HEARTH_OP_ADD][0]->add(out + t * out_stride, m->bias + rows.begin, rows.end - rows.begin);
 }

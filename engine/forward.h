@@ -6,6 +6,7 @@
 #ifndef HEARTH_ENGINE_FORWARD_H
 #define HEARTH_ENGINE_FORWARD_H
 
+#include "blas.h"
 #include "claim.h"
 #include "describe.h"
 #include "pool.h"
@@ -13,11 +14,13 @@
 
 #define HEARTH_LOGITS_STEP 16 /* floats: rows of logits begin on cache lines */
 
-/* One worker's own memory: two tiles of results, then inputs of products for few tokens, at these byte offsets. */
+/* One worker's own memory: two tiles of results, then inputs of products for few tokens, and a panel of widened weights
+ * for OpenBLAS, at these byte offsets. */
 struct hearth_scratch_layout {
     uint64_t tile;                          /* bytes of a tile */
     uint64_t rows[HEARTH_ACTIVATION_COUNT]; /* of width E or Q */
     uint64_t hidden;                        /* of width F */
+    uint64_t panel;                         /* BLAS_ROWS rows of any width, and one as in the file */
     uint64_t bytes;
 };
 
@@ -51,6 +54,7 @@ struct hearth_batch {
     const struct hearth_kernel_set *kernels;
     const double *rope_frequencies; /* [n_rot / 2] radians for each position */
     struct hearth_pool *pool;
+    const struct hearth_blas *blas; /* of float weights times many tokens; NULL: our own kernels */
     struct hearth_buffers *buffers;
     struct hearth_kv_cache *cache;
     const int32_t *ids;
@@ -66,7 +70,8 @@ struct hearth_batch {
 hearth_status hearth_forward(struct hearth_batch *batch, hearth_error *err);
 
 /* What a batch of up to `batch` tokens needs of each worker. */
-void hearth_forward_scratch_layout(struct hearth_scratch_layout *out, const struct hearth_description *model, uint32_t batch);
+void hearth_forward_scratch_layout(struct hearth_scratch_layout *out, const struct hearth_description *model, uint32_t batch,
+                                   bool blas);
 /* Rows of `hidden` for such a batch, and bytes of a row of `hidden_rows`. */
 uint32_t hearth_forward_hidden_rows(const struct hearth_description *model, uint32_t batch);
 uint64_t hearth_forward_hidden_row_bytes(const struct hearth_description *model);

@@ -12,6 +12,7 @@ static const char *const line_names[HEARTH_PLAN_ITEM_COUNT] = {
     [HEARTH_PLAN_SCRATCH] = "scratch",         [HEARTH_PLAN_SESSION] = "session",
     [HEARTH_PLAN_THREADS] = "threads",         [HEARTH_PLAN_LOADING] = "loading buffers",
     [HEARTH_PLAN_ROUNDING] = "page rounding",  [HEARTH_PLAN_PROCESS] = "process and libraries",
+    [HEARTH_PLAN_BLAS] = "OpenBLAS",
 };
 
 /* Scales of attention and rotation are numbers of the contract, and come from divisions and a root: they are made on a worker,
@@ -121,6 +122,7 @@ static void make(struct hearth_plan *out, const struct hearth_engine *engine, st
     const uint64_t later = hearth_arena_rounded(session_counting.used);
     out->lines[HEARTH_PLAN_LOADING] = loading > later ? loading - later : 0;
     out->lines[HEARTH_PLAN_PROCESS] = HEARTH_PROCESS_BYTES;
+    out->lines[HEARTH_PLAN_BLAS] = hearth_engine_blas_bytes(engine);
     for (int i = 0; i < HEARTH_PLAN_ITEM_COUNT; i++)
         add(&out->total, out->lines[i]);
 }
@@ -273,14 +275,12 @@ uint32_t hearth_plan_batch(const hearth_plan *plan)
 
 size_t hearth_plan_line_count(const hearth_plan *plan)
 {
-    (void)plan;
-    return HEARTH_PLAN_ITEM_COUNT;
+    return plan && plan->lines[HEARTH_PLAN_BLAS] ? HEARTH_PLAN_ITEM_COUNT : HEARTH_PLAN_BLAS;
 }
 
 const char *hearth_plan_line_name(const hearth_plan *plan, size_t index)
 {
-    (void)plan;
-    return index < HEARTH_PLAN_ITEM_COUNT ? line_names[index] : NULL;
+    return index < hearth_plan_line_count(plan) ? line_names[index] : NULL;
 }
 
 uint64_t hearth_plan_line_bytes(const hearth_plan *plan, size_t index)

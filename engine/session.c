@@ -77,7 +77,7 @@ static void layout_buffers(struct hearth_session *s, const struct hearth_model *
     b->hidden_rows = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n, hearth_forward_hidden_row_bytes(d));
     b->logits = hearth_arena_take(arena, HEARTH_PLAN_LOGITS, s->limits.logits_rows,
                                   hearth_align(h->n_vocab, HEARTH_LOGITS_STEP) * sizeof(float));
-    hearth_forward_scratch_layout(&b->scratch_layout, d, s->limits.batch);
+    hearth_forward_scratch_layout(&b->scratch_layout, d, s->limits.batch, model->engine->blas.library != NULL);
     b->scratch = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, model->engine->workers, b->scratch_layout.bytes);
     b->claims = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, model->engine->workers, sizeof *b->claims);
 }
@@ -234,6 +234,7 @@ static hearth_status compute(struct hearth_session *s, const int32_t *ids, size_
                                      .kernels = &s->model->engine->kernels,
                                      .rope_frequencies = s->model->rope_frequencies,
                                      .pool = s->model->engine->pool,
+                                     .blas = s->model->engine->blas.library ? &s->model->engine->blas : NULL,
                                      .buffers = &s->buffers,
                                      .cache = &s->cache,
                                      .ids = ids + done,

@@ -76,12 +76,17 @@ typedef struct hearth_engine hearth_engine;
 /** Receives one line of information (no newline). level: 0 information, 1 warning. Called on the thread that called us. */
 typedef void hearth_log_fn(int32_t level, const char *message, void *user);
 
+#define HEARTH_FLOAT_GEMM_OWN 0
+#define HEARTH_FLOAT_GEMM_BLAS 1
+
 typedef struct hearth_engine_options {
     uint32_t struct_size;
     uint32_t threads; /* workers; 0: one for each physical core within affinity and cgroup quota; at most 1024 */
     uint64_t ram_cap; /* bytes this engine may take in all; 0: what the machine and its cgroup have available now */
     hearth_log_fn *log;
     void *log_user;
+    int32_t float_gemm; /* HEARTH_FLOAT_GEMM_BLAS: F32, F16 and BF16 weights times 32 tokens or more by OpenBLAS, whose results are
+                           outside the bit contract; HEARTH_E_UNSUPPORTED where it is not installed */
 } hearth_engine_options;
 
 /**
@@ -89,7 +94,7 @@ typedef struct hearth_engine_options {
  * The environment variable HEARTH_CPU=reference|avx2|avxvnni|avx512 lowers the kernel level.
  *
  * @param out  Receives the engine, NULL on failure. Owned by the caller: hearth_engine_close().
- * @return HEARTH_OK, HEARTH_E_CONFIG, HEARTH_E_MEMORY, HEARTH_E_IO.
+ * @return HEARTH_OK, HEARTH_E_CONFIG, HEARTH_E_MEMORY, HEARTH_E_IO, HEARTH_E_UNSUPPORTED.
  * Cost: some milliseconds. Threads: thread-safe.
  */
 HEARTH_API hearth_status hearth_engine_open(hearth_engine **out, const hearth_engine_options *options, hearth_error *error);

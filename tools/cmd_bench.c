@@ -34,6 +34,7 @@ static const struct argp_option table[] = {
     {"compare", OPTION_KEY_COMPARE, "OLD NEW", 0, "two results in JSON, row by row; 1: slower", 3},
     OPTION_THREADS,
     OPTION_KV,
+    OPTION_FLOAT_GEMM,
     OPTION_RAM_CAP,
     {"format", OPTION_KEY_FORMAT, "FORMAT", 0, "md (a table), csv or json", 6},
     {"svg", OPTION_KEY_SVG, "FILE", 0, "and a picture", 6},

@@ -14,7 +14,8 @@
 #include "vocab.h"
 #include <stdlib.h>
 
-static const struct argp_option table[] = {OPTION_MODEL, OPTION_THREADS, OPTION_JSON, OPTION_QUIET, OPTION_HELP, {0}};
+static const struct argp_option table[] = {OPTION_MODEL, OPTION_THREADS, OPTION_FLOAT_GEMM, OPTION_JSON, OPTION_QUIET, OPTION_HELP,
+                                           {0}};
 
 static const struct options_command command = {"hearth info", "Header, tensors by type, tokenizer, CPU, chosen kernels, threads.",
                                                table};

@@ -29,6 +29,7 @@ static const struct argp_option table[] = {
     {"stop", OPTION_KEY_STOP, "STR", 0, "end before this text; up to 16 times", 3},
     OPTION_RAM_CAP,
     OPTION_KV,
+    OPTION_FLOAT_GEMM,
     OPTION_JSON,
     OPTION_QUIET,
     OPTION_HELP,

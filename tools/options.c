@@ -100,6 +100,15 @@ static error_t take_kv(struct parse *parse, int key, const char *value)
     return 0;
 }
 
+static error_t take_float_gemm(struct parse *parse, int key, const char *value)
+{
+    const bool blas = strcmp(value, "blas") == 0;
+    if (!blas && strcmp(value, "own") != 0)
+        return bad_value(parse, key, value, "own or blas");
+    parse->options->float_gemm = blas ? HEARTH_FLOAT_GEMM_BLAS : HEARTH_FLOAT_GEMM_OWN;
+    return 0;
+}
+
 static error_t take_stop(struct parse *parse, int key, const char *value)
 {
     struct options *o = parse->options;
@@ -274,6 +283,8 @@ static error_t take_option(int key, char *value, struct argp_state *argp)
         return take_ram_cap(parse, key, value);
     case OPTION_KEY_KV:
         return take_kv(parse, key, value);
+    case OPTION_KEY_FLOAT_GEMM:
+        return take_float_gemm(parse, key, value);
     case OPTION_KEY_TOKENS:
         o->tokens = value;
         return 0;
@@ -460,8 +471,11 @@ hearth_limits options_limits(const struct options *options)
 
 hearth_status options_open_engine(hearth_engine **out, const struct options *options, uint32_t threads, hearth_error *error)
 {
-    const hearth_engine_options engine = {
-        .struct_size = sizeof engine, .threads = threads, .ram_cap = options->ram_cap, .log = report_log};
+    const hearth_engine_options engine = {.struct_size = sizeof engine,
+                                          .threads = threads,
+                                          .ram_cap = options->ram_cap,
+                                          .log = report_log,
+                                          .float_gemm = options->float_gemm};
     return hearth_engine_open(out, &engine, error);
 }
 

@@ -33,6 +33,7 @@ struct options {
     uint32_t n_stops;
     uint64_t ram_cap; /* 0 when not given */
     int32_t kv_type;
+    int32_t float_gemm;
     const char *tokens, *output; /* logits */
     uint32_t chunk;              /* 0 when not given */
     bool seed_given, no_escape, json, quiet;
@@ -57,6 +58,7 @@ enum option_key {
     OPTION_KEY_STOP,
     OPTION_KEY_RAM_CAP,
     OPTION_KEY_KV,
+    OPTION_KEY_FLOAT_GEMM,
     OPTION_KEY_NO_ESCAPE,
     OPTION_KEY_JSON,
     OPTION_KEY_TOKENS,
@@ -88,6 +90,7 @@ enum option_key {
 #define OPTION_THREADS {"threads", 't', "THREADS", 0, "workers (default: usable physical cores)", 5}
 #define OPTION_RAM_CAP {"ram-cap", OPTION_KEY_RAM_CAP, "SIZE", 0, "refuse to take more memory; K, M, G, T", 5}
 #define OPTION_KV      {"kv", OPTION_KEY_KV, "TYPE", 0, "cache in f16 (default) or f32", 5}
+#define OPTION_FLOAT_GEMM {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", 0, "prompts with float weights by own kernels (default) or blas", 5}
 #define OPTION_JSON    {"json", OPTION_KEY_JSON, NULL, 0, "JSON on standard output", 6}
 #define OPTION_QUIET   {"quiet", 'q', NULL, 0, "only errors on standard error", 6}
 #define OPTION_HELP    {"help", 'h', NULL, 0, "show this and end", 7}
