@@ -287,6 +287,17 @@ static hearth_status describe(struct bench *b, hearth_error *err)
     return HEARTH_OK;
 }
 
+/* The products of the first prompt test, batch by batch, as OpenBLAS would compute them. */
+static hearth_status time_blas(struct bench *b, hearth_error *err)
+{
+    if (b->out->n_rows == 0 || b->out->rows[0].n_prompt == 0)
+        return HEARTH_OK;
+    const uint32_t batch = b->out->rows[0].batch < b->batch ? b->out->rows[0].batch : b->batch;
+    const uint32_t n = b->out->rows[0].n_prompt < batch ? b->out->rows[0].n_prompt : batch;
+    say(b, "OpenBLAS");
+    return hearth_bench_blas(&b->out->blas, b->engine, &b->model->description, n, err);
+}
+
 static hearth_status open_and_measure(struct bench *b, const struct hearth_source *source, hearth_error *err)
 {
     const hearth_limits limits = {
@@ -304,7 +315,8 @@ static hearth_status open_and_measure(struct bench *b, const struct hearth_sourc
     HEARTH_TRY(hearth_session_open(&b->session, b->model, &limits, err));
     note_peak(b);
     HEARTH_TRY(describe(b, err));
-    return measure(b, err);
+    HEARTH_TRY(measure(b, err));
+    return b->options->blas ? time_blas(b, err) : HEARTH_OK;
 }
 
 static hearth_status open_shape(struct bench *b, hearth_error *err)

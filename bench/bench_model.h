@@ -2,7 +2,7 @@
 #ifndef HEARTH_BENCH_MODEL_H
 #define HEARTH_BENCH_MODEL_H
 
-#include "hearth.h"
+#include "bench_blas.h"
 #include <time.h>
 
 #define HEARTH_BENCH_REPEATS_MAX 64
@@ -25,6 +25,7 @@ struct hearth_bench_options {
     struct hearth_bench_list batches; /* tokens of a forward pass, at least 1; at least one entry */
     uint32_t repeats;                 /* 1 … HEARTH_BENCH_REPEATS_MAX */
     int32_t kv_type;
+    bool blas;                                      /* also what OpenBLAS would do with the first prompt */
     const char *powercap;                           /* where the energy counters are; NULL: where Linux has them */
     void (*progress)(const char *what, void *user); /* may be NULL */
     void *user;
@@ -64,6 +65,7 @@ struct hearth_bench_result {
     struct hearth_bench_series read, dot, fma; /* bytes, products of 8-bit integers, products of floats; per second */
     double noise;                              /* the largest spread of read and dot */
     const char *energy;                        /* "powercap", or why there is none */
+    struct hearth_blas_rates blas;             /* of the first prompt, where asked for */
     double load_seconds;
     uint64_t plan_bytes, peak_private_bytes;
     double *samples; /* private */

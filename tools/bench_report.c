@@ -87,6 +87,13 @@ static void set_limits(json_t *row, const struct hearth_bench_result *r, const s
     output_set(row, "compute_share", number(t->compute_share));
     output_set(row, "compute_share_stddev", number(t->compute_share_deviation));
     output_set(row, "attention_share", number(t->attention_share));
+    if (r->blas.version[0] && t == &r->rows[0]) {
+        output_set(row, "blas_ts", json_real(r->blas.quantized));
+        output_set(row, "blas_widened_ts", json_real(r->blas.widened));
+    } else {
+        output_set(row, "blas_ts", json_null());
+        output_set(row, "blas_widened_ts", json_null());
+    }
     output_set(row, "joules_per_token", number(t->joules_per_token));
     output_set(row, "energy_source", json_string(r->energy));
 }
@@ -207,6 +214,17 @@ static void print_verdict(const struct hearth_bench_result *r)
                  r->noise > HEARTH_BENCH_NOISE ? "; trust the shares more than the rates, and measure again" : "");
 }
 
+static void print_blas(const struct options *o, const struct hearth_bench_result *r)
+{
+    if (o->blas && r->blas.version[0])
+        (void)printf(
+            "what BLAS would do: products of the first prompt %.2f t/s with weights widened for each batch, %.2f with floats "
+            "at hand (%s)\n",
+            r->blas.quantized, r->blas.widened, r->blas.version);
+    else if (o->blas)
+        (void)printf("what BLAS would do: not known, OpenBLAS is not installed\n");
+}
+
 int bench_print_model_table(const struct options *o, const hearth_engine *engine, const struct hearth_bench_result *r)
 {
     char plan[TEXT_BYTES_MAX];
@@ -227,6 +245,7 @@ int bench_print_model_table(const struct options *o, const hearth_engine *engine
                          100 * r->rows[i].attention_share);
     }
     print_verdict(r);
+    print_blas(o, r);
     (void)printf("loaded in %.2f s; plan %s, peak private memory %s (%.1f %% of the plan); energy: %s\n", r->load_seconds,
                  text_bytes(plan, r->plan_bytes), text_bytes(peak, r->peak_private_bytes),
                  100 * (double)r->peak_private_bytes / (double)r->plan_bytes, r->energy);

@@ -31,6 +31,7 @@ static const struct argp_option table[] = {
     {"repeats", 'r', "N", 0, "interleaved repeats (3)", 3},
     {"kernel", OPTION_KEY_KERNEL, "NAME", 0, "only product kernels with NAME in theirs", 3},
     {"probe", OPTION_KEY_PROBE, NULL, 0, "the machine itself: instructions, memory, waiting", 3},
+    {"blas", OPTION_KEY_BLAS, NULL, 0, "and what BLAS would do with the first prompt", 3},
     {"compare", OPTION_KEY_COMPARE, "OLD NEW", 0, "two results in JSON, row by row; 1: slower", 3},
     OPTION_THREADS,
     OPTION_KV,
@@ -90,6 +91,7 @@ static int bench_model(const struct options *o, hearth_engine *engine)
                                                  .batches = list_or(&o->batches, &batch),
                                                  .repeats = o->repeats,
                                                  .kv_type = o->kv_type,
+                                                 .blas = o->blas,
                                                  .powercap = getenv("HEARTH_POWERCAP"),
                                                  .progress = show_progress};
     struct hearth_bench_result result = {0};

@@ -165,6 +165,9 @@ static error_t take_bench_option(struct parse *parse, int key, char *value)
     case OPTION_KEY_KERNEL:
         o->kernel = value;
         return 0;
+    case OPTION_KEY_BLAS:
+        o->blas = true;
+        return 0;
     case OPTION_KEY_PROBE:
         o->probe = true;
         return 0;

@@ -43,7 +43,7 @@ struct options {
     struct options_list prompts, generations, depths, batches;
     uint32_t repeats;
     enum options_format format;
-    bool probe;
+    bool probe, blas;
     const char *save_logits, *against; /* perplexity; NULL when not given */
     bool model_given;
 };
@@ -74,6 +74,7 @@ enum option_key {
     OPTION_KEY_FORMAT,
     OPTION_KEY_KERNEL,
     OPTION_KEY_PROBE,
+    OPTION_KEY_BLAS,
     OPTION_KEY_COMPARE,
     OPTION_KEY_SVG,
     OPTION_KEY_SAVE_LOGITS,
@@ -90,7 +91,7 @@ enum option_key {
 #define OPTION_THREADS {"threads", 't', "THREADS", 0, "workers (default: usable physical cores)", 5}
 #define OPTION_RAM_CAP {"ram-cap", OPTION_KEY_RAM_CAP, "SIZE", 0, "refuse to take more memory; K, M, G, T", 5}
 #define OPTION_KV      {"kv", OPTION_KEY_KV, "TYPE", 0, "cache in f16 (default) or f32", 5}
-#define OPTION_FLOAT_GEMM {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", 0, "prompts with float weights by own kernels (default) or blas", 5}
+#define OPTION_FLOAT_GEMM {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", 0, "float weights by own kernels (default) or blas", 5}
 #define OPTION_JSON    {"json", OPTION_KEY_JSON, NULL, 0, "JSON on standard output", 6}
 #define OPTION_QUIET   {"quiet", 'q', NULL, 0, "only errors on standard error", 6}
 #define OPTION_HELP    {"help", 'h', NULL, 0, "show this and end", 7}

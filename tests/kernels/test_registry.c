@@ -205,7 +205,8 @@ static void product_all_shapes(const struct product *p)
 static void test_matmul(const struct hearth_kernel *kernel)
 {
     static const size_t blocks[] = {1, 2, 3, 7, 8, 9, 17};
-    static const size_t floats_k[] = {1, 2, 7, 15, 16, 17, 31, 32, 33, 63, 65, 100, 128, 257, 1037}; /* and beyond a block of the fast ones */
+    /* Floats are walked in blocks of 512. */
+    static const size_t floats_k[] = {1, 2, 7, 15, 16, 17, 31, 32, 33, 63, 65, 100, 128, 257, 1037};
     struct rng rng = rng_start();
     const size_t block = hearth_format_info(kernel->format)->block_elems;
     const size_t n = block == 1 ? COUNT(floats_k) : COUNT(blocks);
