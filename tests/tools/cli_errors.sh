@@ -47,7 +47,7 @@ for command in run plan info tokenize logits selftest; do
     expect 2 E_USAGE $command operand
     fine $command --help
 done
-for option in -m -p -f -n -c -b -t --temp --top-k --top-p --min-p --repeat-penalty --seed --stop --ram-cap --kv; do
+for option in -m -p -f -n -c -b -t --temp --top-k --top-p --min-p --repeat-penalty --seed --stop --ram-cap --kv --float-gemm; do
     expect 2 E_USAGE run $option
 done
 expect 2 E_USAGE run --json=yes
@@ -75,6 +75,7 @@ for value in '' 0 -1 1KK 1P 1.5G K 18446744073709551615K; do
     expect 2 E_USAGE run --ram-cap "$value"
 done
 expect 2 E_USAGE run --kv q8_0
+expect 2 E_USAGE run --float-gemm mkl
 expect 2 E_USAGE run --stop ''
 expect 2 E_USAGE run --stop '\x00'
 expect 2 E_USAGE run --stop "$(printf '\377')"
