@@ -29,17 +29,22 @@ static hearth_status take_memory(struct hearth_model *m, const struct hearth_voc
     return hearth_tokenizer_init(&m->tokenizer, tables, tokenizer_bytes, vocab, source->name, err);
 }
 
-/* The reading buffers live only while weights are read. */
-static hearth_status load(struct hearth_model *m, const struct hearth_source *source, const hearth_model_options *options,
-                          hearth_error *err)
+/* The page cache keeps the file, for the next start, where there is memory for it beside the plan; else it is told to forget what
+ * has been packed, so that other programs' pages stay. The reading buffers live only while weights are read. */
+static hearth_status load(struct hearth_model *m, const struct hearth_source *source, const struct hearth_plan *plan,
+                          const hearth_model_options *options, hearth_error *err)
 {
+    const uint64_t available = hearth_machine_available_memory("");
+    const bool forget = available < plan->total || available - plan->total < source->file_bytes;
+    const struct hearth_progress progress = {.fn = options ? options->progress : NULL,
+                                             .user = options ? options->progress_user : NULL,
+                                             .total = hearth_weights_packed_bytes(&m->description)};
     struct hearth_arena counting = {0};
     struct hearth_arena buffers;
     (void)hearth_arena_take(&counting, HEARTH_PLAN_LOADING, m->engine->workers, hearth_pack_buffer_bytes(&m->description));
     HEARTH_TRY(hearth_engine_reserve(m->engine, &buffers, &counting, err));
     const hearth_status status =
-        hearth_weights_load(&m->description, source, m->engine->pool, buffers.base, options ? options->progress : NULL,
-                            options ? options->progress_user : NULL, err);
+        hearth_weights_load(&m->description, source, forget, m->engine->pool, buffers.base, &progress, err);
     hearth_engine_release(m->engine, &buffers);
     return status;
 }
@@ -96,7 +101,7 @@ static hearth_status open_planned(hearth_model *m, struct hearth_model_facts *fa
     m->description = facts->description;
     facts->description.layers = NULL; /* the layers are the model's now */
     HEARTH_TRY(take_memory(m, &facts->vocab, facts->tokenizer_bytes, source, err));
-    HEARTH_TRY(load(m, source, options, err));
+    HEARTH_TRY(load(m, source, &plan, options, err));
     HEARTH_TRY(prepare_rope(m, source->shown, err));
     hearth_engine_populate(m->engine, &m->arena);
     return HEARTH_OK;

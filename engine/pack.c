@@ -1,19 +1,23 @@
 /* Weights from the source into the arena; see pack.h. One job of the pool for each tensor; each worker reads its rows in pieces
- * that fit its buffer, so that no tensor ever exists twice. */
+ * that fit its buffer, so that no tensor ever exists twice. Before that it tells the source what it will read in later jobs: the
+ * disk fetches those tensors while this one is packed. */
 #include "pack.h"
 #include "common/half.h"
 #include "common/status.h"
 #include "share.h"
 #include <stdatomic.h>
 
-#define BUFFER_BYTES (1u << 20)
+#define BUFFER_BYTES (256u << 10) /* a piece stays in the second-level cache from the copy to the packing */
+#define AHEAD_BYTES (64u << 20)   /* requested beyond the tensor being packed */
 
 struct load_job {
     struct hearth_description *description;
     const struct hearth_source *source;
     uint8_t *buffers;
     uint64_t buffer_bytes;
+    bool forget;             /* tell the source what will not be read again */
     size_t index;            /* of the weight */
+    size_t ahead, ahead_end; /* weights to be requested now */
     _Atomic uint32_t failed; /* the lowest worker that failed; its error lies in its buffer */
 };
 
@@ -98,7 +102,7 @@ static hearth_status load_range(const struct load_job *job, uint32_t format, uin
     const struct hearth_source *s = job->source;
     HEARTH_TRY(s->read(s->context, out, offset, (size_t)n, err));
     HEARTH_TRY(check_finite(job, format, out, n, first_block, err));
-    if (s->forget)
+    if (s->forget && job->forget)
         s->forget(s->context, offset, n);
     return HEARTH_OK;
 }
@@ -157,9 +161,26 @@ static hearth_status load_vector(const struct load_job *job, const struct hearth
     return HEARTH_OK;
 }
 
+/* Tell the source about this worker's rows of a weight. */
+static void expect_weight(const struct load_job *job, struct hearth_weight w, uint32_t worker, uint32_t workers)
+{
+    const struct hearth_source *s = job->source;
+    if (w.vector && w.vector->n && worker == 0)
+        s->expect(s->context, w.vector->file_offset, w.vector->n * hearth_format_info(w.vector->format)->block_bytes);
+    if (w.vector || (w.matrix ? w.matrix->rows : w.table->rows) == 0)
+        return;
+    const struct hearth_range rows = hearth_share_rows(w.matrix ? w.matrix->rows : w.table->rows, worker, workers);
+    const uint64_t row_bytes =
+        w.matrix ? hearth_row_bytes(w.matrix->format, w.matrix->k) : hearth_row_bytes(w.table->format, w.table->k);
+    const uint64_t offset = w.matrix ? w.matrix->file_offset : w.table->file_offset;
+    s->expect(s->context, offset + rows.begin * row_bytes, (rows.end - rows.begin) * row_bytes);
+}
+
 static void load_weight(void *context, uint32_t worker, uint32_t workers)
 {
     struct load_job *job = context;
+    for (size_t i = job->ahead; job->source->expect && i < job->ahead_end; i++)
+        expect_weight(job, hearth_weight_at(job->description, i), worker, workers);
     const struct hearth_weight w = hearth_weight_at(job->description, job->index);
     uint8_t *buffer = job->buffers + worker * job->buffer_bytes;
     hearth_error err;
@@ -198,30 +219,54 @@ static uint64_t weight_packed_bytes(struct hearth_weight w)
     return w.vector ? w.vector->n * sizeof(float) : 0;
 }
 
-hearth_status hearth_weights_load(struct hearth_description *description, const struct hearth_source *source,
-                                  struct hearth_pool *pool, uint8_t *buffers, hearth_progress_fn *progress, void *progress_user,
+/* Choose what the next job requests: everything up to AHEAD_BYTES beyond its own weight that was not requested before. */
+static void plan_ahead(struct load_job *job, uint64_t *requested, uint64_t done)
+{
+    const size_t n = hearth_weight_count(job->description);
+    job->ahead = job->ahead_end;
+    for (; job->ahead_end < n && *requested < done + AHEAD_BYTES; job->ahead_end++)
+        *requested += weight_packed_bytes(hearth_weight_at(job->description, job->ahead_end));
+}
+
+hearth_status hearth_weights_load(struct hearth_description *description, const struct hearth_source *source, bool forget,
+                                  struct hearth_pool *pool, uint8_t *buffers, const struct hearth_progress *progress,
                                   hearth_error *err)
 {
     struct load_job job = {.description = description,
                            .source = source,
                            .buffers = buffers,
                            .buffer_bytes = hearth_pack_buffer_bytes(description),
+                           .forget = forget,
                            .failed = UINT32_MAX};
     const size_t n = hearth_weight_count(description);
-    uint64_t total = 0;
-    for (size_t i = 0; i < n; i++)
-        total += weight_packed_bytes(hearth_weight_at(description, i));
     uint64_t done = 0;
+    uint64_t requested = 0;
     for (job.index = 0; job.index < n; job.index++) {
         const uint64_t bytes = weight_packed_bytes(hearth_weight_at(description, job.index));
         if (bytes == 0)
             continue;
+        plan_ahead(&job, &requested, done + bytes);
         hearth_pool_run(pool, load_weight, &job);
         if (job.failed != UINT32_MAX)
             return first_failure(&job, err);
         done += bytes;
-        if (progress && !progress(done, total, progress_user))
-            return hearth_fail(err, HEARTH_E_CANCELLED, NULL, "%s: loading: cancelled", source->shown);
+        HEARTH_TRY(hearth_progress_tell(progress, done, source->shown, err));
     }
     return HEARTH_OK;
+}
+
+uint64_t hearth_weights_packed_bytes(const struct hearth_description *description)
+{
+    uint64_t total = 0;
+    const size_t n = hearth_weight_count(description);
+    for (size_t i = 0; i < n; i++)
+        total += weight_packed_bytes(hearth_weight_at((struct hearth_description *)(uintptr_t)description, i));
+    return total;
+}
+
+hearth_status hearth_progress_tell(const struct hearth_progress *p, uint64_t done, const char *shown, hearth_error *err)
+{
+    if (!p->fn || p->fn(p->before + done, p->total, p->user))
+        return HEARTH_OK;
+    return hearth_fail(err, HEARTH_E_CANCELLED, NULL, "%s: loading: cancelled", shown);
 }

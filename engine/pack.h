@@ -9,10 +9,23 @@
 /* Bytes of the reading buffer of each worker. */
 uint64_t hearth_pack_buffer_bytes(const struct hearth_description *description);
 
+/* Bytes of all packed weights. */
+uint64_t hearth_weights_packed_bytes(const struct hearth_description *description);
+
+/* Who is told how far a piece of work with several parts has come; fn may be NULL. */
+struct hearth_progress {
+    hearth_progress_fn *fn;
+    void *user;
+    uint64_t before, total; /* bytes of the parts done before, and of all */
+};
+/* E_CANCELLED when the callback says so. */
+hearth_status hearth_progress_tell(const struct hearth_progress *progress, uint64_t done, const char *shown, hearth_error *err);
+
 /* Read, check (every scale finite) and pack all weights of a description that has been laid out over a reserved arena. `buffers`
- * holds one buffer for each worker. Errors: E_IO, E_FORMAT E_NUM, E_CANCELLED (progress returned false). */
-hearth_status hearth_weights_load(struct hearth_description *description, const struct hearth_source *source,
-                                  struct hearth_pool *pool, uint8_t *buffers, hearth_progress_fn *progress, void *progress_user,
+ * holds one buffer for each worker. `forget`: tell the source, piece by piece, that it will not be read again. Errors: E_IO,
+ * E_FORMAT E_NUM, E_CANCELLED (progress returned false). */
+hearth_status hearth_weights_load(struct hearth_description *description, const struct hearth_source *source, bool forget,
+                                  struct hearth_pool *pool, uint8_t *buffers, const struct hearth_progress *progress,
                                   hearth_error *err);
 
 #endif

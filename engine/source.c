@@ -9,7 +9,16 @@ static hearth_status read_file(void *context, void *out, uint64_t offset, size_t
     return hearth_mapping_read(&file->mapping, file->path, out, offset, n, err);
 }
 
-/* The page cache's copy of what has been packed is of no more use and would crowd out other programs. */
+/* In steps, because the system cuts a request short at its read-ahead window, 128 KiB by default. */
+static void expect_file(void *context, uint64_t offset, uint64_t n)
+{
+    const struct hearth_file_source *file = context;
+    const uint64_t step = 128u << 10;
+    for (uint64_t at = 0; at < n; at += step)
+        (void)posix_fadvise(file->mapping.fd, (off_t)(offset + at), (off_t)(n - at < step ? n - at : step), POSIX_FADV_WILLNEED);
+}
+
+/* Gives up the page cache's copy of what has been packed; pack.h says when. */
 static void forget_file(void *context, uint64_t offset, uint64_t n)
 {
     const struct hearth_file_source *file = context;
@@ -28,6 +37,7 @@ hearth_status hearth_source_open_file(struct hearth_source *out, struct hearth_f
                                   .header_bytes = file->mapping.size,
                                   .file_bytes = file->mapping.size,
                                   .read = read_file,
+                                  .expect = expect_file,
                                   .forget = forget_file,
                                   .context = file};
     return status;

@@ -13,6 +13,8 @@ struct hearth_source {
     uint64_t file_bytes; /* header and data */
     /* Fill out[0..n) from the offset. Called by several workers at once. */
     hearth_status (*read)(void *context, void *out, uint64_t offset, size_t n, hearth_error *err);
+    /* The range will be read soon: begin to fetch it, and do not wait. May be NULL. */
+    void (*expect)(void *context, uint64_t offset, uint64_t n);
     /* The range will not be read again. May be NULL. */
     void (*forget)(void *context, uint64_t offset, uint64_t n);
     void *context;
