@@ -49,8 +49,9 @@ enum { PROMPT_BYTES_PER_POSITION = 256, PROMPT_BYTES_MIN = 65536 };
 /* Generated text on its way out. */
 struct sink {
     bool stream, terminal;
-    int write_errno; /* of the first failed write, 0 before */
-    char *kept;      /* for --json */
+    int write_errno;      /* of the first failed write, 0 before */
+    double first_seconds; /* from the start of the program to the first text; 0 before */
+    char *kept;           /* for --json */
     size_t n, capacity;
     bool out_of_memory;
 };
@@ -69,7 +70,7 @@ struct run {
     size_t ids_capacity;
     struct sink sink;
     hearth_result result;
-    double prompt_seconds;
+    double load_seconds, prompt_seconds;
     uint64_t plan_bytes, peak_private_bytes;
 };
 
@@ -113,7 +114,9 @@ static bool on_load(uint64_t done, uint64_t total, void *user)
 static hearth_status open_session(struct run *run, const hearth_limits *limits, hearth_error *error)
 {
     const hearth_model_options loading = {.struct_size = sizeof loading, .progress = on_load};
+    const double begin = process_seconds();
     HEARTH_TRY(hearth_model_open(&run->model, run->engine, run->options.model, limits, &loading, error));
+    run->load_seconds = process_seconds() - begin;
     HEARTH_TRY(hearth_session_open(&run->session, run->model, limits, error));
     HEARTH_TRY(hearth_session_set_sampling(run->session, &run->options.sampling, error));
     report_progress_end();
@@ -200,6 +203,8 @@ static void write_to_terminal(const char *text, size_t n)
 static bool on_text(const char *text, size_t n, void *user)
 {
     struct sink *sink = user;
+    if (sink->first_seconds == 0)
+        sink->first_seconds = process_running_seconds();
     if (!sink->stream) {
         keep(sink, text, n);
     } else {
@@ -251,13 +256,16 @@ static void tell_start(const struct run *run)
 
 static void tell_end(const struct run *run)
 {
-    char plan[TEXT_BYTES_MAX], peak[TEXT_BYTES_MAX], seed[40] = "";
+    char plan[TEXT_BYTES_MAX], peak[TEXT_BYTES_MAX], seed[40] = "", first[48] = "";
     if (!run->options.seed_given && run->options.sampling.temperature > 0)
         (void)snprintf(seed, sizeof seed, "; seed %" PRIu64, run->options.sampling.seed);
-    report_note("prompt %" PRIu32 " tokens, %.1f t/s; generated %" PRIu32 " tokens, %.1f t/s%s; plan %s, peak private %s",
+    if (run->sink.first_seconds > 0)
+        (void)snprintf(first, sizeof first, ", first token after %.2f s", run->sink.first_seconds);
+    report_note("prompt %" PRIu32 " tokens, %.1f t/s; generated %" PRIu32 " tokens, %.1f t/s%s; plan %s, peak private %s; "
+                "loaded in %.2f s%s",
                 run->n_prompt, rate(run->n_prompt, run->prompt_seconds), run->result.n_generated,
                 rate(run->result.n_generated, run->result.seconds), seed, text_bytes(plan, run->plan_bytes),
-                text_bytes(peak, run->peak_private_bytes));
+                text_bytes(peak, run->peak_private_bytes), run->load_seconds, first);
 }
 
 static const char *stop_name(const struct run *run)
@@ -274,11 +282,14 @@ static int print_json(const struct run *run)
     json_t *ids = json_array();
     for (size_t i = 0; i < run->result.n_generated && i < run->ids_capacity; i++)
         output_append(ids, json_integer(run->ids[run->n_prompt + i]));
-    return output_json(json_pack("{s:o, s:o, s:I, s:I, s:s, s:f, s:f, s:I, s:I}", "text", output_text(run->sink.kept, run->sink.n),
-                                 "ids", ids, "n_prompt", (json_int_t)run->n_prompt, "n_gen", (json_int_t)run->result.n_generated,
-                                 "stop", stop_name(run), "prompt_ts", rate(run->n_prompt, run->prompt_seconds), "gen_ts",
+    json_t *first = run->sink.first_seconds > 0 ? json_real(run->sink.first_seconds) : json_null();
+    return output_json(json_pack("{s:o, s:o, s:I, s:I, s:s, s:f, s:f, s:I, s:I, s:f, s:o}", "text",
+                                 output_text(run->sink.kept, run->sink.n), "ids", ids, "n_prompt", (json_int_t)run->n_prompt,
+                                 "n_gen", (json_int_t)run->result.n_generated, "stop", stop_name(run), "prompt_ts",
+                                 rate(run->n_prompt, run->prompt_seconds), "gen_ts",
                                  rate(run->result.n_generated, run->result.seconds), "plan_bytes", (json_int_t)run->plan_bytes,
-                                 "peak_private_bytes", (json_int_t)run->peak_private_bytes),
+                                 "peak_private_bytes", (json_int_t)run->peak_private_bytes, "load_seconds", run->load_seconds,
+                                 "first_token_seconds", first),
                        0);
 }
 

@@ -14,9 +14,11 @@
 enum { OUTPUT_BUFFER_BYTES = 65536, FIRST_READ_BYTES = 65536, ROLLUP_BYTES = 4096 };
 
 static volatile sig_atomic_t interrupts;
+static double started; /* process_seconds() */
 
 void process_start(void)
 {
+    started = process_seconds();
     /* A closed descriptor would be given to the next file that is opened. Its stand-in refuses what it is for. */
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
@@ -51,6 +53,11 @@ double process_seconds(void)
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+double process_running_seconds(void)
+{
+    return process_seconds() - started;
 }
 
 /* One read() that is not disturbed by signals without effect: -1 with EINTR only when the program is to end. */

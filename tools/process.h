@@ -15,6 +15,8 @@ bool process_interrupted(void);
 
 /* Seconds on a clock that never goes back. */
 double process_seconds(void);
+/* Since the program started. */
+double process_running_seconds(void);
 /* Private (anonymous) memory now, in bytes; 0 where the system does not tell. Takes no memory itself. */
 uint64_t process_private_bytes(void);
 

@@ -36,7 +36,7 @@ fields() {
 
 "$HEARTH" run --json -q -n 5 -n 20 --seed 3 -p 'ROMEO:\n' >"$scratch/run"
 parses "$scratch/run" || fail "run --json does not parse"
-fields "$scratch/run" text ids n_prompt n_gen stop prompt_ts gen_ts plan_bytes peak_private_bytes
+fields "$scratch/run" text ids n_prompt n_gen stop prompt_ts gen_ts plan_bytes peak_private_bytes load_seconds first_token_seconds
 [ "$(wc -l <"$scratch/run")" = 1 ] || fail "run --json is not one line"
 grep -q '"n_gen": 20, "stop": "length"' "$scratch/run" || fail "run --json: not 20 tokens to the length given last"
 [ "$(sed 's/.*"ids": \[\([^]]*\)\].*/\1/' "$scratch/run" | tr ',' '\n' | wc -l)" = 20 ] || fail "run --json: not 20 ids"
@@ -46,6 +46,10 @@ if [ -z "${HEARTH_SANITIZE-}" ] && { [ "$peak" -gt "$plan" ] || [ "$peak" = 0 ];
     fail "run --json: peak private memory $peak, planned $plan"
 fi
 
+awk -v load="$(sed 's/.*"load_seconds": \([0-9.e-]*\).*/\1/' "$scratch/run")" \
+    -v first="$(sed 's/.*"first_token_seconds": \([0-9.e-]*\).*/\1/' "$scratch/run")" \
+    'BEGIN { exit !(load > 0 && first > load) }' || fail "run --json: no first token after loading"
+
 "$HEARTH" run --json -q -n 40 --temp 0 -p '<|user|>\nTurn on the kitchen light.<|end|>\n<|assistant|>\n' >"$scratch/end"
 grep -q '"text": "Okay, the kitchen light is now on."' "$scratch/end" || fail "run --json: another text"
 grep -q '"stop": "end"' "$scratch/end" || fail "run --json: no stop at the end of the answer"
@@ -54,7 +58,7 @@ grep -q '"text": "Okay, the kitchen ".*"stop": "string"' "$scratch/stop" || fail
 "$HEARTH" run --json -q -n 100 --seed 1 -c 16 -p 'ROMEO:\n' >"$scratch/full"
 grep -q '"stop": "\(context\|end\)"' "$scratch/full" || fail "run --json: no stop where the context is full"
 "$HEARTH" run --json -q -n 0 -p 'ROMEO:\n' >"$scratch/zero"
-grep -q '"text": "", "ids": \[\], .*"n_gen": 0' "$scratch/zero" || fail "run --json -n 0 generates something"
+grep -q '"text": "", "ids": \[\], .*"n_gen": 0.*"first_token_seconds": null' "$scratch/zero" || fail "run --json -n 0 generates something"
 # Wild sampling makes bytes that are no UTF-8; the object stays valid.
 for seed in 1 2 3; do
     "$HEARTH" run --json -q -n 60 --temp 100 --top-k 0 --top-p 1 --min-p 0 --seed $seed -p 'x' >"$scratch/wild"
