@@ -353,7 +353,7 @@ static void layout_weights(struct hearth_description *d, struct hearth_arena *ar
     }
 }
 
-void hearth_description_layout(struct hearth_description *d, struct hearth_arena *arena)
+void hearth_description_layout(struct hearth_description *d, struct hearth_arena *arena, struct hearth_arena *weights)
 {
     struct hearth_layer *layers = hearth_arena_take(arena, HEARTH_PLAN_DESCRIPTION, d->hparams.n_layer, sizeof *layers);
     if (layers && d->hparams.n_layer) {
@@ -361,7 +361,10 @@ void hearth_description_layout(struct hearth_description *d, struct hearth_arena
         free(d->layers);
         d->layers = layers;
     }
-    layout_weights(d, arena);
+    const uint64_t begin = weights->used;
+    layout_weights(d, weights);
+    d->image = weights->base ? weights->base + begin : NULL;
+    d->image_bytes = weights->used - begin;
     d->output.bias = d->output_bias.values;
     for (uint32_t i = 0; i < d->hparams.n_layer; i++) {
         struct hearth_layer *l = &d->layers[i];

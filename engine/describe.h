@@ -64,6 +64,8 @@ struct hearth_description {
     uint64_t n_parameters;              /* elements of all tensors used */
     uint64_t macs_per_token;            /* products of one decoded token, attention apart */
     struct hearth_layer *layers;        /* [n_layer] */
+    uint8_t *image;                     /* the memory of all weights, once laid out over a reserved arena */
+    uint64_t image_bytes;               /* its size, once laid out or counted */
 };
 
 /* Find and check the tensors that these hyper-parameters ask for. out->layers is malloc'ed: hearth_description_free(). Warns of
@@ -73,9 +75,9 @@ hearth_status hearth_describe(struct hearth_description *out, const struct heart
                               const struct hearth_kernel_set *kernels, hearth_log_fn *log, void *log_user, hearth_error *err);
 void hearth_description_free(struct hearth_description *description);
 
-/* Take the memory of all weights, and of the description itself, from the arena (or count it). With memory, the layers move into
- * the arena and the malloc'ed ones are freed. */
-void hearth_description_layout(struct hearth_description *description, struct hearth_arena *arena);
+/* Take the memory of the description itself from `arena` and that of all weights, in one piece, from `weights`, which may be the
+ * same (or count it). With memory, the layers move into the arena and the malloc'ed ones are freed. */
+void hearth_description_layout(struct hearth_description *description, struct hearth_arena *arena, struct hearth_arena *weights);
 
 /* Call fn for every matrix, vector and table in the order of the file's canonical names, until it returns false. One of the three
  * pointers is set. */

@@ -185,6 +185,9 @@ static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_op
     e->log = options->log;
     e->log_user = options->log_user;
     enum hearth_cpu_level level;
+    if (options->pack_cache && options->pack_cache[0] && !(e->pack_cache = strdup(options->pack_cache)))
+        return hearth_fail_needed(err, HEARTH_E_MEMORY, strlen(options->pack_cache) + 1, 0,
+                                  "engine: no memory for the name of the pack cache");
     HEARTH_TRY(wanted_level(&level, err));
     HEARTH_TRY(hearth_topology_read(&e->topology, err));
     HEARTH_TRY(hearth_topology_choose(&e->topology, options->threads, &e->workers, err));
@@ -243,6 +246,7 @@ void hearth_engine_leave(struct hearth_engine *e)
         hearth_pool_close(e->pool);
     hearth_arena_release(&e->arena);
     hearth_blas_close(&e->blas);
+    free(e->pack_cache);
     free(e);
 }
 

@@ -7,6 +7,7 @@
 #include "common/status.h"
 #include "describe.h"
 #include "forward.h"
+#include "hash.h"
 #include "machine.h"
 #include "pool.h"
 #include "sampler.h"
@@ -41,13 +42,26 @@ struct hearth_engine {
     _Atomic uint32_t users;    /* the handle and the models; the last to leave takes everything down */
     hearth_log_fn *log;
     void *log_user;
-    void *fork_mark; /* a page that a child sees as zeros */
+    char *pack_cache; /* folder; NULL: none */
+    void *fork_mark;  /* a page that a child sees as zeros */
     char summary[640];
+};
+
+/* A file of packed weights (pack_cache.h): the one to be mapped, or to be written. */
+struct hearth_pack_cache {
+    const uint8_t *map; /* the whole file; NULL: there is none that serves */
+    uint64_t map_bytes;
+    uint64_t image_bytes; /* of the weights */
+    bool wanted;          /* the engine has a folder, and the model is a file that can be recognised */
+    char name[48];        /* of the file in the folder */
+    struct hearth_hash key;
+    struct hearth_file_identity identity; /* of the model when the key was made */
 };
 
 struct hearth_model {
     struct hearth_engine *engine;
     struct hearth_arena arena;
+    struct hearth_pack_cache cache;        /* map set: the weights lie there, not in the arena */
     struct hearth_description description; /* n_layer 0: vocabulary only */
     struct hearth_tokenizer *tokenizer;
     double *rope_frequencies; /* [n_rot / 2] */

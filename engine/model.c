@@ -1,12 +1,14 @@
 /* Opening and closing of models: the pipeline file -> header -> description -> plan -> arena -> packed weights. */
 #include "common/status.h"
 #include "pack.h"
+#include "pack_cache.h"
 #include "plan.h"
 #include <stdlib.h>
 
 void hearth_model_layout(struct hearth_model *m, struct hearth_arena *arena, uint64_t tokenizer_bytes, uint8_t **tokenizer_memory)
 {
-    hearth_description_layout(&m->description, arena);
+    struct hearth_arena mapped = hearth_pack_cache_arena(&m->cache);
+    hearth_description_layout(&m->description, arena, mapped.base ? &mapped : arena);
     m->rope_frequencies = hearth_arena_take(arena, HEARTH_PLAN_DESCRIPTION, m->description.hparams.n_rot / 2, sizeof(double));
     uint8_t *tables = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, tokenizer_bytes, 1);
     m->scratch = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, HEARTH_TOKENIZER_SCRATCH, 1);
@@ -36,15 +38,19 @@ static hearth_status load(struct hearth_model *m, const struct hearth_source *so
 {
     const uint64_t available = hearth_machine_available_memory("");
     const bool forget = available < plan->total || available - plan->total < source->file_bytes;
-    const struct hearth_progress progress = {.fn = options ? options->progress : NULL,
-                                             .user = options ? options->progress_user : NULL,
-                                             .total = hearth_weights_packed_bytes(&m->description)};
+    const uint64_t packed = hearth_weights_packed_bytes(&m->description);
+    struct hearth_progress progress = {.fn = options ? options->progress : NULL,
+                                       .user = options ? options->progress_user : NULL,
+                                       .total = packed + hearth_pack_cache_bytes_to_write(&m->cache)};
     struct hearth_arena counting = {0};
     struct hearth_arena buffers;
     (void)hearth_arena_take(&counting, HEARTH_PLAN_LOADING, m->engine->workers, hearth_pack_buffer_bytes(&m->description));
     HEARTH_TRY(hearth_engine_reserve(m->engine, &buffers, &counting, err));
-    const hearth_status status =
-        hearth_weights_load(&m->description, source, forget, m->engine->pool, buffers.base, &progress, err);
+    hearth_status status = hearth_weights_load(&m->description, source, forget, m->engine->pool, buffers.base, &progress, err);
+    progress.before = packed;
+    if (status == HEARTH_OK)
+        status =
+            hearth_pack_cache_write(&m->cache, m->engine, source, &m->description, buffers.base, buffers.bytes, &progress, err);
     hearth_engine_release(m->engine, &buffers);
     return status;
 }
@@ -96,12 +102,17 @@ static hearth_status open_planned(hearth_model *m, struct hearth_model_facts *fa
     struct hearth_session_limits resolved;
     struct hearth_plan plan;
     HEARTH_TRY(hearth_limits_resolve(&resolved, limits, &facts->description.hparams, err));
+    hearth_pack_cache_find(&facts->cache, m->engine, source, &facts->gguf, &facts->description);
+    HEARTH_TRY(hearth_pack_cache_verify(&facts->cache, m->engine, source, options, err));
     hearth_plan_make(&plan, m->engine, facts, &resolved);
     HEARTH_TRY(hearth_plan_check(&plan, err));
     m->description = facts->description;
-    facts->description.layers = NULL; /* the layers are the model's now */
+    facts->description.layers = NULL; /* the layers are the model's now, and the map of packed weights */
+    m->cache = facts->cache;
+    facts->cache.map = NULL;
     HEARTH_TRY(take_memory(m, &facts->vocab, facts->tokenizer_bytes, source, err));
-    HEARTH_TRY(load(m, source, &plan, options, err));
+    if (!m->cache.map)
+        HEARTH_TRY(load(m, source, &plan, options, err));
     HEARTH_TRY(prepare_rope(m, source->shown, err));
     hearth_engine_populate(m->engine, &m->arena);
     return HEARTH_OK;
@@ -198,6 +209,7 @@ void hearth_model_leave(struct hearth_model *m)
     if (!m->arena.base)
         free(m->description.layers); /* not yet moved into the arena */
     hearth_engine_release(engine, &m->arena);
+    hearth_pack_cache_close(&m->cache);
     (void)pthread_mutex_destroy(&m->lock);
     free(m);
     hearth_engine_leave(engine);

@@ -3,6 +3,7 @@
 #include "common/checked.h"
 #include "common/status.h"
 #include "pack.h"
+#include "pack_cache.h"
 #include <stdlib.h>
 
 static const char *const line_names[HEARTH_PLAN_ITEM_COUNT] = {
@@ -67,6 +68,7 @@ hearth_status hearth_model_facts_read(struct hearth_model_facts *out, struct hea
 
 void hearth_model_facts_free(struct hearth_model_facts *facts)
 {
+    hearth_pack_cache_close(&facts->cache);
     hearth_description_free(&facts->description);
     hearth_gguf_free(&facts->gguf);
 }
@@ -96,17 +98,21 @@ static uint64_t cap_left(const struct hearth_engine *engine)
 /* Reading buffers, and the tables of the loader, which live on the heap until the description has moved into its arena. */
 static uint64_t loading_bytes(const struct hearth_engine *engine, const struct hearth_model_facts *facts)
 {
-    const uint64_t buffers = hearth_arena_rounded(engine->workers * hearth_pack_buffer_bytes(&facts->description));
+    const uint64_t buffers =
+        facts->cache.map ? 0 : hearth_arena_rounded(engine->workers * hearth_pack_buffer_bytes(&facts->description));
     return buffers + facts->gguf.memory_bytes + facts->description.hparams.n_layer * sizeof(struct hearth_layer);
 }
 
 static void make(struct hearth_plan *out, const struct hearth_engine *engine, struct hearth_model_facts *facts,
                  const struct hearth_session_limits *limits)
 {
-    *out = (struct hearth_plan){.cap = cap_left(engine), .limits = *limits, .weight_bytes = facts->description.weight_bytes};
+    *out = (struct hearth_plan){.cap = cap_left(engine),
+                                .limits = *limits,
+                                .weight_bytes = facts->description.weight_bytes,
+                                .mapped = facts->cache.map ? (facts->cache.map_bytes + 4095) & ~(uint64_t)4095 : 0};
     add_arena(out, &engine->arena);
 
-    struct hearth_model model = {.description = facts->description};
+    struct hearth_model model = {.description = facts->description, .cache = facts->cache};
     struct hearth_arena counting = {0};
     hearth_model_layout(&model, &counting, facts->tokenizer_bytes, NULL);
     add_arena(out, &counting);
@@ -220,8 +226,10 @@ hearth_status hearth_plan_open_source(hearth_plan **out, struct hearth_engine *e
     if (status == HEARTH_OK && !plan)
         status = hearth_fail_needed(error, HEARTH_E_MEMORY, sizeof *plan, 0, "%s: no memory for the plan itself (need %zu bytes)",
                                     source->shown, sizeof *plan);
-    if (plan)
+    if (plan) {
+        hearth_pack_cache_find(&facts.cache, engine, source, &facts.gguf, &facts.description);
         hearth_plan_make(plan, engine, &facts, &resolved);
+    }
     hearth_model_facts_free(&facts);
     *out = plan;
     return status;
@@ -254,8 +262,7 @@ uint64_t hearth_plan_private_bytes(const hearth_plan *plan)
 
 uint64_t hearth_plan_mapped_bytes(const hearth_plan *plan)
 {
-    (void)plan;
-    return 0; /* the header's map is closed when loading ends */
+    return plan ? plan->mapped : 0; /* the map of the model's header is closed when loading ends */
 }
 
 uint64_t hearth_plan_cap_bytes(const hearth_plan *plan)

@@ -12,6 +12,7 @@
 struct hearth_plan {
     uint64_t lines[HEARTH_PLAN_ITEM_COUNT];
     uint64_t total, cap;
+    uint64_t mapped; /* of a file of packed weights: no private memory */
     struct hearth_session_limits limits;
     uint64_t weight_bytes;
     char advice[256]; /* the cheapest ways to fit, when it does not */
@@ -23,6 +24,7 @@ struct hearth_model_facts {
     struct hearth_description description;
     struct hearth_vocab vocab;
     uint64_t tokenizer_bytes;
+    struct hearth_pack_cache cache; /* zeros, until somebody looks for one */
 };
 hearth_status hearth_model_facts_read(struct hearth_model_facts *out, struct hearth_engine *engine,
                                       const struct hearth_source *source, hearth_error *err);

@@ -25,6 +25,12 @@ static void forget_file(void *context, uint64_t offset, uint64_t n)
     (void)posix_fadvise(file->mapping.fd, (off_t)offset, (off_t)n, POSIX_FADV_DONTNEED);
 }
 
+static bool identify_file(void *context, struct hearth_file_identity *out)
+{
+    const struct hearth_file_source *file = context;
+    return hearth_mapping_identity(&file->mapping, out);
+}
+
 hearth_status hearth_source_open_file(struct hearth_source *out, struct hearth_file_source *file, const char *path,
                                       hearth_error *err)
 {
@@ -39,6 +45,7 @@ hearth_status hearth_source_open_file(struct hearth_source *out, struct hearth_f
                                   .read = read_file,
                                   .expect = expect_file,
                                   .forget = forget_file,
+                                  .identify = identify_file,
                                   .context = file};
     return status;
 }

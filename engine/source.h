@@ -17,6 +17,8 @@ struct hearth_source {
     void (*expect)(void *context, uint64_t offset, uint64_t n);
     /* The range will not be read again. May be NULL. */
     void (*forget)(void *context, uint64_t offset, uint64_t n);
+    /* Which file it is, and in which state. NULL: none that could be recognised. */
+    bool (*identify)(void *context, struct hearth_file_identity *out);
     void *context;
 };
 

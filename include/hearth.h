@@ -87,6 +87,8 @@ typedef struct hearth_engine_options {
     void *log_user;
     int32_t float_gemm; /* HEARTH_FLOAT_GEMM_BLAS: F32, F16 and BF16 weights times 32 tokens or more by OpenBLAS, whose results are
                            outside the bit contract; HEARTH_E_UNSUPPORTED where it is not installed */
+    const char *pack_cache; /* folder for files of packed weights, written once and then mapped; NULL: none. Not kept. Make it a
+                               folder that only this user can write to, on a local disk (docs/architecture.md, "Pack cache") */
 } hearth_engine_options;
 
 /**
@@ -136,7 +138,10 @@ HEARTH_API hearth_status hearth_plan_open(hearth_plan **out, hearth_engine *engi
 HEARTH_API void hearth_plan_close(hearth_plan *plan);
 /** Bytes of private (anonymous) memory the whole process will take: the sum of all lines. Thread-safe. */
 HEARTH_API uint64_t hearth_plan_private_bytes(const hearth_plan *plan);
-/** Bytes of file mapping kept while the model is open; 0 in this version. Thread-safe. */
+/** Bytes of file mapping kept while the model is open: of packed weights, where the engine's pack cache has them; else 0. They are
+ * shared between processes, may be dropped and read again by the system, and are not held against the cap. A file that turns out
+ * damaged when the model is opened is not used: then the weights are private memory, and the plan is made and checked anew.
+ * Thread-safe. */
 HEARTH_API uint64_t hearth_plan_mapped_bytes(const hearth_plan *plan);
 /** The cap the plan is held against. Thread-safe. */
 HEARTH_API uint64_t hearth_plan_cap_bytes(const hearth_plan *plan);

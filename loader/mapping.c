@@ -100,6 +100,20 @@ hearth_status hearth_mapping_read(const struct hearth_mapping *mapping, const ch
     return HEARTH_OK;
 }
 
+bool hearth_mapping_identity(const struct hearth_mapping *mapping, struct hearth_file_identity *out)
+{
+    struct stat info;
+    if (fstat(mapping->fd, &info) != 0)
+        return false;
+    *out = (struct hearth_file_identity){.inode = info.st_ino,
+                                         .size = (uint64_t)info.st_size,
+                                         .mtime_s = info.st_mtim.tv_sec,
+                                         .mtime_ns = info.st_mtim.tv_nsec,
+                                         .ctime_s = info.st_ctim.tv_sec,
+                                         .ctime_ns = info.st_ctim.tv_nsec};
+    return true;
+}
+
 /* An open mapping has size > 0, so a zeroed struct, whose descriptor is 0, closes nothing. */
 void hearth_mapping_close(struct hearth_mapping *mapping)
 {

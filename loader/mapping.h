@@ -18,6 +18,14 @@ void hearth_mapping_unmap(struct hearth_mapping *mapping);
 /* Read exactly n bytes at offset, through EINTR and short reads. E_IO names the file. */
 hearth_status hearth_mapping_read(const struct hearth_mapping *mapping, const char *path, void *out, uint64_t offset, size_t n,
                                   hearth_error *err);
+/* What tells a file, and each state of it, from all others: the inode, and when contents or inode last changed, which nobody can
+ * set at will. Two changes within one tick of the file system's clock, some milliseconds, look the same. */
+struct hearth_file_identity {
+    uint64_t inode, size;
+    int64_t mtime_s, mtime_ns, ctime_s, ctime_ns;
+};
+/* As the file is now; false when the system does not say. */
+bool hearth_mapping_identity(const struct hearth_mapping *mapping, struct hearth_file_identity *out);
 /* Closing twice, or a zeroed struct, is allowed. */
 void hearth_mapping_close(struct hearth_mapping *mapping);
 

@@ -1,12 +1,9 @@
 /* An open-addressing hash table with linear probing, at most half full. Names come from the file, so the hash is seeded with an
  * address, which the maker of a file cannot know: names made to collide would otherwise cost quadratic time. The seed changes
- * where a name lies in the table, never what is found.
- *
- * This file is the loader's door to xxHash, used as a header. */
+ * where a name lies in the table, never what is found. */
 #include "name_index.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "hash.h"
+#include <string.h>
 
 uint64_t hearth_name_index_slots(uint64_t n)
 {
@@ -37,7 +34,7 @@ static struct hearth_view name_of(const struct hearth_name_index *index, uint64_
 /* The slot that holds this name, or the free slot where it belongs. Ends, because half of the slots are free. */
 static uint32_t *slot_of(const struct hearth_name_index *index, const void *name, uint64_t size)
 {
-    uint64_t i = XXH3_64bits_withSeed(name, (size_t)size, index->seed) & index->mask;
+    uint64_t i = hearth_hash64(name, (size_t)size, index->seed) & index->mask;
     while (index->slots[i] != 0) {
         const struct hearth_view there = name_of(index, index->slots[i] - 1);
         if (there.size == size && memcmp(there.bytes, name, (size_t)size) == 0)

@@ -17,6 +17,7 @@ static const struct argp_option table[] = {
     OPTION_KV,
     OPTION_FLOAT_GEMM,
     OPTION_RAM_CAP,
+    OPTION_PACK_CACHE,
     OPTION_QUIET,
     OPTION_HELP,
     {0},

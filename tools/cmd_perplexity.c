@@ -26,6 +26,7 @@ static const struct argp_option table[] = {
     OPTION_KV,
     OPTION_FLOAT_GEMM,
     OPTION_RAM_CAP,
+    OPTION_PACK_CACHE,
     OPTION_JSON,
     OPTION_QUIET,
     OPTION_HELP,

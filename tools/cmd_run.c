@@ -28,6 +28,7 @@ static const struct argp_option table[] = {
     {"seed", 's', "S", 0, "the same seed gives the same text (random)", 4},
     {"stop", OPTION_KEY_STOP, "STR", 0, "end before this text; up to 16 times", 3},
     OPTION_RAM_CAP,
+    OPTION_PACK_CACHE,
     OPTION_KV,
     OPTION_FLOAT_GEMM,
     OPTION_JSON,

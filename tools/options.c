@@ -284,6 +284,9 @@ static error_t take_option(int key, char *value, struct argp_state *argp)
         return take_stop(parse, key, value);
     case OPTION_KEY_RAM_CAP:
         return take_ram_cap(parse, key, value);
+    case OPTION_KEY_PACK_CACHE:
+        o->pack_cache = value;
+        return value[0] ? 0 : bad_value(parse, key, value, "a folder");
     case OPTION_KEY_KV:
         return take_kv(parse, key, value);
     case OPTION_KEY_FLOAT_GEMM:
@@ -478,7 +481,8 @@ hearth_status options_open_engine(hearth_engine **out, const struct options *opt
                                           .threads = threads,
                                           .ram_cap = options->ram_cap,
                                           .log = report_log,
-                                          .float_gemm = options->float_gemm};
+                                          .float_gemm = options->float_gemm,
+                                          .pack_cache = options->pack_cache};
     return hearth_engine_open(out, &engine, error);
 }
 

@@ -31,7 +31,8 @@ struct options {
     hearth_sampling sampling;
     const char *stops[OPTIONS_STOPS_MAX];
     uint32_t n_stops;
-    uint64_t ram_cap; /* 0 when not given */
+    uint64_t ram_cap;       /* 0 when not given */
+    const char *pack_cache; /* NULL when not given */
     int32_t kv_type;
     int32_t float_gemm;
     const char *tokens, *output; /* logits */
@@ -79,6 +80,7 @@ enum option_key {
     OPTION_KEY_SVG,
     OPTION_KEY_SAVE_LOGITS,
     OPTION_KEY_AGAINST,
+    OPTION_KEY_PACK_CACHE,
     OPTION_KEY_COUNT
 };
 
@@ -92,6 +94,7 @@ enum option_key {
 #define OPTION_RAM_CAP {"ram-cap", OPTION_KEY_RAM_CAP, "SIZE", 0, "refuse to take more memory; K, M, G, T", 5}
 #define OPTION_KV      {"kv", OPTION_KEY_KV, "TYPE", 0, "cache in f16 (default) or f32", 5}
 #define OPTION_FLOAT_GEMM {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", 0, "float weights by own kernels (default) or blas", 5}
+#define OPTION_PACK_CACHE {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", 0, "keep packed weights in a folder; map them", 5}
 #define OPTION_JSON    {"json", OPTION_KEY_JSON, NULL, 0, "JSON on standard output", 6}
 #define OPTION_QUIET   {"quiet", 'q', NULL, 0, "only errors on standard error", 6}
 #define OPTION_HELP    {"help", 'h', NULL, 0, "show this and end", 7}

@@ -1,7 +1,7 @@
 /* Every allocation and every thread that opening needs is refused once: the n-th of malloc, calloc, realloc, mmap and
  * pthread_create together, n = 1, 2, ... until nothing is left to refuse. Each time there is an error with a sentence, and what is
- * alive afterwards is what was alive before. hwloc is left out: it is not ours to test. A plain program, because it replaces what a
- * test framework would be using. */
+ * alive afterwards is what was alive before. So too with a file of packed weights, which then is done without. hwloc is left out:
+ * it is not ours to test. A plain program, because it replaces what a test framework would be using. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #include <stdio.h>
 
@@ -13,6 +13,7 @@ int main(void)
 #else
 #include "gguf_builder.h"
 #include "golden.h"
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <hwloc.h>
@@ -145,10 +146,12 @@ void hwloc_topology_destroy(hwloc_topology_t topology)
 
 #pragma GCC visibility pop
 
+static const char *pack_cache; /* NULL: none */
+
 static hearth_status open_and_close(const char *path, hearth_error *err)
 {
     static const hearth_limits limits = {.struct_size = sizeof limits, .context = 64, .batch = 8};
-    static const hearth_engine_options options = {.struct_size = sizeof options, .threads = 3};
+    const hearth_engine_options options = {.struct_size = sizeof options, .threads = 3, .pack_cache = pack_cache};
     static const int32_t ids[2] = {5, 260};
     hearth_engine *engine = NULL;
     hearth_plan *plan = NULL;
@@ -214,6 +217,17 @@ static bool refuse_each(const char *path)
     return false;
 }
 
+static void remove_folder(const char *folder)
+{
+    DIR *d = opendir(folder);
+    for (struct dirent *entry; d && (entry = readdir(d)) != NULL;)
+        if (entry->d_name[0] != '.')
+            (void)unlinkat(dirfd(d), entry->d_name, 0);
+    if (d)
+        (void)closedir(d);
+    (void)rmdir(folder);
+}
+
 int main(void)
 {
     (void)puts("tiny model"); /* stdout takes its buffer now */
@@ -227,7 +241,12 @@ int main(void)
     (void)close(fd);
     gguf_builder_write_file(&builder, path);
     gguf_builder_free(&builder);
-    const bool good = refuse_each(path);
+    bool good = refuse_each(path);
+    char folder[] = "alloc_fail_packed.XXXXXX";
+    pack_cache = mkdtemp(folder);
+    (void)sleep(4);                                                       /* a model that changed just now is not kept */
+    good = good && pack_cache && refuse_each(path) && rmdir(folder) != 0; /* something is in it */
+    remove_folder(folder);
     (void)unlink(path);
     return good ? 0 : 1;
 }

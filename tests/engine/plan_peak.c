@@ -1,11 +1,13 @@
 /* The plan against the kernel's count of private memory, sampled after open, prompt, generation and close: never above the plan,
  * and the plan at most max(10 %, 4 MiB) above the peak. The plan is also the limit that the system sets for private writable
  * memory while the model is opened and used (reliability: M2). On the bundled model, and on a sparse file with a 4 GB model's
- * header, whose zero weights cost as much memory as any. A plain program: a test framework's own memory would be counted. */
+ * header, whose zero weights cost as much memory as any; and with the packed weights mapped from a file. A plain program: a test
+ * framework's own memory would be counted. */
 #include "engine.h"
 #include "golden.h"
 #include "plan.h"
 #include "shapes.h"
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #include <unistd.h>
 
 static uint64_t peak;
+static const char *pack_cache; /* folder; NULL: none */
 
 static void sample(void)
 {
@@ -67,7 +70,7 @@ static int measure(const char *path, const hearth_limits *limits, uint32_t threa
     hearth_plan *plan;
     hearth_model *model;
     hearth_session *session;
-    const hearth_engine_options options = {.struct_size = sizeof options, .threads = threads};
+    const hearth_engine_options options = {.struct_size = sizeof options, .threads = threads, .pack_cache = pack_cache};
     const hearth_model_options loading = {.struct_size = sizeof loading, .progress = sample_while_loading};
     if (hearth_engine_open(&engine, &options, &err) != HEARTH_OK ||
         hearth_plan_open(&plan, engine, path, limits, &err) != HEARTH_OK)
@@ -156,6 +159,37 @@ static int measure_sparse(void)
     return code;
 }
 
+/* The first open writes the file, the second maps it: its plan has no weights, and neither has the process. */
+static int measure_mapped(const char *path, const hearth_limits *limits)
+{
+    char folder[] = "plan_peak_packed.XXXXXX";
+    pack_cache = mkdtemp(folder);
+    int code = pack_cache ? 0 : 1;
+    for (int i = 0; i < 2 && code == 0; i++)
+        code = in_child(path, limits, 2, 40, 20);
+    hearth_engine *engine;
+    hearth_plan *plan;
+    hearth_error err = {0};
+    const hearth_engine_options options = {.struct_size = sizeof options, .threads = 2, .pack_cache = pack_cache};
+    if (hearth_engine_open(&engine, &options, &err) != HEARTH_OK ||
+        hearth_plan_open(&plan, engine, path, limits, &err) != HEARTH_OK)
+        return fail("mapped", &err);
+    (void)printf("mapped %" PRIu64 " bytes, private weights %" PRIu64 "\n", hearth_plan_mapped_bytes(plan),
+                 hearth_plan_line_bytes(plan, HEARTH_PLAN_WEIGHTS));
+    if (hearth_plan_mapped_bytes(plan) == 0 || hearth_plan_line_bytes(plan, HEARTH_PLAN_WEIGHTS) != 0)
+        code = 1;
+    hearth_plan_close(plan);
+    hearth_engine_close(engine);
+    DIR *d = opendir(folder);
+    for (struct dirent *entry; d && (entry = readdir(d)) != NULL;)
+        if (entry->d_name[0] != '.')
+            (void)unlinkat(dirfd(d), entry->d_name, 0);
+    if (d)
+        (void)closedir(d);
+    (void)rmdir(folder);
+    return code;
+}
+
 int main(void)
 {
     const char *sanitize = getenv("HEARTH_SANITIZE");
@@ -177,6 +211,8 @@ int main(void)
                 worst = 1;
     const int sparse = measure_sparse();
     if (sparse != 0 && sparse != 77)
+        worst = 1;
+    if (measure_mapped(path, &cases[0]) != 0)
         worst = 1;
     return worst;
 }

@@ -47,7 +47,7 @@ for command in run plan info tokenize logits selftest; do
     expect 2 E_USAGE $command operand
     fine $command --help
 done
-for option in -m -p -f -n -c -b -t --temp --top-k --top-p --min-p --repeat-penalty --seed --stop --ram-cap --kv --float-gemm; do
+for option in -m -p -f -n -c -b -t --temp --top-k --top-p --min-p --repeat-penalty --seed --stop --ram-cap --kv --float-gemm --pack-cache; do
     expect 2 E_USAGE run $option
 done
 expect 2 E_USAGE run --json=yes
@@ -151,6 +151,7 @@ expect 2 'E_[A-Z_]*' logits --tokens 1,99999 -o "$scratch/x"
 
 long=$(printf '%0600d' 0)
 expect 5 E_CONTEXT_FULL run -c 16 -p "$long"
+expect 2 E_USAGE run --pack-cache ''
 expect 5 E_MEMORY run --ram-cap 1
 expect 5 E_MEMORY run --ram-cap 4M
 fine run -n 1 -p "$(printf 'caf\351 \377\376')"
