@@ -42,7 +42,7 @@ enum axis { OVER_NOTHING, OVER_LENGTH, OVER_DEPTH, OVER_BATCH };
 static const char *const axis_names[] = {"", "tokens", "depth, tokens in the cache", "tokens of a forward pass"};
 
 struct panel {
-    const struct hearth_bench_row *const *rows;
+    const struct hearth_bench_row **rows; /* along the axis, when there is one */
     size_t n;
     bool prompts;
     enum axis axis;
@@ -284,6 +284,18 @@ static size_t count_values(const struct panel *p, enum axis axis)
     return n;
 }
 
+/* Along the axis, so that a line goes from left to right however its list was written; rows at one place keep their order. */
+static void sort_rows(struct panel *p)
+{
+    for (size_t i = 1; i < p->n; i++) {
+        const struct hearth_bench_row *row = p->rows[i];
+        size_t at = i;
+        for (; at > 0 && value_on(p->rows[at - 1], p->axis) > value_on(row, p->axis); at--)
+            p->rows[at] = p->rows[at - 1];
+        p->rows[at] = row;
+    }
+}
+
 static void choose_axis(struct panel *p)
 {
     size_t most = 2;
@@ -294,6 +306,7 @@ static void choose_axis(struct panel *p)
             p->axis = axis;
         }
     }
+    sort_rows(p);
     p->x_min = p->x_max = value_on(p->rows[0], p->axis);
     for (size_t i = 0; i < p->n; i++) {
         const double x = value_on(p->rows[i], p->axis);

@@ -72,7 +72,7 @@ grep -q '"energy_source": "absent"' "$scratch/bench" || fail "no reason why ther
 
 # A picture: bars for single tests, lines for lists; no number that is none.
 "$HEARTH" bench -m $model -p 8 -n 2 -r 2 -q --svg "$scratch/bars.svg" >/dev/null || fail "--svg ends with $?"
-"$HEARTH" bench -m $model -p 8 -n 2 -d 0,8,16 -b 2,8 -r 1 -q --svg "$scratch/lines.svg" >/dev/null || fail "--svg ends with $?"
+"$HEARTH" bench -m $model -p 8 -n 2 -d 16,0,8 -b 2,8 -r 1 -q --svg "$scratch/lines.svg" >/dev/null || fail "--svg ends with $?"
 for name in bars lines; do
     head -n 1 "$scratch/$name.svg" | grep -q '^<svg xmlns="http://www.w3.org/2000/svg" width="800" height="[0-9]*"' || fail "$name: begin"
     tail -n 1 "$scratch/$name.svg" | grep -q '^</svg>$' || fail "$name: end"
@@ -82,6 +82,11 @@ done
 [ "$(grep -c 'class="bar"' "$scratch/bars.svg")" = 2 ] || fail "not two bars"
 [ "$(grep -c '<polyline class="line' "$scratch/lines.svg")" = 3 ] || fail "not three lines"
 [ "$(grep -c '<polyline class="dash' "$scratch/lines.svg")" = 3 ] || fail "not three limits"
+for x in 60.0 415.0 770.0; do
+    echo "$x"
+done >"$scratch/places"
+sed -n 's/^<polyline class="line s0" points="\([0-9.]*\),[0-9.]* \([0-9.]*\),[0-9.]* \([0-9.]*\),.*/\1\n\2\n\3/p' "$scratch/lines.svg" |
+    head -n 3 | cmp - "$scratch/places" || fail "a line does not go from left to right"
 if command -v xmllint >/dev/null; then
     xmllint --noout "$scratch/bars.svg" "$scratch/lines.svg" || fail "the picture is no XML"
 fi
