@@ -6,15 +6,16 @@
 #include <stdlib.h>
 
 enum kind { MATRIX, VECTOR, TABLE };
-enum dim { ZERO, ONE, EMBD, FF, HEAD, QUERIES, KEYS, QUERIES_KEYS, QUERIES_KEYS_VALUES, VOCAB, HALF_ROT };
+enum dim { ZERO, ONE, EMBD, FF, HEAD, QUERIES, KEYS, QUERIES_KEYS, QUERIES_KEYS_VALUES, TWICE_FF, VOCAB, HALF_ROT };
 
 /* Sets of architectures. */
 #define LLAMA (1u << HEARTH_ARCH_LLAMA)
 #define PHI2 (1u << HEARTH_ARCH_PHI2)
+#define PHI3 (1u << HEARTH_ARCH_PHI3)
 #define QWEN2 (1u << HEARTH_ARCH_QWEN2)
 #define QWEN3 (1u << HEARTH_ARCH_QWEN3)
-#define ALL (LLAMA | PHI2 | QWEN2 | QWEN3)
-#define GATED (LLAMA | QWEN2 | QWEN3) /* attention, then a gated feed-forward, each with a norm before it */
+#define ALL (LLAMA | PHI2 | PHI3 | QWEN2 | QWEN3)
+#define GATED (LLAMA | PHI3 | QWEN2 | QWEN3) /* attention, then a gated feed-forward, each with a norm before it */
 #define NONE 0u
 
 struct tensor_row {
@@ -24,7 +25,8 @@ struct tensor_row {
     enum dim rows, k;            /* a vector has k elements */
     size_t offset;               /* in hearth_description or hearth_layer */
     struct {
-        const char *name; /* NULL, or the tensor that may hold this one as some of its rows */
+        uint32_t archs;   /* in which ... */
+        const char *name; /* ... this tensor may hold the row's one as some of its rows; its own name, if it has more rows */
         enum dim first, rows;
     } whole;
 };
@@ -45,19 +47,19 @@ static const struct tensor_row model_rows[] = {
 static const struct tensor_row layer_rows[] = {
     {"attn_norm.weight", VECTOR, ALL, NONE, ONE, EMBD, OF_LAYER(attn_norm.weight), {0}},
     {"attn_norm.bias", VECTOR, PHI2, NONE, ONE, EMBD, OF_LAYER(attn_norm.bias), {0}},
-    {"attn_q.weight", MATRIX, ALL, NONE, QUERIES, EMBD, OF_LAYER(q), {"attn_qkv.weight", ZERO, QUERIES_KEYS_VALUES}},
-    {"attn_k.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(k), {"attn_qkv.weight", QUERIES, QUERIES_KEYS_VALUES}},
-    {"attn_v.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(v), {"attn_qkv.weight", QUERIES_KEYS, QUERIES_KEYS_VALUES}},
+    {"attn_q.weight", MATRIX, ALL, NONE, QUERIES, EMBD, OF_LAYER(q), {ALL, "attn_qkv.weight", ZERO, QUERIES_KEYS_VALUES}},
+    {"attn_k.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(k), {ALL, "attn_qkv.weight", QUERIES, QUERIES_KEYS_VALUES}},
+    {"attn_v.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(v), {ALL, "attn_qkv.weight", QUERIES_KEYS, QUERIES_KEYS_VALUES}},
     {"attn_q_norm.weight", VECTOR, QWEN3, NONE, ONE, HEAD, OF_LAYER(q_norm), {0}},
     {"attn_k_norm.weight", VECTOR, QWEN3, NONE, ONE, HEAD, OF_LAYER(k_norm), {0}},
     {"attn_output.weight", MATRIX, ALL, NONE, EMBD, QUERIES, OF_LAYER(o), {0}},
     {"ffn_norm.weight", VECTOR, GATED, NONE, ONE, EMBD, OF_LAYER(ffn_norm.weight), {0}},
-    {"ffn_gate.weight", MATRIX, GATED, NONE, FF, EMBD, OF_LAYER(gate), {0}},
-    {"ffn_up.weight", MATRIX, ALL, NONE, FF, EMBD, OF_LAYER(up), {0}},
+    {"ffn_gate.weight", MATRIX, GATED, NONE, FF, EMBD, OF_LAYER(gate), {PHI3, "ffn_up.weight", ZERO, TWICE_FF}},
+    {"ffn_up.weight", MATRIX, ALL, NONE, FF, EMBD, OF_LAYER(up), {PHI3, "ffn_up.weight", FF, TWICE_FF}},
     {"ffn_down.weight", MATRIX, ALL, NONE, EMBD, FF, OF_LAYER(down), {0}},
-    {"attn_q.bias", VECTOR, NONE, ALL, ONE, QUERIES, OF_LAYER(q_bias), {"attn_qkv.bias", ZERO, QUERIES_KEYS_VALUES}},
-    {"attn_k.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(k_bias), {"attn_qkv.bias", QUERIES, QUERIES_KEYS_VALUES}},
-    {"attn_v.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(v_bias), {"attn_qkv.bias", QUERIES_KEYS, QUERIES_KEYS_VALUES}},
+    {"attn_q.bias", VECTOR, NONE, ALL, ONE, QUERIES, OF_LAYER(q_bias), {ALL, "attn_qkv.bias", ZERO, QUERIES_KEYS_VALUES}},
+    {"attn_k.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(k_bias), {ALL, "attn_qkv.bias", QUERIES, QUERIES_KEYS_VALUES}},
+    {"attn_v.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(v_bias), {ALL, "attn_qkv.bias", QUERIES_KEYS, QUERIES_KEYS_VALUES}},
     {"attn_output.bias", VECTOR, NONE, ALL, ONE, EMBD, OF_LAYER(o_bias), {0}},
     {"ffn_gate.bias", VECTOR, NONE, GATED, ONE, FF, OF_LAYER(gate_bias), {0}},
     {"ffn_up.bias", VECTOR, NONE, ALL, ONE, FF, OF_LAYER(up_bias), {0}},
@@ -90,6 +92,8 @@ static uint32_t dim_value(const struct hearth_hparams *h, enum dim dim)
         return queries + keys;
     case QUERIES_KEYS_VALUES:
         return queries + 2 * keys;
+    case TWICE_FF:
+        return 2 * h->n_ff;
     case VOCAB:
         return h->n_vocab;
     case HALF_ROT:
@@ -140,33 +144,42 @@ static hearth_status check_shape(const struct binder *b, const struct place *p, 
                        file(b->gguf, quoted), p->name, t->ne[0], t->ne[1], t->ne[2], k, rows);
 }
 
+/* The larger tensor that holds that of a row. */
+static void find_whole(const struct binder *b, const struct tensor_row *row, uint32_t layer, struct place *out)
+{
+    const struct hearth_hparams *h = &b->description->hparams;
+    if (!(row->whole.archs & 1u << h->arch))
+        return;
+    name_tensor(out->name, layer, row->whole.name);
+    out->tensor = hearth_gguf_find_tensor(b->gguf, out->name);
+    out->part = true;
+    out->first = dim_value(h, row->whole.first);
+}
+
 /* The tensor of a row, or the larger one that holds it; out->tensor is NULL when there is neither and need not be. */
 static hearth_status find(const struct binder *b, const struct tensor_row *row, uint32_t layer, struct place *out)
 {
     const struct hearth_hparams *h = &b->description->hparams;
     const uint32_t arch = 1u << h->arch;
+    const uint32_t all = dim_value(h, row->whole.rows);
+    struct place own = {.rows = dim_value(h, row->rows), .k = dim_value(h, row->k)};
+    struct place whole = own;
     char quoted[HEARTH_QUOTE_MAX];
-    *out = (struct place){.rows = dim_value(h, row->rows), .k = dim_value(h, row->k)};
+    *out = own;
     if (!((row->required | row->optional) & arch))
         return HEARTH_OK;
-    name_tensor(out->name, layer, row->name);
-    out->tensor = hearth_gguf_find_tensor(b->gguf, out->name);
-    if (out->tensor)
-        return check_shape(b, out, out->rows, out->k);
-    if (row->whole.name) {
-        const uint32_t all = dim_value(h, row->whole.rows);
-        struct place whole = *out;
-        name_tensor(whole.name, layer, row->whole.name);
-        whole.tensor = hearth_gguf_find_tensor(b->gguf, whole.name);
-        whole.part = true;
-        whole.first = dim_value(h, row->whole.first);
-        if (whole.tensor) {
-            *out = whole;
-            return row->kind == VECTOR ? check_shape(b, out, 1, all) : check_shape(b, out, all, out->k);
-        }
+    name_tensor(own.name, layer, row->name);
+    own.tensor = hearth_gguf_find_tensor(b->gguf, own.name);
+    find_whole(b, row, layer, &whole);
+    *out = own;
+    if (whole.tensor && (!own.tensor || (whole.tensor == own.tensor && own.tensor->ne[1] == all))) {
+        *out = whole;
+        return row->kind == VECTOR ? check_shape(b, out, 1, all) : check_shape(b, out, all, out->k);
     }
+    if (own.tensor)
+        return check_shape(b, out, own.rows, own.k);
     if (row->required & arch)
-        return hearth_fail(b->err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensors: %s is missing", file(b->gguf, quoted), out->name);
+        return hearth_fail(b->err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensors: %s is missing", file(b->gguf, quoted), own.name);
     return HEARTH_OK;
 }
 

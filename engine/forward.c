@@ -704,6 +704,7 @@ void hearth_step_output(struct hearth_step *s)
 typedef void arch_fn(struct hearth_step *s);
 static arch_fn *const arch_steps[HEARTH_ARCH_COUNT] = {[HEARTH_ARCH_LLAMA] = hearth_arch_llama,
                                                        [HEARTH_ARCH_PHI2] = hearth_arch_phi2,
+                                                       [HEARTH_ARCH_PHI3] = hearth_arch_llama,
                                                        [HEARTH_ARCH_QWEN2] = hearth_arch_llama,
                                                        [HEARTH_ARCH_QWEN3] = hearth_arch_llama};
 

@@ -23,6 +23,7 @@ static const struct {
 } archs[HEARTH_ARCH_COUNT] = {
     [HEARTH_ARCH_LLAMA] = {"llama", HEARTH_NORM_RMS, HEARTH_ROPE_ADJACENT},
     [HEARTH_ARCH_PHI2] = {"phi2", HEARTH_NORM_LAYER, HEARTH_ROPE_HALVES},
+    [HEARTH_ARCH_PHI3] = {"phi3", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES},
     [HEARTH_ARCH_QWEN2] = {"qwen2", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES},
     [HEARTH_ARCH_QWEN3] = {"qwen3", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES},
 };
@@ -368,6 +369,18 @@ static hearth_status check_rope(struct reader *in, struct values *values)
     return HEARTH_OK;
 }
 
+/* Divisors of the frequencies that are chosen by the length of the context. */
+static hearth_status check_rope_factors(const struct reader *in)
+{
+    static const char *const names[] = {"rope_factors_long.weight", "rope_factors_short.weight"};
+    char file[HEARTH_QUOTE_MAX];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (hearth_gguf_find_tensor(in->gguf, names[i]))
+            return hearth_fail(in->err, HEARTH_E_UNSUPPORTED, "E_ROPE", "%s: tensor '%s': longrope scaling is not supported",
+                               hearth_quote(file, in->gguf->file_name, strlen(in->gguf->file_name)), names[i]);
+    return HEARTH_OK;
+}
+
 /* The N of a name "blk.N.", or -1. */
 static int64_t layer_of(struct hearth_view name)
 {
@@ -439,6 +452,7 @@ hearth_status hearth_hparams_read(struct hearth_hparams *out, const struct heart
     HEARTH_TRY(check_features(&in, &values));
     HEARTH_TRY(check_heads(&in, &values));
     HEARTH_TRY(check_rope(&in, &values));
+    HEARTH_TRY(check_rope_factors(&in));
     HEARTH_TRY(check_layers(&in, values.out.n_layer));
     HEARTH_TRY(read_vocabulary_size(&in, &values.out.n_vocab));
     HEARTH_TRY(read_name(&in, values.out.name, sizeof values.out.name));

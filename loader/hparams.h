@@ -4,7 +4,7 @@
 
 #include "gguf.h"
 
-enum hearth_arch { HEARTH_ARCH_LLAMA, HEARTH_ARCH_PHI2, HEARTH_ARCH_QWEN2, HEARTH_ARCH_QWEN3, HEARTH_ARCH_COUNT };
+enum hearth_arch { HEARTH_ARCH_LLAMA, HEARTH_ARCH_PHI2, HEARTH_ARCH_PHI3, HEARTH_ARCH_QWEN2, HEARTH_ARCH_QWEN3, HEARTH_ARCH_COUNT };
 
 /* What an architecture's name says and no key does. */
 enum hearth_norm_kind { HEARTH_NORM_RMS, HEARTH_NORM_LAYER };

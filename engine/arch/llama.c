@@ -1,13 +1,14 @@
 /* Architectures `llama` (Llama 1 to 3.x, CodeLlama, Mistral 7B, TinyLlama, SmolLM and many merges; spec architectures.md section
- * 8.1), `qwen2` (8.7) and `qwen3` (8.8).
+ * 8.1), `phi3` (8.6), `qwen2` (8.7) and `qwen3` (8.8).
  *
  *   x = embedding of the token
  *   for each layer:  h = RMSNorm(x);  x += O * attention(RoPE(Q h), RoPE(K h), V h)
  *                    h = RMSNorm(x);  x += Down * (silu(Gate h) . Up h)
  *   logits = Output * RMSNorm(x)
  *
- * qwen2 pairs the elements of heads by halves, and has biases on Q, K and V. qwen3 does so without biases and normalises every head
- * of queries and keys before it is rotated: RoPE(RMSNorm(Q h)), RoPE(RMSNorm(K h)). */
+ * All but llama pair the elements of heads by halves. phi3 keeps Q, K and V in one tensor, and Gate and Up in another; qwen2 has
+ * biases on Q, K and V; qwen3 normalises every head of queries and keys before it is rotated: RoPE(RMSNorm(Q h)), RoPE(RMSNorm(K
+ * h)). */
 #include "forward.h"
 
 void hearth_arch_llama(struct hearth_step *s)

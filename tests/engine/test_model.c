@@ -441,18 +441,36 @@ static const float *weights(const struct twin *m, int layer, const char *name)
     return t && !(m->plain && optional) ? (const float *)(const void *)(m->file + t->file_offset) : NULL;
 }
 
+static void product_of(double *y, const float *w, const float *bias, const double *x, int k, int rows)
+{
+    for (int r = 0; r < rows; r++) {
+        y[r] = bias ? (double)bias[r] : 0;
+        for (int i = 0; i < k; i++)
+            y[r] += (double)w[r * k + i] * x[i];
+    }
+}
+
 static void product(const struct twin *m, double *y, int layer, const char *name, const double *x, int k, int rows)
 {
     char full[64];
     (void)snprintf(full, sizeof full, "%s.weight", name);
     const float *w = weights(m, layer, full);
     (void)snprintf(full, sizeof full, "%s.bias", name);
-    const float *bias = weights(m, layer, full);
-    for (int r = 0; r < rows; r++) {
-        y[r] = bias ? (double)bias[r] : 0;
-        for (int i = 0; i < k; i++)
-            y[r] += (double)w[r * k + i] * x[i];
+    product_of(y, w, weights(m, layer, full), x, k, rows);
+}
+
+static void project(const struct twin *m, double *q, double *k, double *v, int layer, const double *h)
+{
+    const float *fused = weights(m, layer, "attn_qkv.weight");
+    if (fused) {
+        product_of(q, fused, NULL, h, N_EMBD, N_EMBD);
+        product_of(k, fused + N_EMBD * N_EMBD, NULL, h, N_EMBD, N_KV * DIM);
+        product_of(v, fused + (N_EMBD + N_KV * DIM) * N_EMBD, NULL, h, N_EMBD, N_KV * DIM);
+        return;
     }
+    product(m, q, layer, "attn_q", h, N_EMBD, N_EMBD);
+    product(m, k, layer, "attn_k", h, N_EMBD, N_KV * DIM);
+    product(m, v, layer, "attn_v", h, N_EMBD, N_KV * DIM);
 }
 
 /* RMSNorm, or LayerNorm where the architecture has that, of n elements. */
@@ -531,9 +549,15 @@ static void feed_forward(const struct twin *m, double *out, int layer, const dou
 {
     double gate[N_FF];
     double up[N_FF];
-    product(m, up, layer, "ffn_up", h, N_EMBD, N_FF);
-    if (!is(m, "phi2"))
-        product(m, gate, layer, "ffn_gate", h, N_EMBD, N_FF);
+    if (is(m, "phi3")) { /* the gate's rows, then those of up */
+        const float *both = weights(m, layer, "ffn_up.weight");
+        product_of(gate, both, NULL, h, N_EMBD, N_FF);
+        product_of(up, both + N_FF * N_EMBD, NULL, h, N_EMBD, N_FF);
+    } else {
+        product(m, up, layer, "ffn_up", h, N_EMBD, N_FF);
+        if (!is(m, "phi2"))
+            product(m, gate, layer, "ffn_gate", h, N_EMBD, N_FF);
+    }
     for (int i = 0; i < N_FF; i++)
         up[i] = is(m, "phi2") ? gelu(up[i]) : gate[i] / (1 + exp(-gate[i])) * up[i];
     product(m, out, layer, "ffn_down", up, N_FF, N_EMBD);
@@ -546,9 +570,7 @@ static void layer_of_twin(const struct twin *m, double *x, int layer, int positi
     double attended[N_EMBD];
     double added[N_EMBD];
     norm(m, h, layer, "attn_norm", x, N_EMBD);
-    product(m, q, layer, "attn_q", h, N_EMBD, N_EMBD);
-    product(m, keys[layer][position], layer, "attn_k", h, N_EMBD, N_KV * DIM);
-    product(m, values[layer][position], layer, "attn_v", h, N_EMBD, N_KV * DIM);
+    project(m, q, keys[layer][position], values[layer][position], layer, h);
     norm_heads(m, q, layer, "attn_q_norm", N_HEAD);
     norm_heads(m, keys[layer][position], layer, "attn_k_norm", N_KV);
     rotate(m, q, N_HEAD, position);
@@ -657,7 +679,7 @@ Test(model, every_architecture_equals_its_formulas, .init = open_engine, .fini =
     static const struct {
         const char *arch;
         uint32_t n_rot;
-    } cases[] = {{"llama", 10}, {"phi2", 16}, {"phi2", 6}, {"qwen2", 16}, {"qwen3", 16}, {"qwen3", 10}};
+    } cases[] = {{"llama", 10}, {"phi2", 16}, {"phi2", 6}, {"phi3", 16}, {"phi3", 12}, {"qwen2", 16}, {"qwen3", 16}, {"qwen3", 10}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         start(&(struct gguf_shape){.arch = cases[i].arch, .n_rot = cases[i].n_rot});
         expect_twin(cases[i].arch, true);
@@ -732,6 +754,31 @@ Test(model, fused_tensors_of_a_wrong_shape_are_refused, .init = open_engine, .fi
     gguf_builder_drop_tensor(&builder, "blk.1.attn_v.bias");
     gguf_builder_set_tensor(&builder, "blk.1.attn_qkv.bias", HEARTH_F32, 1, (const uint64_t[]){129});
     expect_refused(HEARTH_E_FORMAT, "E_SHAPE", "blk.1.attn_qkv.bias");
+}
+
+Test(model, gate_and_up_in_one_tensor, .init = open_engine, .fini = close_engine)
+{
+    static const uint64_t one[2] = {N_EMBD, N_FF}, wrong[2] = {N_EMBD, 2 * N_FF - 1}, both[2] = {N_EMBD, 2 * N_FF};
+    start(&(struct gguf_shape){.arch = "phi3"});
+    gguf_builder_set_tensor(&builder, "blk.1.ffn_up.weight", HEARTH_F32, 2, wrong);
+    expect_refused(HEARTH_E_FORMAT, "E_SHAPE", "blk.1.ffn_up.weight");
+    start(&(struct gguf_shape){.arch = "phi3"}); /* apart */
+    gguf_builder_set_tensor(&builder, "blk.1.ffn_up.weight", HEARTH_F32, 2, one);
+    gguf_builder_set_tensor(&builder, "blk.1.ffn_gate.weight", HEARTH_F32, 2, one);
+    struct tiny *t = make_session();
+    cr_expect(!t->model->description.layers[1].gate.part && !t->model->description.layers[1].up.part);
+    cr_expect(t->model->description.layers[0].gate.part && t->model->description.layers[0].up.first == N_FF);
+    drop(t);
+    start(&(struct gguf_shape){.arch = "phi2"}); /* which has no gate */
+    gguf_builder_set_tensor(&builder, "blk.0.ffn_up.weight", HEARTH_F32, 2, both);
+    expect_refused(HEARTH_E_FORMAT, "E_SHAPE", "blk.0.ffn_up.weight");
+}
+
+Test(model, longrope_is_refused, .init = open_engine, .fini = close_engine)
+{
+    start(&(struct gguf_shape){.arch = "phi3"});
+    gguf_builder_set_tensor(&builder, "rope_factors_long.weight", HEARTH_F32, 1, (const uint64_t[]){DIM / 2});
+    expect_refused(HEARTH_E_UNSUPPORTED, "E_ROPE", "rope_factors_long.weight");
 }
 
 /* What one architecture needs, another does not look at. */

@@ -284,6 +284,7 @@ static void add_layer(struct gguf_builder *builder, const struct gguf_shape *sha
     const uint64_t f = shape->n_ff;
     const uint64_t kv = e / shape->n_head * shape->n_head_kv;
     const bool phi2 = is(shape, "phi2");
+    const bool phi3 = is(shape, "phi3"); /* fused tensors */
     const bool qkv_bias = phi2 || is(shape, "qwen2");
     const struct {
         const char *name;
@@ -291,15 +292,16 @@ static void add_layer(struct gguf_builder *builder, const struct gguf_shape *sha
         bool absent, bias;
     } parts[] = {
         {"attn_norm", e, 0, false, phi2},
-        {"attn_q", e, e, false, qkv_bias},
-        {"attn_k", e, kv, false, qkv_bias},
-        {"attn_v", e, kv, false, qkv_bias},
+        {"attn_qkv", e, e + 2 * kv, !phi3, false},
+        {"attn_q", e, e, phi3, qkv_bias},
+        {"attn_k", e, kv, phi3, qkv_bias},
+        {"attn_v", e, kv, phi3, qkv_bias},
         {"attn_q_norm", e / shape->n_head, 0, !is(shape, "qwen3"), false},
         {"attn_k_norm", e / shape->n_head, 0, !is(shape, "qwen3"), false},
         {"attn_output", e, e, false, phi2},
         {"ffn_norm", e, 0, phi2, false},
-        {"ffn_gate", e, f, phi2, false},
-        {"ffn_up", e, f, false, phi2},
+        {"ffn_gate", e, f, phi2 || phi3, false},
+        {"ffn_up", e, phi3 ? 2 * f : f, false, phi2},
         {"ffn_down", f, e, false, phi2},
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
