@@ -10,12 +10,13 @@ enum dim { ZERO, ONE, EMBD, FF, HEAD, QUERIES, KEYS, QUERIES_KEYS, QUERIES_KEYS_
 
 /* Sets of architectures. */
 #define LLAMA (1u << HEARTH_ARCH_LLAMA)
+#define GEMMA (1u << HEARTH_ARCH_GEMMA)
 #define PHI2 (1u << HEARTH_ARCH_PHI2)
 #define PHI3 (1u << HEARTH_ARCH_PHI3)
 #define QWEN2 (1u << HEARTH_ARCH_QWEN2)
 #define QWEN3 (1u << HEARTH_ARCH_QWEN3)
-#define ALL (LLAMA | PHI2 | PHI3 | QWEN2 | QWEN3)
-#define GATED (LLAMA | PHI3 | QWEN2 | QWEN3) /* attention, then a gated feed-forward, each with a norm before it */
+#define ALL (LLAMA | GEMMA | PHI2 | PHI3 | QWEN2 | QWEN3)
+#define GATED (LLAMA | GEMMA | PHI3 | QWEN2 | QWEN3) /* attention, then a gated feed-forward, each with a norm before it */
 #define NONE 0u
 
 struct tensor_row {
@@ -39,8 +40,8 @@ static const struct tensor_row model_rows[] = {
     {"token_embd.weight", TABLE, ALL, NONE, VOCAB, EMBD, OF_MODEL(embedding), {0}},
     {"output_norm.weight", VECTOR, ALL, NONE, ONE, EMBD, OF_MODEL(output_norm.weight), {0}},
     {"output_norm.bias", VECTOR, PHI2, NONE, ONE, EMBD, OF_MODEL(output_norm.bias), {0}},
-    {"output.weight", MATRIX, NONE, ALL, VOCAB, EMBD, OF_MODEL(output), {0}},
-    {"output.bias", VECTOR, NONE, ALL, ONE, VOCAB, OF_MODEL(output_bias), {0}},
+    {"output.weight", MATRIX, NONE, ALL & ~GEMMA, VOCAB, EMBD, OF_MODEL(output), {0}},
+    {"output.bias", VECTOR, NONE, ALL & ~GEMMA, ONE, VOCAB, OF_MODEL(output_bias), {0}},
     {"rope_freqs.weight", VECTOR, NONE, ALL, ONE, HALF_ROT, OF_MODEL(rope_freqs), {0}},
 };
 

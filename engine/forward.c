@@ -194,9 +194,13 @@ void hearth_step_embed(struct hearth_step *s)
 {
     const struct hearth_batch *b = s->batch;
     const uint32_t n_embd = b->model->hparams.n_embd;
+    const float multiplier = b->model->hparams.embedding_multiplier;
     const struct hearth_range mine = hearth_share(b->n, s->worker, s->workers);
     for (uint32_t t = mine.begin; t < mine.end; t++) {
-        look_up(s, b->buffers->x + (size_t)t * n_embd, (uint32_t)b->ids[t]);
+        float *x = b->buffers->x + (size_t)t * n_embd;
+        look_up(s, x, (uint32_t)b->ids[t]);
+        for (uint32_t i = 0; multiplier != 1.0f && i < n_embd; i++)
+            x[i] *= multiplier;
         fill_angles(s, t);
     }
     hearth_step_barrier(s, NULL);
@@ -444,7 +448,7 @@ static struct middle middle_before(const struct hearth_step *s, const struct hea
     return m;
 }
 
-/* silu(gate * input) . (up * input), or without a gate gelu(up * input). */
+/* silu(gate * input) . (up * input), with gelu for silu as the architecture says, or without a gate gelu(up * input). */
 static void middle_block(struct hearth_step *s, const struct middle *m, const struct hearth_matrix *gate,
                          const struct hearth_matrix *up, struct hearth_range tokens, struct hearth_range rows)
 {
@@ -457,8 +461,11 @@ static void middle_block(struct hearth_step *s, const struct middle *m, const st
         uint8_t *row = m->rows + (tokens.begin + t) * m->stride;
         float *u = first_tile(s) + (size_t)t * n_rows;
         float *out = m->as_floats ? (float *)(void *)row + rows.begin : u;
-        if (gate)
-            kernels->chosen[HEARTH_OP_SILU_MUL][0]->silu_mul(out, second_tile(s) + (size_t)t * n_rows, u, n_rows);
+        const float *g = second_tile(s) + (size_t)t * n_rows;
+        if (gate && s->batch->model->hparams.gate == HEARTH_GATE_SILU)
+            kernels->chosen[HEARTH_OP_SILU_MUL][0]->silu_mul(out, g, u, n_rows);
+        else if (gate)
+            kernels->chosen[HEARTH_OP_GELU_MUL][0]->gelu_mul(out, g, u, n_rows);
         else
             kernels->chosen[HEARTH_OP_GELU][0]->gelu(out, u, n_rows);
         if (!m->as_floats)
@@ -702,11 +709,9 @@ void hearth_step_output(struct hearth_step *s)
 #define STEPS_PER_LAYER 16u /* at least as many as any architecture shares among workers in a layer */
 
 typedef void arch_fn(struct hearth_step *s);
-static arch_fn *const arch_steps[HEARTH_ARCH_COUNT] = {[HEARTH_ARCH_LLAMA] = hearth_arch_llama,
-                                                       [HEARTH_ARCH_PHI2] = hearth_arch_phi2,
-                                                       [HEARTH_ARCH_PHI3] = hearth_arch_llama,
-                                                       [HEARTH_ARCH_QWEN2] = hearth_arch_llama,
-                                                       [HEARTH_ARCH_QWEN3] = hearth_arch_llama};
+static arch_fn *const arch_steps[HEARTH_ARCH_COUNT] = {
+    [HEARTH_ARCH_LLAMA] = hearth_arch_llama, [HEARTH_ARCH_GEMMA] = hearth_arch_llama, [HEARTH_ARCH_PHI2] = hearth_arch_phi2,
+    [HEARTH_ARCH_PHI3] = hearth_arch_llama,  [HEARTH_ARCH_QWEN2] = hearth_arch_llama, [HEARTH_ARCH_QWEN3] = hearth_arch_llama};
 
 static void run_steps(void *context, uint32_t worker, uint32_t workers)
 {

@@ -117,7 +117,8 @@ void hearth_step_gelu(struct hearth_step *s, const struct hearth_matrix *up, con
 void hearth_step_barrier(struct hearth_step *s, const struct hearth_matrix *next);
 /* attended = attention(q, cache), turned into the input of `next`. Barrier. */
 void hearth_step_attend(struct hearth_step *s, const struct hearth_matrix *next);
-/* silu(gate * input) . (up * input), turned into the input of `next`. Barrier. */
+/* silu(gate * input) . (up * input), with gelu for silu where the architecture has that, turned into the input of `next`. Barrier.
+ */
 void hearth_step_gated(struct hearth_step *s, const struct hearth_matrix *gate, const struct hearth_matrix *up,
                        const struct hearth_matrix *next);
 /* x += matrix * input. Barrier. */

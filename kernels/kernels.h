@@ -65,6 +65,7 @@ enum hearth_op {
     HEARTH_OP_ROPE_NEOX, /* pairs (i, i + n_rot / 2) */
     HEARTH_OP_SILU_MUL,
     HEARTH_OP_GELU,
+    HEARTH_OP_GELU_MUL,
     HEARTH_OP_ADD,
     HEARTH_OP_SOFTMAX,
     HEARTH_OP_EXP,
@@ -106,6 +107,8 @@ typedef void hearth_rope_fn(float *x, size_t heads, size_t head_dim, size_t n_ro
 typedef void hearth_silu_mul_fn(float *y, const float *gate, const float *up, size_t n);
 /* y[i] = x[i] / (1 + exp(-2 u)), u = sqrt(2 / pi) (x[i] + 0.044715 x[i]^3): the tanh form of GELU. y may be x. */
 typedef void hearth_gelu_fn(float *y, const float *x, size_t n);
+/* y[i] = gelu(gate[i]) * up[i]. y may be gate or up. */
+typedef void hearth_gelu_mul_fn(float *y, const float *gate, const float *up, size_t n);
 /* y[i] += x[i]. */
 typedef void hearth_add_fn(float *y, const float *x, size_t n);
 /* y = exp(x - max x) / sum; n >= 1. y may be x. */
@@ -157,6 +160,7 @@ struct hearth_kernel {
         hearth_rope_fn *rope; /* both pairings */
         hearth_silu_mul_fn *silu_mul;
         hearth_gelu_fn *gelu;
+        hearth_gelu_mul_fn *gelu_mul;
         hearth_add_fn *add;
         hearth_softmax_fn *softmax;
         hearth_exp_fn *exp;

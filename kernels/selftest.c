@@ -280,6 +280,9 @@ static void run_row(const struct hearth_kernel *kernel, float *y, const float *a
     case HEARTH_OP_GELU:
         kernel->gelu(y, a, n);
         break;
+    case HEARTH_OP_GELU_MUL:
+        kernel->gelu_mul(y, a, b, n);
+        break;
     case HEARTH_OP_SILU_MUL:
         kernel->silu_mul(y, a, b, n);
         break;
@@ -410,6 +413,7 @@ bool hearth_kernel_selftest(const struct hearth_kernel *kernel)
     case HEARTH_OP_LAYER_NORM:
     case HEARTH_OP_SILU_MUL:
     case HEARTH_OP_GELU:
+    case HEARTH_OP_GELU_MUL:
     case HEARTH_OP_ADD:
     case HEARTH_OP_SOFTMAX:
     case HEARTH_OP_EXP:

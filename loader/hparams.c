@@ -20,12 +20,15 @@ static const struct {
     const char *name;
     enum hearth_norm_kind norm;
     enum hearth_rope_pairs rope_pairs;
+    enum hearth_gate gate;
+    bool scales_embedding;
 } archs[HEARTH_ARCH_COUNT] = {
-    [HEARTH_ARCH_LLAMA] = {"llama", HEARTH_NORM_RMS, HEARTH_ROPE_ADJACENT},
-    [HEARTH_ARCH_PHI2] = {"phi2", HEARTH_NORM_LAYER, HEARTH_ROPE_HALVES},
-    [HEARTH_ARCH_PHI3] = {"phi3", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES},
-    [HEARTH_ARCH_QWEN2] = {"qwen2", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES},
-    [HEARTH_ARCH_QWEN3] = {"qwen3", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES},
+    [HEARTH_ARCH_LLAMA] = {"llama", HEARTH_NORM_RMS, HEARTH_ROPE_ADJACENT, HEARTH_GATE_SILU, false},
+    [HEARTH_ARCH_GEMMA] = {"gemma", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES, HEARTH_GATE_GELU, true},
+    [HEARTH_ARCH_PHI2] = {"phi2", HEARTH_NORM_LAYER, HEARTH_ROPE_HALVES, HEARTH_GATE_SILU, false},
+    [HEARTH_ARCH_PHI3] = {"phi3", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES, HEARTH_GATE_SILU, false},
+    [HEARTH_ARCH_QWEN2] = {"qwen2", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES, HEARTH_GATE_SILU, false},
+    [HEARTH_ARCH_QWEN3] = {"qwen3", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES, HEARTH_GATE_SILU, false},
 };
 
 /* All that the table reads: what is handed out, and what is only looked at. Zero means that the key is absent. */
@@ -108,7 +111,7 @@ static hearth_status reject(const struct reader *in, hearth_status status, const
 {
     char file[HEARTH_QUOTE_MAX];
     char key[HEARTH_QUOTE_MAX];
-    char what[160];
+    char what[200];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(what, sizeof what, format, args);
@@ -258,10 +261,11 @@ static hearth_status read_arch(struct reader *in, struct hearth_hparams *out)
         out->arch = (enum hearth_arch)i;
         out->norm = archs[i].norm;
         out->rope_pairs = archs[i].rope_pairs;
+        out->gate = archs[i].gate;
         return HEARTH_OK;
     }
     char text[HEARTH_QUOTE_MAX];
-    char known[80];
+    char known[96];
     return reject(in, HEARTH_E_UNSUPPORTED, "E_ARCH", "unknown architecture '%s' (need one of %s)",
                   hearth_quote(text, name.bytes, (size_t)name.size), all_archs(known, sizeof known));
 }
@@ -449,6 +453,7 @@ hearth_status hearth_hparams_read(struct hearth_hparams *out, const struct heart
     HEARTH_TRY(read_arch(&in, &values.out));
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         HEARTH_TRY(read_field(&in, &fields[i], &values));
+    values.out.embedding_multiplier = archs[values.out.arch].scales_embedding ? sqrtf((float)values.out.n_embd) : 1.0f;
     HEARTH_TRY(check_features(&in, &values));
     HEARTH_TRY(check_heads(&in, &values));
     HEARTH_TRY(check_rope(&in, &values));

@@ -1,12 +1,13 @@
 /* Architectures `llama` (Llama 1 to 3.x, CodeLlama, Mistral 7B, TinyLlama, SmolLM and many merges; spec architectures.md section
- * 8.1), `phi3` (8.6), `qwen2` (8.7) and `qwen3` (8.8).
+ * 8.1), `gemma` (8.10), `phi3` (8.6), `qwen2` (8.7) and `qwen3` (8.8).
  *
  *   x = embedding of the token
  *   for each layer:  h = RMSNorm(x);  x += O * attention(RoPE(Q h), RoPE(K h), V h)
  *                    h = RMSNorm(x);  x += Down * (silu(Gate h) . Up h)
  *   logits = Output * RMSNorm(x)
  *
- * All but llama pair the elements of heads by halves. phi3 keeps Q, K and V in one tensor, and Gate and Up in another; qwen2 has
+ * All but llama pair the elements of heads by halves. gemma multiplies the embedding by sqrt(n_embd), has gelu in silu's place, and
+ * its output is always the embedding's table. phi3 keeps Q, K and V in one tensor, and Gate and Up in another; qwen2 has
  * biases on Q, K and V; qwen3 normalises every head of queries and keys before it is rotated: RoPE(RMSNorm(Q h)), RoPE(RMSNorm(K
  * h)). */
 #include "forward.h"

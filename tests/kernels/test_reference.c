@@ -581,6 +581,11 @@ Test(test_reference, rows_of_floats_equal_double_precision)
             exact[i] = (double)x[i] / (1 + exp(-(double)x[i])) * (double)w[i];
         reference(HEARTH_OP_SILU_MUL)->silu_mul(y, x, w, n);
         expect_near("silu_mul", y, exact, n, 1e-6);
+        reference(HEARTH_OP_GELU)->gelu(y, x, n);
+        for (size_t i = 0; i < n; i++)
+            exact[i] = (double)y[i] * (double)w[i];
+        reference(HEARTH_OP_GELU_MUL)->gelu_mul(y, x, w, n);
+        expect_near("gelu_mul", y, exact, n, 0x1p-24);
         for (size_t i = 0; i < n; i++)
             exact[i] = (double)(float)((double)x[i] + (double)w[i]);
         memcpy(y, w, n * sizeof *y);

@@ -385,6 +385,9 @@ static void run_row(const struct hearth_kernel *kernel, float *y, const float *a
     case HEARTH_OP_GELU:
         kernel->gelu(y, a, n);
         break;
+    case HEARTH_OP_GELU_MUL:
+        kernel->gelu_mul(y, a, b, n);
+        break;
     case HEARTH_OP_SILU_MUL:
         kernel->silu_mul(y, a, b, n);
         break;
@@ -408,7 +411,8 @@ static void fill_row(struct rng *rng, enum hearth_op op, float *x, size_t n)
     for (size_t i = 0; i < n; i++)
         switch (rng_below(rng, 8)) { /* all of exp's range, and its ends */
         case 0:
-            x[i] = op == HEARTH_OP_GELU ? rng_uniform(rng, -11.0f, 11.0f) : rng_uniform(rng, -90.0f, 90.0f);
+            x[i] = op == HEARTH_OP_GELU || op == HEARTH_OP_GELU_MUL ? rng_uniform(rng, -11.0f, 11.0f)
+                                                                    : rng_uniform(rng, -90.0f, 90.0f);
             break;
         case 1:
             x[i] = hearth_f32_from_bits(hearth_f32_bits(rng_next(rng) & 1 ? 88.0f : -87.0f) + rng_below(rng, 3) - 1);

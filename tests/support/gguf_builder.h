@@ -25,7 +25,7 @@ struct gguf_builder {
 
 /* Zero fields take the value in brackets. Rows that are no multiple of the format's block are stored as F16. */
 struct gguf_shape {
-    const char *arch;          /* ["llama"], or "phi2", "phi3", "qwen2", "qwen3" */
+    const char *arch;          /* ["llama"], or "gemma", "phi2", "phi3", "qwen2", "qwen3" */
     uint32_t n_layer;          /* [2] */
     uint32_t n_embd;           /* [64] */
     uint32_t n_head;           /* [4] */
