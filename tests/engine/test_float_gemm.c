@@ -18,6 +18,7 @@ static const struct hearth_shape shape = {.name = "small",
                                           .n_head = 6,
                                           .n_head_kv = 3,
                                           .head_dim = 32,
+                                          .n_rot = 32,
                                           .n_vocab = N_VOCAB,
                                           .n_ctx_train = 512,
                                           .rope_freq_base = 10000.0f};
