@@ -26,6 +26,11 @@ HEARTH_ALWAYS_INLINE __m256i load32(const void *p)
     return _mm256_loadu_si256((const __m256i *)p);
 }
 
+HEARTH_ALWAYS_INLINE void store32(void *p, __m256i v)
+{
+    _mm256_storeu_si256((__m256i *)p, v);
+}
+
 HEARTH_ALWAYS_INLINE __m256 load8_halves(const void *p)
 {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
@@ -174,6 +179,14 @@ static inline void walk_tiles(tile_fn *tile, size_t tile_rows, size_t tile_bytes
                      end - t, prefetch_bytes);
             }
     }
+}
+
+/* A walk over the rows takes as many tokens as stay in L2 together, in even parts. */
+static inline size_t parts_of_tokens(size_t tokens, size_t x_stride)
+{
+    const size_t fit = ACTIVATION_BYTES / x_stride;
+    const size_t most = fit < 64 ? 64 : fit > 128 ? 128 : fit;
+    return (tokens + most - 1) / most;
 }
 
 /* ---- Packing ----------------------------------------------------------------------------------------------------- */

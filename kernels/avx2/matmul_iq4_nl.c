@@ -5,31 +5,18 @@
 
 #define WEIGHTS_BYTES 128
 
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens, size_t prefetch_bytes)
+HEARTH_ALWAYS_INLINE void decode(__m256i absolute[8], __m256i values[8], const uint8_t *p)
 {
-    __m256 acc[TOKENS_MAX];
-    for (size_t t = 0; t < tokens; t++)
-        acc[t] = _mm256_setzero_ps();
-    for (size_t j = 0; j < k / 32; j++) {
-        const uint8_t *packed = w + weights_offset(j, WEIGHTS_BYTES);
-        const __m256 d = load8_halves(w + scales_offset(j, WEIGHTS_BYTES));
-        __m256i values[8];
-        __m256i absolute[8];
-        prefetch(packed, WEIGHTS_BYTES + 16, prefetch_bytes);
-        decode_iq4(absolute, values, packed);
-        for (size_t t = 0; t < tokens; t++) {
-            const uint8_t *row = x + t * x_stride;
-            const __m256i sum = signed_products(absolute, values, (const int8_t *)row + 32 * j, _mm256_set1_epi16(1));
-            acc[t] = fold_block32(acc[t], sum, d, row, k, j, 0);
-        }
-    }
-    for (size_t t = 0; t < tokens; t++)
-        store_rows(y + t * y_stride, acc[t], rows);
+    decode_iq4(absolute, values, p);
 }
 
 #define KERNEL(operation) hearth_##operation##_iq4_nl_avx2
-#include "avx2/matmul_tiles.h"
+#define SIGNED 1
+#define LANE_GROUPS 1
+#define SCALE_GROUPS 8
+#define HAS_MIN 0
+#define OFFSET_SHIFT 0
+#include "avx2/matmul_blocks.h"
 
 size_t hearth_tile_bytes_iq4_nl_avx2(size_t k)
 {

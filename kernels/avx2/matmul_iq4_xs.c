@@ -4,8 +4,7 @@
  *
  * A 16-bit lane takes one pair of products, at most 2 * 127 * 127 = 32 258; vpmaddwd then scales, by at most 32, and widens in one.
  * A super-block's sum is at most 32 * 127 * 127 * 256 = 132 128 768. */
-#include "avx2/matmul.h"
-#include "common/block_format.h"
+#include "avx2/matmul_kquant.h"
 
 #define SCALES_H_OFFSET 16
 #define SCALES_L_OFFSET 32
@@ -13,7 +12,7 @@
 #define WEIGHTS_BYTES 128
 #define BLOCK_BYTES (HEAD_BYTES + 8 * WEIGHTS_BYTES)
 
-/* Scales 0, 2, 4, 6 and then 1, 3, 5, 7 of all rows. Byte i of scales_l has the lower four bits of scale 2i low and of 2i + 1 high,
+/* The eight scales of all rows. Byte i of scales_l has the lower four bits of scale 2i low and of 2i + 1 high,
  * byte i of scales_h the upper two of scales 4i + 0 ... 3, lowest first. */
 HEARTH_ALWAYS_INLINE void decode_scales(uint8_t scales[64], const uint8_t *p)
 {
@@ -26,54 +25,43 @@ HEARTH_ALWAYS_INLINE void decode_scales(uint8_t scales[64], const uint8_t *p)
     const __m256i upper = _mm256_sllv_epi64(spread, _mm256_setr_epi64x(4, 0, 4, 0));
     const __m256i even = _mm256_or_si256(low_nibbles(lower), _mm256_and_si256(upper, two));
     const __m256i odd = _mm256_or_si256(high_nibbles(lower), _mm256_and_si256(_mm256_srli_epi16(upper, 2), two));
-    _mm256_storeu_si256((__m256i *)(void *)scales, _mm256_sub_epi8(even, offset));
-    _mm256_storeu_si256((__m256i *)(void *)(scales + 32), _mm256_sub_epi8(odd, offset));
+    const __m256i first = _mm256_sub_epi8(even, offset);       /* scales 0 2 4 6 */
+    const __m256i second = _mm256_sub_epi8(odd, offset);       /* scales 1 3 5 7 */
+    const __m256i low = _mm256_unpacklo_epi64(first, second);  /* 0 1 | 4 5 */
+    const __m256i high = _mm256_unpackhi_epi64(first, second); /* 2 3 | 6 7 */
+    store32(scales, _mm256_permute2x128_si256(low, high, 0x20));
+    store32(scales + 32, _mm256_permute2x128_si256(low, high, 0x31));
 }
 
-/* Scale j of each row twice, 16 bits each. */
-HEARTH_ALWAYS_INLINE __m256i scale_pairs(const uint8_t scales[64], size_t j)
+HEARTH_ALWAYS_INLINE size_t super_block_at(size_t b, size_t k)
 {
-    const __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)(scales + j % 2 * 32 + j / 2 * 8));
-    return _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(bytes, bytes));
+    (void)k;
+    return b * BLOCK_BYTES;
 }
 
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens, size_t prefetch_bytes)
+HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, const uint8_t *w, size_t b, size_t k)
 {
-    __m256 acc[TOKENS_MAX];
-    __m256i sum[TOKENS_MAX];
-    for (size_t t = 0; t < tokens; t++)
-        acc[t] = _mm256_setzero_ps();
-    for (size_t b = 0; b < k / 256; b++, w += BLOCK_BYTES) {
-        uint8_t scales[64];
-        prefetch(w, HEAD_BYTES, prefetch_bytes);
-        decode_scales(scales, w);
-        for (size_t t = 0; t < tokens; t++)
-            sum[t] = _mm256_setzero_si256();
-        for (size_t j = 0; j < 8; j++) {
-            const uint8_t *packed = w + HEAD_BYTES + j * WEIGHTS_BYTES;
-            const __m256i scale = scale_pairs(scales, j);
-            __m256i values[8];
-            __m256i absolute[8];
-            prefetch(packed, WEIGHTS_BYTES, prefetch_bytes);
-            decode_iq4(absolute, values, packed);
-            for (size_t t = 0; t < tokens; t++) {
-                const int8_t *q = (const int8_t *)x + t * x_stride + 256 * b + 32 * j;
-                sum[t] = _mm256_add_epi32(sum[t], signed_products(absolute, values, q, scale));
-            }
-        }
-        const __m256 d = load8_halves(w);
-        for (size_t t = 0; t < tokens; t++) {
-            const __m256 s = broadcast_f32(x + t * x_stride + hearth_q8_256_scales(k) + 4 * b);
-            acc[t] = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sum[t]), d), s, acc[t]);
-        }
-    }
-    for (size_t t = 0; t < tokens; t++)
-        store_rows(y + t * y_stride, acc[t], rows);
+    const uint8_t *p = w + super_block_at(b, k);
+    decode_scales(out->room, p);
+    out->scales = out->room;
+    out->d = load8_halves(p);
+}
+
+HEARTH_ALWAYS_INLINE void decode(__m256i absolute[8], __m256i values[8], const uint8_t *p)
+{
+    decode_iq4(absolute, values, p);
+}
+
+HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const uint8_t *x, size_t k, size_t b)
+{
+    return fold_plain(acc, sum, block, x, k, b);
 }
 
 #define KERNEL(operation) hearth_##operation##_iq4_xs_avx2
-#include "avx2/matmul_tiles.h"
+#define SIGNED 1
+#define LANE_GROUPS 1
+#define SCALE_GROUPS 8
+#include "avx2/matmul_super.h"
 
 size_t hearth_tile_bytes_iq4_xs_avx2(size_t k)
 {

@@ -8,58 +8,48 @@
 
 #define DMIN_OFFSET 16
 #define FIELD_OFFSET 32
+#define WEIGHTS_BYTES TWO_BITS_BYTES
 #define HEAD_BYTES (FIELD_OFFSET + 128)
 #define BLOCK_BYTES (HEAD_BYTES + 8 * TWO_BITS_BYTES)
 
-/* Sixteen scales and mins of each row. */
-HEARTH_ALWAYS_INLINE void decode_scales(uint8_t scales[128], uint8_t mins[128], const uint8_t *p)
+HEARTH_ALWAYS_INLINE size_t super_block_at(size_t b, size_t k)
 {
-    UNROLL
-    for (size_t i = 0; i < 4; i++) {
-        const __m256i both = load32(p + 32 * i);
-        _mm256_storeu_si256((__m256i *)(void *)(scales + 32 * i), low_nibbles(both));
-        _mm256_storeu_si256((__m256i *)(void *)(mins + 32 * i), high_nibbles(both));
-    }
+    (void)k;
+    return b * BLOCK_BYTES;
 }
 
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens, size_t prefetch_bytes)
+HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, const uint8_t *w, size_t b, size_t k)
 {
-    __m256 acc[TOKENS_MAX];
-    __m256i sum[TOKENS_MAX];
-    for (size_t t = 0; t < tokens; t++)
-        acc[t] = _mm256_setzero_ps();
-    for (size_t b = 0; b < k / 256; b++, w += BLOCK_BYTES) {
-        uint8_t scales[128], mins[128];
-        prefetch(w, HEAD_BYTES, prefetch_bytes);
-        decode_scales(scales, mins, w + FIELD_OFFSET);
-        for (size_t t = 0; t < tokens; t++)
-            sum[t] = _mm256_setzero_si256();
-        for (size_t j = 0; j < 8; j++) {
-            const uint8_t *packed = w + HEAD_BYTES + j * TWO_BITS_BYTES;
-            const __m256i scale0 = scale_pairs(scales, 2 * j, 2 * j);
-            const __m256i scale1 = scale_pairs(scales, 2 * j + 1, 2 * j + 1);
-            __m256i codes[8];
-            prefetch(packed, TWO_BITS_BYTES, prefetch_bytes);
-            decode_two_bits(codes, packed);
-            for (size_t t = 0; t < tokens; t++) {
-                const int8_t *q = (const int8_t *)x + t * x_stride + 256 * b + 32 * j;
-                sum[t] = _mm256_add_epi32(sum[t], small_products(codes, q, scale0, scale1));
-            }
-        }
-        const __m256 d = load8_halves(w);
-        const __m256 dmin = load8_halves(w + DMIN_OFFSET);
-        __m256i pairs[8];
-        all_pairs(pairs, mins);
-        for (size_t t = 0; t < tokens; t++)
-            acc[t] = fold_mins(acc[t], sum[t], pairs, d, dmin, x + t * x_stride, k, b);
+    const uint8_t *p = w + super_block_at(b, k);
+    uint8_t mins[128];
+    UNROLL
+    for (size_t i = 0; i < 128; i += 32) {
+        const __m256i both = load32(p + FIELD_OFFSET + i);
+        store32(out->room + i, low_nibbles(both));
+        store32(mins + i, high_nibbles(both));
     }
-    for (size_t t = 0; t < tokens; t++)
-        store_rows(y + t * y_stride, acc[t], rows);
+    out->scales = out->room;
+    all_pairs(out->pairs, mins, 16);
+    out->d = load8_halves(p);
+    out->dmin = load8_halves(p + DMIN_OFFSET);
+}
+
+HEARTH_ALWAYS_INLINE void decode(__m256i codes[8], __m256i values[8], const uint8_t *p)
+{
+    (void)values;
+    decode_two_bits(codes, p);
+}
+
+HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const uint8_t *x, size_t k, size_t b)
+{
+    return fold_mins(acc, sum, block, 8, x, k, b);
 }
 
 #define KERNEL(operation) hearth_##operation##_q2_K_avx2
-#include "avx2/matmul_tiles.h"
+#define SIGNED 0
+#define LANE_GROUPS 4
+#define SCALE_GROUPS 4
+#include "avx2/matmul_super.h"
 
 size_t hearth_tile_bytes_q2_K_avx2(size_t k)
 {

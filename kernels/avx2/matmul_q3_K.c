@@ -10,9 +10,9 @@
 #include "avx2/matmul_kquant16.h"
 
 #define D_BYTES 16
-#define FIELD_BYTES 96
+#define HEAD_BYTES 96
 #define WEIGHTS_BYTES (TWO_BITS_BYTES + 32)
-#define BLOCK_BYTES (FIELD_BYTES + 8 * WEIGHTS_BYTES)
+#define BLOCK_BYTES (HEAD_BYTES + 8 * WEIGHTS_BYTES)
 
 static inline size_t whole_lines(size_t bytes)
 {
@@ -52,44 +52,35 @@ HEARTH_ALWAYS_INLINE void decode_codes(__m256i w[8], const uint8_t *p)
     }
 }
 
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens, size_t prefetch_bytes)
+HEARTH_ALWAYS_INLINE size_t super_block_at(size_t b, size_t k)
 {
-    const uint8_t *block = w + all_d_bytes(k);
-    __m256 acc[TOKENS_MAX];
-    __m256i sum[TOKENS_MAX];
-    for (size_t t = 0; t < tokens; t++)
-        acc[t] = _mm256_setzero_ps();
-    for (size_t b = 0; b < k / 256; b++, block += BLOCK_BYTES) {
-        uint8_t scales[128];
-        prefetch(block, FIELD_BYTES, prefetch_bytes);
-        decode_scales(scales, block);
-        for (size_t t = 0; t < tokens; t++)
-            sum[t] = _mm256_setzero_si256();
-        for (size_t j = 0; j < 8; j++) {
-            const uint8_t *packed = block + FIELD_BYTES + j * WEIGHTS_BYTES;
-            const __m256i scale0 = scale_pairs(scales, 2 * j, 2 * j);
-            const __m256i scale1 = scale_pairs(scales, 2 * j + 1, 2 * j + 1);
-            __m256i codes[8];
-            prefetch(packed, WEIGHTS_BYTES, prefetch_bytes);
-            decode_codes(codes, packed);
-            for (size_t t = 0; t < tokens; t++) {
-                const int8_t *q = (const int8_t *)x + t * x_stride + 256 * b + 32 * j;
-                sum[t] = _mm256_add_epi32(sum[t], small_products(codes, q, scale0, scale1));
-            }
-        }
-        const __m256 d = load8_halves(w + D_BYTES * b);
-        __m256i pairs[8];
-        all_pairs(pairs, scales);
-        for (size_t t = 0; t < tokens; t++)
-            acc[t] = fold_offset(acc[t], sum[t], pairs, 2, d, x + t * x_stride, k, b);
-    }
-    for (size_t t = 0; t < tokens; t++)
-        store_rows(y + t * y_stride, acc[t], rows);
+    return all_d_bytes(k) + b * BLOCK_BYTES;
+}
+
+HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, const uint8_t *w, size_t b, size_t k)
+{
+    decode_scales(out->room, w + super_block_at(b, k));
+    out->scales = out->room;
+    all_pairs(out->pairs, out->scales, 16);
+    out->d = load8_halves(w + D_BYTES * b);
+}
+
+HEARTH_ALWAYS_INLINE void decode(__m256i codes[8], __m256i values[8], const uint8_t *p)
+{
+    (void)values;
+    decode_codes(codes, p);
+}
+
+HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const uint8_t *x, size_t k, size_t b)
+{
+    return fold_offset(acc, sum, block, 2, x, k, b);
 }
 
 #define KERNEL(operation) hearth_##operation##_q3_K_avx2
-#include "avx2/matmul_tiles.h"
+#define SIGNED 0
+#define LANE_GROUPS 4
+#define SCALE_GROUPS 4
+#include "avx2/matmul_super.h"
 
 size_t hearth_tile_bytes_q3_K_avx2(size_t k)
 {
@@ -106,7 +97,7 @@ void hearth_pack_q3_K_avx2(void *tile, const void *file_rows, size_t rows, size_
             pack_half((uint8_t *)tile + D_BYTES * b, r, in->d);
             for (size_t i = 0; i < 12; i++)
                 out[8 * i + r] = in->scales[i];
-            out += FIELD_BYTES;
+            out += HEAD_BYTES;
             for (int j = 0; j < 8; j++, out += WEIGHTS_BYTES) { /* plane j % 4 of half j / 4 */
                 pack_two_bits(out, r, two_bits(in->qs + j / 4 * 32, j % 4));
                 pack_fifth_bits(out + TWO_BITS_BYTES, r, file_bits(in->hmask, j));
@@ -123,7 +114,7 @@ void hearth_unpack_q3_K_avx2(void *file_row, const void *tile, size_t row, size_
         memcpy(out->d, (const uint8_t *)tile + D_BYTES * b + 2 * row, 2);
         for (size_t i = 0; i < 12; i++)
             out->scales[i] = in[8 * i + row];
-        in += FIELD_BYTES;
+        in += HEAD_BYTES;
         for (size_t j = 0; j < 8; j++, in += WEIGHTS_BYTES) {
             const uint32_t third = unpack_fifth_bits(in + TWO_BITS_BYTES, row);
             for (size_t i = 0; i < 32; i++) {

@@ -3,33 +3,22 @@
  * 15 * 127 = 30 480. */
 #include "avx2/matmul_block32.h"
 
-#define BLOCK_BYTES (SCALES_BYTES + 128)
+#define WEIGHTS_BYTES 128
+#define BLOCK_BYTES (SCALES_BYTES + WEIGHTS_BYTES)
 
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens, size_t prefetch_bytes)
+HEARTH_ALWAYS_INLINE void decode(__m256i codes[8], __m256i values[8], const uint8_t *p)
 {
-    const __m256i ones = _mm256_set1_epi16(1);
-    __m256 acc[TOKENS_MAX];
-    for (size_t t = 0; t < tokens; t++)
-        acc[t] = _mm256_setzero_ps();
-    for (size_t j = 0; j < k / 32; j++, w += BLOCK_BYTES) {
-        const __m256 d = load8_halves(w);
-        const __m256 m = load8_halves(w + MINS_OFFSET);
-        __m256i codes[8];
-        prefetch(w, BLOCK_BYTES, prefetch_bytes);
-        decode_nibbles(codes, w + SCALES_BYTES);
-        for (size_t t = 0; t < tokens; t++) {
-            const uint8_t *row = x + t * x_stride;
-            const __m256i sum = products_of(codes, (const int8_t *)row + 32 * j, 8);
-            acc[t] = fold_block32_min(acc[t], _mm256_madd_epi16(sum, ones), d, m, row, k, j);
-        }
-    }
-    for (size_t t = 0; t < tokens; t++)
-        store_rows(y + t * y_stride, acc[t], rows);
+    (void)values;
+    decode_nibbles(codes, p);
 }
 
 #define KERNEL(operation) hearth_##operation##_q4_1_avx2
-#include "avx2/matmul_tiles.h"
+#define SIGNED 0
+#define LANE_GROUPS 8
+#define SCALE_GROUPS 8
+#define HAS_MIN 1
+#define OFFSET_SHIFT 0
+#include "avx2/matmul_blocks.h"
 
 size_t hearth_tile_bytes_q4_1_avx2(size_t k)
 {

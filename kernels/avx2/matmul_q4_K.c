@@ -1,44 +1,33 @@
-/* Q4_K weights times Q8_256 activations. A super-block of 8 rows is a head of 128 bytes (matmul_kquant.h) and 8 sub-blocks of 128
- * bytes of nibbles: 1152 bytes, 18 lines. A 16-bit lane takes all its 16 products of a sub-block, at most 16 * 15 * 127 = 30 480;
- * vpmaddwd then scales and widens in one. */
-#include "avx2/matmul_kquant.h"
+/* Q4_K weights times Q8_256 activations. A super-block of 8 rows is a head of 128 bytes (matmul_kquant_head.h) and 8 sub-blocks of
+ * 128 bytes of nibbles: 1152 bytes, 18 lines. A 16-bit lane takes all its 16 products of a sub-block, at most 16 * 15 * 127 = 30
+ * 480; vpmaddwd then scales and widens in one. */
+#include "avx2/matmul_kquant_head.h"
 
 #define WEIGHTS_BYTES 128
 #define BLOCK_BYTES (HEAD_BYTES + 8 * WEIGHTS_BYTES)
 
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens, size_t prefetch_bytes)
+HEARTH_ALWAYS_INLINE size_t super_block_at(size_t b, size_t k)
 {
-    __m256 acc[TOKENS_MAX];
-    __m256i sum[TOKENS_MAX];
-    for (size_t t = 0; t < tokens; t++)
-        acc[t] = _mm256_setzero_ps();
-    for (size_t b = 0; b < k / 256; b++, w += BLOCK_BYTES) {
-        struct kquant_head head;
-        prefetch(w, HEAD_BYTES, prefetch_bytes);
-        decode_head(&head, w);
-        for (size_t t = 0; t < tokens; t++)
-            sum[t] = _mm256_setzero_si256();
-        for (size_t j = 0; j < 8; j++) {
-            const uint8_t *packed = w + HEAD_BYTES + j * WEIGHTS_BYTES;
-            const __m256i scales = scale_pairs(&head, j);
-            __m256i codes[8];
-            prefetch(packed, WEIGHTS_BYTES, prefetch_bytes);
-            decode_nibbles(codes, packed);
-            for (size_t t = 0; t < tokens; t++) {
-                const int8_t *q = (const int8_t *)x + t * x_stride + 256 * b + 32 * j;
-                sum[t] = _mm256_add_epi32(sum[t], _mm256_madd_epi16(products_of(codes, q, 8), scales));
-            }
-        }
-        for (size_t t = 0; t < tokens; t++)
-            acc[t] = fold_kquant(acc[t], sum[t], &head, x + t * x_stride, k, b);
-    }
-    for (size_t t = 0; t < tokens; t++)
-        store_rows(y + t * y_stride, acc[t], rows);
+    (void)k;
+    return b * BLOCK_BYTES;
+}
+
+HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, const uint8_t *w, size_t b, size_t k)
+{
+    decode_head(out, w + super_block_at(b, k));
+}
+
+HEARTH_ALWAYS_INLINE void decode(__m256i codes[8], __m256i values[8], const uint8_t *p)
+{
+    (void)values;
+    decode_nibbles(codes, p);
 }
 
 #define KERNEL(operation) hearth_##operation##_q4_K_avx2
-#include "avx2/matmul_tiles.h"
+#define SIGNED 0
+#define LANE_GROUPS 8
+#define SCALE_GROUPS 8
+#include "avx2/matmul_super.h"
 
 size_t hearth_tile_bytes_q4_K_avx2(size_t k)
 {

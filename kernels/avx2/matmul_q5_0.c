@@ -6,33 +6,19 @@
 #define PLANE_BYTES 32
 #define WEIGHTS_BYTES (PLANE_BYTES + 128)
 
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens, size_t prefetch_bytes)
+HEARTH_ALWAYS_INLINE void decode(__m256i codes[8], __m256i values[8], const uint8_t *p)
 {
-    const __m256i ones = _mm256_set1_epi16(1);
-    __m256 acc[TOKENS_MAX];
-    for (size_t t = 0; t < tokens; t++)
-        acc[t] = _mm256_setzero_ps();
-    for (size_t j = 0; j < k / 32; j++) {
-        const uint8_t *packed = w + weights_offset(j, WEIGHTS_BYTES);
-        const __m256 d = load8_halves(w + scales_offset(j, WEIGHTS_BYTES));
-        __m256i codes[8];
-        prefetch(packed, WEIGHTS_BYTES + 16, prefetch_bytes);
-        decode_fifth_bits(codes, packed);
-        for (size_t t = 0; t < tokens; t++) {
-            const uint8_t *row = x + t * x_stride;
-            const int8_t *q = (const int8_t *)row + 32 * j;
-            const __m256i low = _mm256_madd_epi16(products_of(codes, q, 4), ones);
-            const __m256i high = _mm256_madd_epi16(products_of(codes + 4, q + 16, 4), ones);
-            acc[t] = fold_block32(acc[t], _mm256_add_epi32(low, high), d, row, k, j, 4);
-        }
-    }
-    for (size_t t = 0; t < tokens; t++)
-        store_rows(y + t * y_stride, acc[t], rows);
+    (void)values;
+    decode_fifth_bits(codes, p);
 }
 
 #define KERNEL(operation) hearth_##operation##_q5_0_avx2
-#include "avx2/matmul_tiles.h"
+#define SIGNED 0
+#define LANE_GROUPS 4
+#define SCALE_GROUPS 8
+#define HAS_MIN 0
+#define OFFSET_SHIFT 4
+#include "avx2/matmul_blocks.h"
 
 size_t hearth_tile_bytes_q5_0_avx2(size_t k)
 {

@@ -8,10 +8,10 @@
 #include "avx2/matmul_kquant16.h"
 
 #define D_BYTES 16
-#define SCALES_BYTES 128
+#define HEAD_BYTES 128
 #define UPPER_BYTES TWO_BITS_BYTES
 #define WEIGHTS_BYTES (UPPER_BYTES + 128)
-#define BLOCK_BYTES (SCALES_BYTES + 8 * WEIGHTS_BYTES)
+#define BLOCK_BYTES (HEAD_BYTES + 8 * WEIGHTS_BYTES)
 
 static inline size_t all_d_bytes(size_t k)
 {
@@ -33,52 +33,34 @@ HEARTH_ALWAYS_INLINE void decode_codes(__m256i w[8], const uint8_t *p)
     }
 }
 
-/* Two sub-blocks of 16 of one token: the sums of their products, each times its scale. */
-HEARTH_ALWAYS_INLINE __m256i scaled_products(const __m256i codes[8], const int8_t *q, __m256i scale0, __m256i scale1)
+HEARTH_ALWAYS_INLINE size_t super_block_at(size_t b, size_t k)
 {
-    const __m256i a = _mm256_madd_epi16(products_of(codes, q, 2), scale0);
-    const __m256i b = _mm256_madd_epi16(products_of(codes + 2, q + 8, 2), scale0);
-    const __m256i c = _mm256_madd_epi16(products_of(codes + 4, q + 16, 2), scale1);
-    const __m256i d = _mm256_madd_epi16(products_of(codes + 6, q + 24, 2), scale1);
-    return _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
+    return all_d_bytes(k) + b * BLOCK_BYTES;
 }
 
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens, size_t prefetch_bytes)
+HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, const uint8_t *w, size_t b, size_t k)
 {
-    const uint8_t *scales = w + all_d_bytes(k);
-    __m256 acc[TOKENS_MAX];
-    __m256i sum[TOKENS_MAX];
-    for (size_t t = 0; t < tokens; t++)
-        acc[t] = _mm256_setzero_ps();
-    for (size_t b = 0; b < k / 256; b++, scales += BLOCK_BYTES) {
-        prefetch(scales, SCALES_BYTES, prefetch_bytes);
-        for (size_t t = 0; t < tokens; t++)
-            sum[t] = _mm256_setzero_si256();
-        for (size_t j = 0; j < 8; j++) {
-            const uint8_t *packed = scales + SCALES_BYTES + j * WEIGHTS_BYTES;
-            const __m256i scale0 = scale_pairs(scales, 2 * j, 2 * j);
-            const __m256i scale1 = scale_pairs(scales, 2 * j + 1, 2 * j + 1);
-            __m256i codes[8];
-            prefetch(packed, WEIGHTS_BYTES, prefetch_bytes);
-            decode_codes(codes, packed);
-            for (size_t t = 0; t < tokens; t++) {
-                const int8_t *q = (const int8_t *)x + t * x_stride + 256 * b + 32 * j;
-                sum[t] = _mm256_add_epi32(sum[t], scaled_products(codes, q, scale0, scale1));
-            }
-        }
-        const __m256 d = load8_halves(w + D_BYTES * b);
-        __m256i pairs[8];
-        all_pairs(pairs, scales);
-        for (size_t t = 0; t < tokens; t++)
-            acc[t] = fold_offset(acc[t], sum[t], pairs, 5, d, x + t * x_stride, k, b);
-    }
-    for (size_t t = 0; t < tokens; t++)
-        store_rows(y + t * y_stride, acc[t], rows);
+    out->scales = w + super_block_at(b, k);
+    all_pairs(out->pairs, out->scales, 16);
+    out->d = load8_halves(w + D_BYTES * b);
+}
+
+HEARTH_ALWAYS_INLINE void decode(__m256i codes[8], __m256i values[8], const uint8_t *p)
+{
+    (void)values;
+    decode_codes(codes, p);
+}
+
+HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const uint8_t *x, size_t k, size_t b)
+{
+    return fold_offset(acc, sum, block, 5, x, k, b);
 }
 
 #define KERNEL(operation) hearth_##operation##_q6_K_avx2
-#include "avx2/matmul_tiles.h"
+#define SIGNED 0
+#define LANE_GROUPS 2
+#define SCALE_GROUPS 4
+#include "avx2/matmul_super.h"
 
 size_t hearth_tile_bytes_q6_K_avx2(size_t k)
 {
@@ -115,7 +97,7 @@ void hearth_pack_q6_K_avx2(void *tile, const void *file_rows, size_t rows, size_
             for (size_t j = 0; j < 16; j++)
                 memcpy(out + 8 * j + r, in->scales + j, 1);
             for (int j = 0; j < 8; j++) /* plane j % 4 of half j / 4 */
-                pack_plane(out + SCALES_BYTES + j * WEIGHTS_BYTES, r, in->ql + j / 4 * 64 + j % 2 * 32, in->qh + j / 4 * 32, j % 4);
+                pack_plane(out + HEAD_BYTES + j * WEIGHTS_BYTES, r, in->ql + j / 4 * 64 + j % 2 * 32, in->qh + j / 4 * 32, j % 4);
         }
 }
 
@@ -129,7 +111,6 @@ void hearth_unpack_q6_K_avx2(void *file_row, const void *tile, size_t row, size_
         for (size_t j = 0; j < 16; j++)
             memcpy(out->scales + j, in + 8 * j + row, 1);
         for (int j = 0; j < 8; j++)
-            unpack_plane(out->ql + j / 4 * 64 + j % 2 * 32, out->qh + j / 4 * 32, in + SCALES_BYTES + j * WEIGHTS_BYTES, row,
-                         j % 4);
+            unpack_plane(out->ql + j / 4 * 64 + j % 2 * 32, out->qh + j / 4 * 32, in + HEAD_BYTES + j * WEIGHTS_BYTES, row, j % 4);
     }
 }

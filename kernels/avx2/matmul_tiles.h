@@ -1,18 +1,63 @@
-/* The entry of a quantized product, the same for every format: a template. The including file has defined multiply(), one tile
- * times some tokens, always inline, and KERNEL(operation), the name of a function. One token is a constant there, so that its
- * accumulator stays in a register. */
+/* The walk over rows and tokens, the last part of a quantized product's template. What stands before it defines
+ *   KERNEL(operation)    the name of a function,
+ *   multiply             one tile times up to TOKENS_MAX tokens: weights are unpacked into registers and meet all tokens,
+ *   struct panel, fill_panel, panels_times_tokens
+ *                        256 k of a tile unpacked, and two of them times up to GROUP_TOKENS tokens. */
 
 static void multiply_tile(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
                           size_t tokens, size_t prefetch_bytes)
 {
-    if (tokens == 1)
+    if (tokens == 1) /* a constant: its accumulator stays in a register */
         multiply(y, y_stride, w, x, x_stride, rows, k, 1, prefetch_bytes);
     else
         multiply(y, y_stride, w, x, x_stride, rows, k, tokens, prefetch_bytes);
 }
 
+/* `rows` of two tiles, more than one, times MANY_TOKENS ... TOKENS_AT_ONCE tokens. */
+static void multiply_pair(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
+                          size_t tokens)
+{
+    const size_t groups = (tokens + GROUP_TOKENS - 1) / GROUP_TOKENS;
+    float acc[TOKENS_AT_ONCE][PAIR_ROWS];
+    struct panel panels[2];
+    memset(acc, 0, tokens * sizeof *acc);
+    for (size_t c = 0; 256 * c < k; c++) {
+        fill_panel(&panels[0], w, c, k);
+        fill_panel(&panels[1], w + KERNEL(tile_bytes)(k), c, k);
+        for (size_t g = 0; g < groups; g++) {
+            const size_t t = tokens * g / groups;
+            if (tokens * (g + 1) / groups - t == 4)
+                panels_times_tokens(acc + t, panels, x + t * x_stride, x_stride, k, c, 4);
+            else
+                panels_times_tokens(acc + t, panels, x + t * x_stride, x_stride, k, c, 3);
+        }
+    }
+    for (size_t t = 0; t < tokens; t++)
+        memcpy(y + t * y_stride, acc[t], rows * sizeof(float));
+}
+
 void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k, size_t tokens,
                     size_t prefetch_bytes)
 {
-    walk_tiles(multiply_tile, TILE_ROWS, KERNEL(tile_bytes)(k), y, y_stride, w, x, x_stride, rows, k, tokens, prefetch_bytes);
+    const size_t tile_bytes = KERNEL(tile_bytes)(k);
+    const size_t parts = parts_of_tokens(tokens, x_stride);
+    for (size_t p = 0; p < parts; p++) {
+        const size_t first = tokens * p / parts;
+        const size_t n = tokens * (p + 1) / parts - first;
+        const uint8_t *tokens_at = (const uint8_t *)x + first * x_stride;
+        const uint8_t *tile = w;
+        for (size_t r = 0; r < rows; tile += tile_bytes) {
+            float *at = y + first * y_stride + r;
+            if (n >= MANY_TOKENS && rows - r > TILE_ROWS) {
+                multiply_pair(at, y_stride, tile, tokens_at, x_stride, rows - r < PAIR_ROWS ? rows - r : PAIR_ROWS, k, n);
+                tile += tile_bytes;
+                r += PAIR_ROWS;
+                continue;
+            }
+            for (size_t t = 0; t < n; t += TOKENS_MAX)
+                multiply_tile(at + t * y_stride, y_stride, tile, tokens_at + t * x_stride, x_stride, rows - r, k,
+                              n - t < TOKENS_MAX ? n - t : TOKENS_MAX, prefetch_bytes);
+            r += TILE_ROWS;
+        }
+    }
 }

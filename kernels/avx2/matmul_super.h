@@ -1,0 +1,126 @@
+/* Products of weights in super-blocks of 256 with Q8_256 activations: a template. The including file defines, besides the names of
+ * matmul_panel.h and KERNEL(operation), the name of a function,
+ *   HEAD_BYTES, WEIGHTS_BYTES  of a super-block of 8 rows before the weights, and of the weights of 32 k,
+ *   super_block_at             its byte offset in a tile,
+ *   read_head                  what all tokens need of it, a struct super_block,
+ *   decode                     32 k: eight groups of unsigned codes, or of absolute values and values where SIGNED,
+ *   fold                       the float end of the arithmetic. */
+#include "avx2/matmul_panel.h"
+
+/* Scale vectors of 32 k, and where the first of them is among a super-block's. */
+#define SCALES (8 / SCALE_GROUPS)
+
+/* One token's sums of 32 k, each times its scale. */
+HEARTH_ALWAYS_INLINE __m256i scaled_products(const __m256i codes[8], const __m256i values[8], const int8_t *q,
+                                             const __m256i scales[SCALES])
+{
+#if SIGNED
+    return signed_products(codes, values, q, scales[0]);
+#else
+    (void)values;
+    __m256i sum = _mm256_madd_epi16(products_of(codes, q, LANE_GROUPS), scales[0]);
+    UNROLL
+    for (size_t n = LANE_GROUPS; n < 8; n += LANE_GROUPS)
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products_of(codes + n, q + 4 * n, LANE_GROUPS), scales[n / SCALE_GROUPS]));
+    return sum;
+#endif
+}
+
+HEARTH_ALWAYS_INLINE void scales_of(__m256i scales[SCALES], const struct super_block *block, size_t j)
+{
+    UNROLL
+    for (size_t i = 0; i < SCALES; i++)
+        scales[i] = scale_pairs(block->scales, SCALES * j + i, SCALES * j + i);
+}
+
+HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
+                                   size_t k, size_t tokens, size_t prefetch_bytes)
+{
+    __m256 acc[TOKENS_MAX];
+    __m256i sum[TOKENS_MAX];
+    for (size_t t = 0; t < tokens; t++)
+        acc[t] = _mm256_setzero_ps();
+    for (size_t b = 0; b < k / 256; b++) {
+        const uint8_t *packed = w + super_block_at(b, k);
+        struct super_block block;
+        prefetch(packed, HEAD_BYTES, prefetch_bytes);
+        read_head(&block, w, b, k);
+        packed += HEAD_BYTES;
+        for (size_t t = 0; t < tokens; t++)
+            sum[t] = _mm256_setzero_si256();
+        for (size_t j = 0; j < 8; j++, packed += WEIGHTS_BYTES) {
+            __m256i scales[SCALES], codes[8], values[8];
+            scales_of(scales, &block, j);
+            prefetch(packed, WEIGHTS_BYTES, prefetch_bytes);
+            decode(codes, values, packed);
+            for (size_t t = 0; t < tokens; t++) {
+                const int8_t *q = (const int8_t *)x + t * x_stride + 256 * b + 32 * j;
+                sum[t] = _mm256_add_epi32(sum[t], scaled_products(codes, values, q, scales));
+            }
+        }
+        for (size_t t = 0; t < tokens; t++)
+            acc[t] = fold(acc[t], sum[t], &block, x + t * x_stride, k, b);
+    }
+    for (size_t t = 0; t < tokens; t++)
+        store_rows(y + t * y_stride, acc[t], rows);
+}
+
+/* A super-block of a tile. */
+struct panel {
+    struct panel_codes codes;
+    __m256i scales[8 * SCALES];
+    __m256i start; /* of the sums */
+    struct super_block block;
+};
+
+static void fill_panel(struct panel *out, const uint8_t *w, size_t b, size_t k)
+{
+    const uint8_t *packed = w + super_block_at(b, k);
+    const size_t next = HEAD_BYTES + 8 * WEIGHTS_BYTES;
+    prefetch(packed, HEAD_BYTES, next);
+    read_head(&out->block, w, b, k);
+    packed += HEAD_BYTES;
+    out->start = _mm256_setzero_si256();
+    for (size_t j = 0; j < 8; j++, packed += WEIGHTS_BYTES) {
+        __m256i codes[8], values[8];
+        scales_of(out->scales + SCALES * j, &out->block, j);
+        prefetch(packed, WEIGHTS_BYTES, next);
+        decode(codes, values, packed);
+#if SIGNED
+        out->start = _mm256_add_epi32(out->start, store_signed(&out->codes, 8 * j, codes, values, out->scales[j]));
+#else
+        memcpy(out->codes.w + 8 * j, codes, sizeof codes);
+#endif
+    }
+}
+
+/* acc[t][8 i + r] += super-block b of tile i, row r, times token t. */
+HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const uint8_t *x,
+                                              size_t x_stride, size_t k, size_t b, size_t tokens)
+{
+    const struct panel_codes *const codes[2] = {&panels[0].codes, &panels[1].codes};
+    __m256i sum[2][GROUP_TOKENS];
+    UNROLL
+    for (size_t t = 0; t < tokens; t++) {
+        sum[0][t] = panels[0].start;
+        sum[1][t] = panels[1].start;
+    }
+    for (size_t j = 0; j < 8; j++) {
+        const __m256i *const scales[2] = {panels[0].scales + SCALES * j, panels[1].scales + SCALES * j};
+        const int8_t *q[GROUP_TOKENS];
+        UNROLL
+        for (size_t t = 0; t < tokens; t++)
+            q[t] = (const int8_t *)x + t * x_stride + 256 * b + 32 * j;
+        add_products(sum, codes, 8 * j, scales, q, tokens);
+    }
+    UNROLL
+    for (size_t t = 0; t < tokens; t++) {
+        UNROLL
+        for (size_t i = 0; i < 2; i++) {
+            const __m256 before = _mm256_loadu_ps(acc[t] + TILE_ROWS * i);
+            _mm256_storeu_ps(acc[t] + TILE_ROWS * i, fold(before, sum[i][t], &panels[i].block, x + t * x_stride, k, b));
+        }
+    }
+}
+
+#include "avx2/matmul_tiles.h"
