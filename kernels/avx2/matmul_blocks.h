@@ -82,7 +82,7 @@ static void fill_panel(struct panel *out, const uint8_t *w, size_t c, size_t k)
         out->start[i] = store_signed(&out->codes, 8 * i, codes, values, _mm256_set1_epi16(1));
 #else
         out->start[i] = _mm256_setzero_si256();
-        memcpy(out->codes.w + 8 * i, codes, sizeof codes);
+        store_codes(out->codes.w + 8 * i, codes);
 #endif
     }
 }

@@ -53,6 +53,15 @@ HEARTH_ALWAYS_INLINE __m256i store_signed(struct panel_codes *out, size_t n, con
     return _mm256_madd_epi16(negative, scale);
 }
 
+#else
+
+HEARTH_ALWAYS_INLINE void store_codes(__m256i to[8], const __m256i codes[8])
+{
+    UNROLL
+    for (size_t i = 0; i < 8; i++)
+        to[i] = codes[i];
+}
+
 #endif
 
 /* sum[i][t] += for each row of panel i and token t, the products of 32 k, groups n ... n + 7, each times its scale. */

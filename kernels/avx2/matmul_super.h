@@ -89,7 +89,7 @@ static void fill_panel(struct panel *out, const uint8_t *w, size_t b, size_t k)
 #if SIGNED
         out->start = _mm256_add_epi32(out->start, store_signed(&out->codes, 8 * j, codes, values, out->scales[j]));
 #else
-        memcpy(out->codes.w + 8 * j, codes, sizeof codes);
+        store_codes(out->codes.w + 8 * j, codes);
 #endif
     }
 }
