@@ -2,9 +2,9 @@
  * whose next four bytes are broadcast to all rows. The vector of group n holds, in byte 4 * r + b, weight k = 4 * n + b of row r;
  * packed nibbles hold groups 2v (low) and 2v + 1 (high) in vector v.
  *
- * The weights of a sub-block are decoded into registers once and meet every token of a token tile; the tokens' accumulators live in
- * memory, a line of L1 each. So one body serves any number of tokens, at the speed of bodies unrolled for each number (measured);
- * one token alone is a constant there and keeps its accumulators in registers. */
+ * Few tokens: the weights of 32 k are decoded into registers once and meet every token; the tokens' accumulators live in memory, a
+ * line of L1 each, so that one body serves any number of tokens. One token alone is a constant there and keeps its accumulators in
+ * registers. Many tokens: matmul_panel.h. */
 #ifndef HEARTH_AVX2_MATMUL_H
 #define HEARTH_AVX2_MATMUL_H
 
@@ -17,6 +17,7 @@
 
 #define TILE_ROWS 8
 #define TOKENS_MAX 16                         /* of a token tile */
+#define TOKENS_AT_ONCE 128                    /* of panels; sums of 16 rows: 8 KB of stack */
 #define ACTIVATION_BYTES ((size_t)384 * 1024) /* of a walk over the rows: they stay in L2 */
 
 /* ---- Loads ------------------------------------------------------------------------------------------------------- */
@@ -157,35 +158,11 @@ HEARTH_ALWAYS_INLINE void store_rows(float *y, __m256 acc, size_t rows)
 
 /* ---- Walks ------------------------------------------------------------------------------------------------------- */
 
-/* A row tile times a token tile; rows may exceed 8. */
-typedef void tile_fn(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
-                     size_t tokens, size_t prefetch_bytes);
-
-/* All row tiles, tile_rows rows in tile_bytes bytes, over as many tokens as stay in L2 together; inside, token tiles of equal size,
- * give or take one. */
-static inline void walk_tiles(tile_fn *tile, size_t tile_rows, size_t tile_bytes, float *y, size_t y_stride, const uint8_t *w,
-                              const uint8_t *x, size_t x_stride, size_t rows, size_t k, size_t tokens, size_t prefetch_bytes)
-{
-    const size_t fit = ACTIVATION_BYTES / x_stride;
-    const size_t most = fit > TOKENS_MAX ? fit : TOKENS_MAX;
-    for (size_t first = 0; first < tokens; first += most) {
-        const size_t n = tokens - first < most ? tokens - first : most;
-        const size_t tiles = (n + TOKENS_MAX - 1) / TOKENS_MAX;
-        for (size_t r = 0; r < rows; r += tile_rows)
-            for (size_t i = 0; i < tiles; i++) {
-                const size_t t = first + i * n / tiles;
-                const size_t end = first + (i + 1) * n / tiles;
-                tile(y + t * y_stride + r, y_stride, w + r / tile_rows * tile_bytes, x + t * x_stride, x_stride, rows - r, k,
-                     end - t, prefetch_bytes);
-            }
-    }
-}
-
-/* A walk over the rows takes as many tokens as stay in L2 together, in even parts. */
+/* A walk over the rows takes as many tokens as stay in L2 together, in even parts; but so many at least that unpacking pays. */
 static inline size_t parts_of_tokens(size_t tokens, size_t x_stride)
 {
     const size_t fit = ACTIVATION_BYTES / x_stride;
-    const size_t most = fit < 64 ? 64 : fit > 128 ? 128 : fit;
+    const size_t most = fit < TOKENS_AT_ONCE / 2 ? TOKENS_AT_ONCE / 2 : fit > TOKENS_AT_ONCE ? TOKENS_AT_ONCE : fit;
     return (tokens + most - 1) / most;
 }
 

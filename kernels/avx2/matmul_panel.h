@@ -15,9 +15,8 @@
 #include "avx2/matmul.h"
 
 enum {
-    GROUP_TOKENS = 4,     /* x 2 tiles: 8 chains, 2 weights, a broadcast and products in flight fill 16 registers */
-    MANY_TOKENS = 6,      /* from here on panels are faster; even groups of at most 4 have 3 or 4 tokens then */
-    TOKENS_AT_ONCE = 128, /* sums of 16 rows x 128 tokens: 8 KB of stack */
+    GROUP_TOKENS = 4, /* x 2 tiles: 8 chains, 2 weights, a broadcast and products in flight fill 16 registers */
+    MANY_TOKENS = 8,  /* from here on panels are faster; even groups of at most 4 have 3 or 4 tokens then */
     PAIR_ROWS = 2 * TILE_ROWS,
 };
 
