@@ -12,7 +12,7 @@ static const char *const operation_names[OPERATION_COUNT] = {"the normalised inp
                                                              "the feed-forward product", "the logits"};
 
 /* Keep the earliest place, so that the message does not depend on the number of threads. */
-static void report(struct hearth_step *s, enum operation operation)
+static void report(const struct hearth_step *s, enum operation operation)
 {
     const uint32_t place = 1 + s->layer * OPERATION_COUNT + (uint32_t)operation;
     uint32_t seen = atomic_load(&s->batch->failure);
@@ -96,7 +96,8 @@ void hearth_forward_scratch_layout(struct hearth_scratch_layout *out, const stru
     out->panel = at;
     if (blas && model->uses[HEARTH_ACTIVATION_F32])
         at += (BLAS_ROWS + 1) * hearth_align(hearth_forward_widest(model) * sizeof(float), 64);
-    out->bytes = at;
+    out->attend = at;
+    out->bytes = at + hearth_attend_scratch_bytes(&model->hparams);
 }
 
 uint32_t hearth_forward_hidden_rows(const struct hearth_description *model, uint32_t batch)
@@ -528,40 +529,6 @@ void hearth_step_project_both_and_add(struct hearth_step *s, const struct hearth
 
 /* ---- Attention ------------------------------------------------------------------------------------------------------ */
 
-static uint8_t *head_of(const struct hearth_step *s, uint8_t *base, uint32_t kv_head)
-{
-    return base + ((uint64_t)s->layer * s->batch->model->hparams.n_head_kv + kv_head) * s->batch->cache->head_bytes;
-}
-
-/* Keys lie transposed in blocks of 32 positions, values row by row (kernels.h). */
-static void store_key(const struct hearth_step *s, uint32_t kv_head, uint32_t position, const float *key)
-{
-    const struct hearth_batch *b = s->batch;
-    const size_t d = b->model->hparams.head_dim;
-    uint8_t *keys = head_of(s, b->cache->keys, kv_head);
-    const size_t first = position / HEARTH_KEY_BLOCK * d * HEARTH_KEY_BLOCK + position % HEARTH_KEY_BLOCK;
-    if (b->cache->format == HEARTH_F32) {
-        for (size_t i = 0; i < d; i++)
-            ((float *)(void *)keys)[first + i * HEARTH_KEY_BLOCK] = key[i];
-        return;
-    }
-    uint16_t *halves = (uint16_t *)(void *)second_tile(s);
-    b->kernels->chosen[HEARTH_OP_TO_F16][0]->to_f16(halves, key, d);
-    for (size_t i = 0; i < d; i++)
-        ((uint16_t *)(void *)keys)[first + i * HEARTH_KEY_BLOCK] = halves[i];
-}
-
-static void store_value(const struct hearth_step *s, uint32_t kv_head, uint32_t position, const float *value)
-{
-    const struct hearth_batch *b = s->batch;
-    const size_t d = b->model->hparams.head_dim;
-    uint8_t *values = head_of(s, b->cache->values, kv_head);
-    if (b->cache->format == HEARTH_F32)
-        memcpy((float *)(void *)values + position * d, value, d * sizeof(float));
-    else
-        b->kernels->chosen[HEARTH_OP_TO_F16][0]->to_f16((uint16_t *)(void *)values + position * d, value, d);
-}
-
 static void rotate(const struct hearth_step *s, float *heads, uint32_t n_heads, uint32_t t)
 {
     const struct hearth_batch *b = s->batch;
@@ -597,13 +564,15 @@ static void finish_keys(const struct hearth_step *s, float *heads, uint32_t firs
     norm_heads(s, &s->batch->model->layers[s->layer].k_norm, heads, n);
     rotate(s, heads, n, t);
     for (uint32_t i = 0; i < n; i++)
-        store_key(s, first + i, s->batch->position + t, heads + (size_t)i * s->batch->model->hparams.head_dim);
+        if (!hearth_attend_store_key(s, first + i, s->batch->position + t, heads + (size_t)i * s->batch->model->hparams.head_dim))
+            report(s, ATTENTION);
 }
 
 static void finish_values(const struct hearth_step *s, float *heads, uint32_t first, uint32_t n, uint32_t t)
 {
     for (uint32_t i = 0; i < n; i++)
-        store_value(s, first + i, s->batch->position + t, heads + (size_t)i * s->batch->model->hparams.head_dim);
+        if (!hearth_attend_store_value(s, first + i, s->batch->position + t, heads + (size_t)i * s->batch->model->hparams.head_dim))
+            report(s, ATTENTION);
 }
 
 /* Heads of matrix * input, in pieces of whole heads. No barrier. */
@@ -633,41 +602,12 @@ void hearth_step_queries_keys_values(struct hearth_step *s, const struct hearth_
     project_heads(s, &l->v, finish_values);
 }
 
-/* One query over all positions up to its own: segments upwards, merged in that order. */
-static void attend(const struct hearth_step *s, uint32_t head, uint32_t t)
-{
-    const struct hearth_batch *b = s->batch;
-    const struct hearth_hparams *h = &b->model->hparams;
-    hearth_attention_fn *segment = b->kernels->chosen[HEARTH_OP_ATTENTION][b->cache->format]->attention;
-    hearth_attention_merge_fn *merge = b->kernels->chosen[HEARTH_OP_ATTENTION_MERGE][0]->attention_merge;
-    const size_t d = h->head_dim;
-    const uint32_t kv_head = head / (h->n_head / h->n_head_kv);
-    const uint8_t *keys = head_of(s, b->cache->keys, kv_head);
-    const uint8_t *values = head_of(s, b->cache->values, kv_head);
-    const float *q = b->buffers->q + ((size_t)t * h->n_head + head) * d;
-    float *out = b->buffers->attended + ((size_t)t * h->n_head + head) * d;
-    const size_t end = (size_t)b->position + t + 1;
-    float ml[2];
-    segment(out, ml, q, keys, values, d, 0, end < HEARTH_SEGMENT ? end : HEARTH_SEGMENT, h->attention_scale);
-    float *next = first_tile(s);
-    for (size_t begin = HEARTH_SEGMENT; begin < end; begin += HEARTH_SEGMENT) {
-        float next_ml[2];
-        segment(next, next_ml, q, keys, values, d, begin, end - begin < HEARTH_SEGMENT ? end : begin + HEARTH_SEGMENT,
-                h->attention_scale);
-        merge(out, ml, next, next_ml, d);
-    }
-    merge(out, ml, NULL, NULL, d);
-}
-
 void hearth_step_attend(struct hearth_step *s, const struct hearth_matrix *next)
 {
     const struct hearth_batch *b = s->batch;
     const struct hearth_hparams *h = &b->model->hparams;
-    struct hearth_claims claims = claims_of(s, h->n_head * b->n, 16); /* head by head: a worker keeps to its keys */
-    struct hearth_range items;
-    while (hearth_claim_next(&claims, &items))
-        for (uint32_t i = items.begin; i < items.end; i++)
-            attend(s, i / b->n, i % b->n);
+    if (!hearth_attend(s))
+        report(s, ATTENTION);
     hearth_step_barrier(s, NULL);
     input_from(s, b->buffers->attended, (size_t)h->n_head * h->head_dim, next, ATTENTION);
 }

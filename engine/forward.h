@@ -12,7 +12,8 @@
 #include "pool.h"
 #include "prefetch.h"
 
-#define HEARTH_LOGITS_STEP 16 /* floats: rows of logits begin on cache lines */
+#define HEARTH_ATTEND_SPLIT_TOKENS 4 /* tokens of a batch whose attention may be divided by segments too */
+#define HEARTH_LOGITS_STEP 16        /* floats: rows of logits begin on cache lines */
 
 /* One worker's own memory: two tiles of results, then inputs of products for few tokens, and a panel of widened weights
  * for OpenBLAS, at these byte offsets. */
@@ -21,6 +22,7 @@ struct hearth_scratch_layout {
     uint64_t rows[HEARTH_ACTIVATION_COUNT]; /* of width E or Q */
     uint64_t hidden;                        /* of width F */
     uint64_t panel;                         /* BLAS_ROWS rows of any width, and one as in the file */
+    uint64_t attend;                        /* attention's own */
     uint64_t bytes;
 };
 
@@ -37,7 +39,9 @@ struct hearth_buffers {
     float *logits;        /* [logits_rows][n_vocab rounded up to HEARTH_LOGITS_STEP] */
     uint8_t *scratch;     /* [workers] of scratch_layout.bytes */
     struct hearth_scratch_layout scratch_layout;
-    struct hearth_claim *claims; /* [workers] */
+    float *attend_states;          /* [n_head_kv] of hearth_attend_state_bytes */
+    _Atomic uint32_t *attend_done; /* [n_head_kv] runs of segments that have ended */
+    struct hearth_claim *claims;   /* [workers] */
     struct hearth_prefetch_search prefetch;
     uint64_t steps; /* shared steps so far, for the claims; only ever grows */
 };
@@ -45,7 +49,7 @@ struct hearth_buffers {
 /* Keys and values of one session: for each layer and KV head the layout of kernels.h. */
 struct hearth_kv_cache {
     uint8_t *keys, *values;
-    enum hearth_format format; /* F16 or F32 */
+    enum hearth_format format; /* F16, F32 or Q8_0 */
     uint64_t head_bytes;       /* from one head to the next, of keys and of values alike */
 };
 
@@ -128,6 +132,18 @@ void hearth_step_project_both_and_add(struct hearth_step *s, const struct hearth
                                       const struct hearth_matrix *next);
 /* Final norm and output matrix for the positions asked for. */
 void hearth_step_output(struct hearth_step *s);
+
+/* ---- Attention (attend.c), for the steps above --------------------------------------------------------------------- */
+
+/* Put the key, or the value, of one position into the cache of the layer. false: it is not finite, which only a quantized cache
+ * sees. */
+bool hearth_attend_store_key(const struct hearth_step *s, uint32_t kv_head, uint32_t position, const float *key);
+bool hearth_attend_store_value(const struct hearth_step *s, uint32_t kv_head, uint32_t position, const float *value);
+/* attended = attention(q, cache) for every token of the batch. No barrier. false: a query is not finite, as above. */
+bool hearth_attend(struct hearth_step *s);
+/* Bytes of a worker's scratch that these need, and of the states of segments of one KV head. */
+uint64_t hearth_attend_scratch_bytes(const struct hearth_hparams *hparams);
+uint64_t hearth_attend_state_bytes(const struct hearth_hparams *hparams, uint32_t context);
 
 void hearth_arch_llama(struct hearth_step *s);
 void hearth_arch_phi2(struct hearth_step *s);

@@ -24,31 +24,28 @@ hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hea
     if (limits->batch > BATCH_MAX)
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: batch is too large (got %" PRIu32 ", need at most %u)",
                            limits->batch, BATCH_MAX);
-    if (limits->kv_type != HEARTH_KV_F16 && limits->kv_type != HEARTH_KV_F32)
-        return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: no such kv_type (got %" PRId32 ", need %d or %d)", limits->kv_type,
-                           HEARTH_KV_F16, HEARTH_KV_F32);
+    static const enum hearth_format kv_formats[] = {
+        [HEARTH_KV_F16] = HEARTH_F16, [HEARTH_KV_F32] = HEARTH_F32, [HEARTH_KV_Q8_0] = HEARTH_Q8_0};
+    if (limits->kv_type < 0 || (size_t)limits->kv_type >= sizeof kv_formats / sizeof kv_formats[0])
+        return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: no such kv_type (got %" PRId32 ", need %d to %d)", limits->kv_type,
+                           HEARTH_KV_F16, HEARTH_KV_Q8_0);
     const uint32_t trained = hparams->n_ctx_train < 4096 ? hparams->n_ctx_train : 4096;
     out->context = limits->context ? limits->context : trained;
     out->batch = limits->batch ? limits->batch : 512;
     out->batch = out->batch < out->context ? out->batch : out->context;
     out->logits_rows = limits->logits_rows ? limits->logits_rows : 1;
     out->logits_rows = out->logits_rows < out->batch ? out->logits_rows : out->batch;
-    out->kv_format = limits->kv_type == HEARTH_KV_F32 ? HEARTH_F32 : HEARTH_F16;
+    out->kv_format = kv_formats[limits->kv_type];
     return HEARTH_OK;
 }
 
 /* ---- Memory --------------------------------------------------------------------------------------------------------- */
 
-static uint64_t element_bytes(enum hearth_format format)
-{
-    return format == HEARTH_F32 ? sizeof(float) : sizeof(uint16_t);
-}
-
 static void layout_cache(struct hearth_session *s, const struct hearth_hparams *h, struct hearth_arena *arena)
 {
-    const uint64_t positions = hearth_align(s->limits.context, HEARTH_KEY_BLOCK);
+    const uint64_t blocks = hearth_align(s->limits.context, HEARTH_KEY_BLOCK) / HEARTH_KEY_BLOCK;
     s->cache.format = s->limits.kv_format;
-    s->cache.head_bytes = positions * h->head_dim * element_bytes(s->limits.kv_format);
+    s->cache.head_bytes = blocks * hearth_cache_block_bytes(s->limits.kv_format, h->head_dim);
     s->cache.keys = hearth_arena_take(arena, HEARTH_PLAN_KV, (uint64_t)h->n_layer * h->n_head_kv, s->cache.head_bytes);
     s->cache.values = hearth_arena_take(arena, HEARTH_PLAN_KV, (uint64_t)h->n_layer * h->n_head_kv, s->cache.head_bytes);
 }
@@ -79,6 +76,8 @@ static void layout_buffers(struct hearth_session *s, const struct hearth_model *
                                   hearth_align(h->n_vocab, HEARTH_LOGITS_STEP) * sizeof(float));
     hearth_forward_scratch_layout(&b->scratch_layout, d, s->limits.batch, model->engine->blas.library != NULL);
     b->scratch = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, model->engine->workers, b->scratch_layout.bytes);
+    b->attend_states = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, h->n_head_kv, hearth_attend_state_bytes(h, s->limits.context));
+    b->attend_done = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, h->n_head_kv, sizeof *b->attend_done);
     b->claims = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, model->engine->workers, sizeof *b->claims);
 }
 
@@ -310,7 +309,8 @@ hearth_status hearth_session_feed_text(hearth_session *s, const char *text, size
 static uint64_t cache_bytes(const struct hearth_session *s, uint64_t positions)
 {
     const struct hearth_hparams *h = &s->model->description.hparams;
-    const uint64_t position_bytes = 2 * (uint64_t)h->n_layer * h->n_head_kv * h->head_dim * element_bytes(s->limits.kv_format);
+    const uint64_t position_bytes =
+        2 * (uint64_t)h->n_layer * h->n_head_kv * (hearth_cache_block_bytes(s->limits.kv_format, h->head_dim) / HEARTH_KEY_BLOCK);
     uint64_t bytes;
     return hearth_mul_u64(&bytes, positions, position_bytes) ? bytes : UINT64_MAX;
 }

@@ -113,13 +113,14 @@ HEARTH_API const char *hearth_engine_cpu_level(const hearth_engine *engine);
 
 #define HEARTH_KV_F16 0
 #define HEARTH_KV_F32 1
+#define HEARTH_KV_Q8_0 2 /* 34 bytes for 32 elements: half of F16, and faster over long contexts */
 
 /** What a session may hold. */
 typedef struct hearth_limits {
     uint32_t struct_size;
     uint32_t context;     /* positions; 0: min(4096, trained context) */
     uint32_t batch;       /* tokens computed together while reading a prompt; 0: 512 */
-    int32_t kv_type;      /* HEARTH_KV_F16 or HEARTH_KV_F32 */
+    int32_t kv_type;      /* HEARTH_KV_F16, HEARTH_KV_F32 or HEARTH_KV_Q8_0 */
     uint32_t logits_rows; /* positions of one batch whose logits are kept; 0: 1, the last */
 } hearth_limits;
 

@@ -70,7 +70,8 @@ enum hearth_op {
     HEARTH_OP_SOFTMAX,
     HEARTH_OP_EXP,
     HEARTH_OP_TO_F16,
-    HEARTH_OP_ATTENTION, /* one head, one segment, over a cache of `format` F16 or F32 */
+    HEARTH_OP_QUANTIZE_Q8_0, /* floats to file blocks of Q8_0, for the cache */
+    HEARTH_OP_ATTENTION,     /* heads over one segment of a cache of `format` F32, F16 or Q8_0 */
     HEARTH_OP_ATTENTION_MERGE,
     HEARTH_OP_COUNT
 };
@@ -93,8 +94,9 @@ typedef void hearth_unpack_fn(void *file_row, const void *tile, size_t row, size
 
 /* y[0..k): the values of one file row. */
 typedef void hearth_dequantize_fn(float *y, const void *file_row, size_t k);
-/* Fill elements begin ... end-1, whole groups, of an activation row of k elements from x[0 .. end-begin): their codes, scales and
- * sums, nothing else. false when one is not finite (those groups are then unspecified). */
+/* Fill elements begin ... end-1, whole groups, of an activation row of k elements, or of k / 32 blocks of Q8_0, from x[0 ..
+ * end-begin): their codes, scales and sums, nothing else. false when one is not finite, or too large for a block's half scale
+ * (those groups are then unspecified). */
 typedef bool hearth_quantize_fn(void *row, const float *x, size_t k, size_t begin, size_t end);
 /* y = x / sqrt(mean(x^2) + eps) * weight. y may be x. */
 typedef void hearth_rms_norm_fn(float *y, const float *x, const float *weight, size_t n, float eps);
@@ -118,14 +120,47 @@ typedef void hearth_exp_fn(float *y, const float *x, size_t n);
 /* y[i] = half float of x[i]. */
 typedef void hearth_to_f16_fn(uint16_t *y, const float *x, size_t n);
 
-/* The cache of one KV head: keys in blocks of 32 positions, element d of position p at k[(p/32 * head_dim + d) * 32 + p%32]; values
- * row by row, v[p * head_dim + d]. Positions outside [begin, end) are never used, whatever they hold. */
+/* The cache of one KV head, keys and values apart, lies in blocks of 32 positions; block p/32 of either begins at p/32 *
+ * hearth_cache_block_bytes. G = groups of 32 of the head's dimensions, with zeros behind the last one.
+ *   F32, F16   keys [head_dim][32 positions], values [32 positions][head_dim]
+ *   Q8_0       keys [G]{int8 [8][32 positions][4 dimensions], half [32 positions]},
+ *              values [32 positions]{int8 [32 G], half [G]}; code times scale is the number
+ * Keys are mapped to the end of their block, values to the end of their position. Positions outside [begin, end) of a query are
+ * never used for it, whatever they hold. */
 #define HEARTH_KEY_BLOCK 32
-#define HEARTH_SEGMENT 256 /* positions; begin and end-1 lie in one segment */
+#define HEARTH_SEGMENT 256          /* positions; begin and end-1 of all queries of a tile lie in one segment */
+#define HEARTH_ATTENTION_QUERIES 48 /* most queries of a tile */
+#define HEARTH_CACHE_GROUP_BYTES (HEARTH_KEY_BLOCK * (32 + 2))
 
-/* State of a segment: outputs o[head_dim] not yet divided, maximum m and sum l in ml[0], ml[1]. */
-typedef void hearth_attention_fn(float *o, float ml[2], const float *q, const void *k, const void *v, size_t head_dim, size_t begin,
-                                 size_t end, float scale);
+static inline size_t hearth_cache_groups(size_t head_dim)
+{
+    return (head_dim + 31) / 32;
+}
+static inline size_t hearth_cache_block_bytes(enum hearth_format format, size_t head_dim)
+{
+    if (format == HEARTH_Q8_0)
+        return hearth_cache_groups(head_dim) * HEARTH_CACHE_GROUP_BYTES;
+    return HEARTH_KEY_BLOCK * head_dim * (format == HEARTH_F32 ? sizeof(float) : sizeof(uint16_t));
+}
+
+/* One head of one token. */
+struct hearth_attention_query {
+    const void *q; /* float [head_dim]; with a Q8_0 cache a row of Q8_32 activations, 32 G long, zeros behind head_dim */
+    float *o;      /* float [head_dim]: outputs not yet divided by l */
+    float *ml;     /* the maximum m and the sum l */
+    size_t begin, end;
+};
+/* For n queries: their scores, and a block of keys or a slice of values as floats. */
+static inline size_t hearth_attention_scratch_bytes(size_t head_dim, size_t n)
+{
+    const size_t keys = HEARTH_KEY_BLOCK * head_dim;
+    const size_t values = HEARTH_SEGMENT * 16;
+    return (n * HEARTH_SEGMENT + (keys > values ? keys : values)) * sizeof(float);
+}
+/* The state of each of n <= HEARTH_ATTENTION_QUERIES queries over its positions, of one segment, in one walk over k and v. Queries
+ * that stand near each other in time should stand beside each other. scratch: hearth_attention_scratch_bytes, 64-byte aligned. */
+typedef void hearth_attention_fn(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v,
+                                 size_t head_dim, float scale, void *scratch);
 /* Merge segment b, the later one, into a. With b NULL: divide a's outputs by its sum, the end of the walk. */
 typedef void hearth_attention_merge_fn(float *o_a, float ml_a[2], const float *o_b, const float *ml_b, size_t head_dim);
 

@@ -4,6 +4,7 @@
  * Everything is on the stack, at most 64 KiB at a time, and ends in well under a millisecond. */
 #include "common/half.h"
 #include "kernels.h"
+#include "reference/reference.h"
 #include "scale_fields.h"
 #include <string.h>
 
@@ -233,14 +234,15 @@ static bool test_quantize(const struct hearth_kernel *kernel, const struct heart
     _Alignas(64) uint8_t row[1408];
     float x[K];
     uint64_t state = 1;
-    const bool wide = kernel->op == HEARTH_OP_QUANTIZE_Q8_256;
-    const size_t bytes = hearth_activation_bytes(wide ? HEARTH_ACTIVATION_Q8_256 : HEARTH_ACTIVATION_Q8_32, K);
+    const size_t bytes = kernel->op == HEARTH_OP_QUANTIZE_Q8_0    ? hearth_row_bytes(HEARTH_Q8_0, K)
+                         : kernel->op == HEARTH_OP_QUANTIZE_Q8_32 ? hearth_activation_bytes(HEARTH_ACTIVATION_Q8_32, K)
+                                                                  : hearth_activation_bytes(HEARTH_ACTIVATION_Q8_256, K);
     if (bytes > sizeof row)
         return false;
     fill_floats(&state, x, K);
     memset(x + 256, 0, 256 * sizeof *x);
     for (size_t i = 512; i < 768; i++)
-        x[i] *= 0x1p-124f;
+        x[i] *= i < 640 ? 0x1p-124f : 0x1p-19f; /* the latter have subnormal half scales */
     memset(expected, 0, sizeof expected);
     memset(row, 0, sizeof row);
     if (!reference->quantize(expected, x, K, 0, K) || !kernel->quantize(row, x + 256, K, 256, K) ||
@@ -335,44 +337,118 @@ static bool test_rope(const struct hearth_kernel *kernel, const struct hearth_ke
 
 /* ---- Attention --------------------------------------------------------------------------------------------------- */
 
-#define HEAD_DIM 148 /* more than eight registers of 16, and not a multiple of 16 */
+#define HEAD_DIM 52 /* more than three registers of 16, and not a multiple of 16 or 32 */
+#define HEAD_DIM_ROUNDED 64
+#define QUERIES 10 /* more than one group at every level */
 #define BEGIN 11
-#define END 40
+#define END 44
 #define KEYS (2 * HEARTH_KEY_BLOCK)
+#define CACHE_BYTES (KEYS * HEAD_DIM * sizeof(float))
 
-static void fill_cache(uint64_t *state, uint8_t *cache, enum hearth_format format, size_t n)
+static void fill_codes(uint64_t *state, uint8_t *codes, size_t n)
 {
-    fill_float_weights(state, cache, format, n);
+    for (size_t i = 0; i < n; i++)
+        codes[i] = (uint8_t)((int)(next(state) % 255) - 127);
 }
 
-/* Keys and values outside [BEGIN, END) are NaN. */
-static void spoil_outside(uint8_t *k, uint8_t *v, size_t element)
+static void fill_halves(uint64_t *state, uint8_t *halves, size_t n)
 {
-    for (size_t p = 0; p < KEYS; p++) {
-        if (p >= BEGIN && p < END)
-            continue;
-        for (size_t d = 0; d < HEAD_DIM; d++)
-            memset(k + ((p / HEARTH_KEY_BLOCK * HEAD_DIM + d) * HEARTH_KEY_BLOCK + p % HEARTH_KEY_BLOCK) * element, 0xff, element);
-        if (p < BEGIN)
-            memset(v + p * HEAD_DIM * element, 0xff, HEAD_DIM * element);
+    for (size_t i = 0; i < n; i++)
+        put_half(halves + 2 * i, next_float(state) / 64.0f);
+}
+
+/* Q8_0: blocks of keys are runs of codes and scales for each group of 32 dimensions, values one of each for a position. */
+static void fill_cache(uint64_t *state, uint8_t *k, uint8_t *v, enum hearth_format format)
+{
+    if (format != HEARTH_Q8_0) {
+        fill_float_weights(state, k, format, KEYS * HEAD_DIM);
+        fill_float_weights(state, v, format, KEYS * HEAD_DIM);
+        return;
+    }
+    const size_t groups = hearth_cache_groups(HEAD_DIM);
+    for (size_t i = 0; i < KEYS / HEARTH_KEY_BLOCK * groups; i++, k += HEARTH_CACHE_GROUP_BYTES) {
+        fill_codes(state, k, 32 * HEARTH_KEY_BLOCK);
+        fill_halves(state, k + 32 * HEARTH_KEY_BLOCK, HEARTH_KEY_BLOCK);
+    }
+    for (size_t p = 0; p < KEYS; p++, v += 34 * groups) {
+        fill_codes(state, v, 32 * groups);
+        fill_halves(state, v + 32 * groups, groups);
     }
 }
 
+/* Keys and values of a position become NaN; codes too, of any sign. */
+static void spoil(uint8_t *k, uint8_t *v, enum hearth_format format, size_t p)
+{
+    const size_t groups = hearth_cache_groups(HEAD_DIM);
+    const size_t lane = p % HEARTH_KEY_BLOCK;
+    k += p / HEARTH_KEY_BLOCK * hearth_cache_block_bytes(format, HEAD_DIM);
+    v += p / HEARTH_KEY_BLOCK * hearth_cache_block_bytes(format, HEAD_DIM);
+    if (format == HEARTH_Q8_0) {
+        for (size_t j = 0; j < groups; j++, k += HEARTH_CACHE_GROUP_BYTES) {
+            for (size_t c = 0; c < 8; c++)
+                memset(k + (c * HEARTH_KEY_BLOCK + lane) * 4, 0xff, 4);
+            memset(k + 32 * HEARTH_KEY_BLOCK + 2 * lane, 0xff, 2);
+        }
+        memset(v + lane * 34 * groups, 0xff, 34 * groups);
+        return;
+    }
+    const size_t element = format == HEARTH_F32 ? sizeof(float) : sizeof(uint16_t);
+    for (size_t d = 0; d < HEAD_DIM; d++)
+        memset(k + (d * HEARTH_KEY_BLOCK + lane) * element, 0xff, element);
+    memset(v + lane * HEAD_DIM * element, 0xff, HEAD_DIM * element);
+}
+
+/* As floats, or quantized, zeros behind the last dimension. */
+static bool fill_query(uint64_t *state, uint8_t *row, enum hearth_format format)
+{
+    float x[HEAD_DIM_ROUNDED] = {0.0f};
+    fill_floats(state, x, HEAD_DIM);
+    if (format == HEARTH_Q8_0)
+        return hearth_quantize_q8_32_reference(row, x, HEAD_DIM_ROUNDED, 0, HEAD_DIM_ROUNDED);
+    memcpy(row, x, sizeof x);
+    return true;
+}
+
+/* Ranges that differ; the first query alone too, as in an answer. */
 static bool test_attention(const struct hearth_kernel *kernel, const struct hearth_kernel *reference)
 {
-    uint8_t k[KEYS * HEAD_DIM * sizeof(float)];
-    uint8_t v[END * HEAD_DIM * sizeof(float)];
-    float q[HEAD_DIM], expected[HEAD_DIM + 4], o[HEAD_DIM + 4], expected_ml[2], ml[2];
-    const size_t element = kernel->format == HEARTH_F32 ? sizeof(float) : sizeof(uint16_t);
+    static const size_t counts[] = {1, QUERIES};
+    enum { ROW = HEAD_DIM_ROUNDED * sizeof(float) };
+    _Alignas(64) uint8_t k[CACHE_BYTES], v[CACHE_BYTES], q[QUERIES * ROW];
+    _Alignas(64) float scratch[(QUERIES + 16) * HEARTH_SEGMENT];
+    float expected[QUERIES * HEAD_DIM], o[QUERIES * HEAD_DIM + 4], expected_ml[QUERIES * 2], ml[QUERIES * 2];
+    struct hearth_attention_query queries[QUERIES];
     uint64_t state = 5;
-    fill_floats(&state, q, HEAD_DIM);
-    fill_cache(&state, k, kernel->format, KEYS * HEAD_DIM);
-    fill_cache(&state, v, kernel->format, END * HEAD_DIM);
-    spoil_outside(k, v, element);
-    fill_canaries(o, COUNT(o));
-    reference->attention(expected, expected_ml, q, k, v, HEAD_DIM, BEGIN, END, 0.25f);
-    kernel->attention(o, ml, q, k, v, HEAD_DIM, BEGIN, END, 0.25f);
-    return same(o, expected, HEAD_DIM * sizeof *o) && same(ml, expected_ml, sizeof ml) && untouched(o + HEAD_DIM, 4);
+    if (hearth_attention_scratch_bytes(HEAD_DIM, QUERIES) > sizeof scratch)
+        return false;
+    fill_cache(&state, k, v, kernel->format);
+    for (size_t p = 0; p < KEYS; p++)
+        if (p < BEGIN || p >= END)
+            spoil(k, v, kernel->format, p);
+    for (size_t i = 0; i < QUERIES; i++) {
+        if (!fill_query(&state, q + i * ROW, kernel->format))
+            return false;
+        queries[i] = (struct hearth_attention_query){q + i * ROW, expected + i * HEAD_DIM, expected_ml + 2 * i,
+                                                     BEGIN + i % 3 * (i % 2), END - (QUERIES - 1 - i) * 2};
+    }
+    for (size_t c = 0; c < COUNT(counts); c++) {
+        const size_t n = counts[c];
+        for (size_t i = 0; i < n; i++) {
+            queries[i].o = expected + i * HEAD_DIM;
+            queries[i].ml = expected_ml + 2 * i;
+        }
+        reference->attention(queries, n, k, v, HEAD_DIM, 0.25f, scratch);
+        for (size_t i = 0; i < n; i++) {
+            queries[i].o = o + i * HEAD_DIM;
+            queries[i].ml = ml + 2 * i;
+        }
+        fill_canaries(o, COUNT(o));
+        kernel->attention(queries, n, k, v, HEAD_DIM, 0.25f, scratch);
+        if (!same(o, expected, n * HEAD_DIM * sizeof *o) || !same(ml, expected_ml, 2 * n * sizeof *ml) ||
+            !untouched(o + n * HEAD_DIM, 4))
+            return false;
+    }
+    return true;
 }
 
 static bool test_attention_merge(const struct hearth_kernel *kernel, const struct hearth_kernel *reference)
@@ -403,6 +479,7 @@ bool hearth_kernel_selftest(const struct hearth_kernel *kernel)
         return test_dequantize(kernel, reference);
     case HEARTH_OP_QUANTIZE_Q8_32:
     case HEARTH_OP_QUANTIZE_Q8_256:
+    case HEARTH_OP_QUANTIZE_Q8_0:
         return test_quantize(kernel, reference);
     case HEARTH_OP_TO_F16:
         return test_to_f16(kernel, reference);

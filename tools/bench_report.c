@@ -34,11 +34,6 @@ static json_t *utc(time_t when)
     return known ? json_string(text) : json_null();
 }
 
-static const char *kv_name(int32_t kv_type)
-{
-    return kv_type == HEARTH_KV_F32 ? "f32" : "f16";
-}
-
 static void set_model(json_t *row, const struct options *o, const hearth_engine *engine, const struct hearth_bench_result *r)
 {
     char type[128];
@@ -107,8 +102,8 @@ json_t *bench_model_rows(const struct options *o, const hearth_engine *engine, c
         set_model(row, o, engine, r);
         output_set(row, "n_batch", json_integer(t->batch));
         output_set(row, "n_threads", json_integer(hearth_engine_threads(engine)));
-        output_set(row, "type_k", json_string(kv_name(o->kv_type)));
-        output_set(row, "type_v", json_string(kv_name(o->kv_type)));
+        output_set(row, "type_k", json_string(options_kv_name(o->kv_type)));
+        output_set(row, "type_v", json_string(options_kv_name(o->kv_type)));
         output_set(row, "n_prompt", json_integer(t->n_prompt));
         output_set(row, "n_gen", json_integer(t->n_gen));
         output_set(row, "n_depth", json_integer(t->depth));
@@ -187,7 +182,7 @@ static void print_head(const struct options *o, const hearth_engine *engine, con
     char size[TEXT_BYTES_MAX];
     (void)printf("%s%s%s, %s, %.2f G parameters; %s; %s kernels, %" PRIu32 " threads, cache %s\n", r->model_name,
                  o->shape ? " " : "", o->shape ? o->quant : "", text_bytes(size, r->model_bytes), (double)r->n_parameters / 1e9,
-                 r->cpu, hearth_engine_cpu_level(engine), hearth_engine_threads(engine), kv_name(o->kv_type));
+                 r->cpu, hearth_engine_cpu_level(engine), hearth_engine_threads(engine), options_kv_name(o->kv_type));
     (void)printf("limits of this run: read %.1f GB/s (± %.1f), integer dot %.0f GMAC/s (± %.0f), f32 %.0f GMAC/s (± %.0f)\n\n",
                  r->read.median / 1e9, r->read.deviation / 1e9, r->dot.median / 1e9, r->dot.deviation / 1e9, r->fma.median / 1e9,
                  r->fma.deviation / 1e9);

@@ -91,13 +91,20 @@ static error_t take_ram_cap(struct parse *parse, int key, const char *value)
     return 0;
 }
 
+const char *options_kv_name(int32_t kv_type)
+{
+    static const char *const names[] = {[HEARTH_KV_F16] = "f16", [HEARTH_KV_F32] = "f32", [HEARTH_KV_Q8_0] = "q8_0"};
+    return kv_type >= 0 && (size_t)kv_type < sizeof names / sizeof names[0] ? names[kv_type] : NULL;
+}
+
 static error_t take_kv(struct parse *parse, int key, const char *value)
 {
-    const bool f32 = strcmp(value, "f32") == 0;
-    if (!f32 && strcmp(value, "f16") != 0)
-        return bad_value(parse, key, value, "f16 or f32");
-    parse->options->kv_type = f32 ? HEARTH_KV_F32 : HEARTH_KV_F16;
-    return 0;
+    for (int32_t type = 0; options_kv_name(type); type++)
+        if (strcmp(value, options_kv_name(type)) == 0) {
+            parse->options->kv_type = type;
+            return 0;
+        }
+    return bad_value(parse, key, value, "f16, f32 or q8_0");
 }
 
 static error_t take_float_gemm(struct parse *parse, int key, const char *value)

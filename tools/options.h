@@ -92,7 +92,7 @@ enum option_key {
 #define OPTION_BATCH   {"batch", 'b', "BATCH", 0, "prompt tokens computed together (512)", 5}
 #define OPTION_THREADS {"threads", 't', "THREADS", 0, "workers (default: usable physical cores)", 5}
 #define OPTION_RAM_CAP {"ram-cap", OPTION_KEY_RAM_CAP, "SIZE", 0, "refuse to take more memory; K, M, G, T", 5}
-#define OPTION_KV      {"kv", OPTION_KEY_KV, "TYPE", 0, "cache in f16 (default) or f32", 5}
+#define OPTION_KV      {"kv", OPTION_KEY_KV, "TYPE", 0, "cache in f16 (default), f32 or q8_0", 5}
 #define OPTION_FLOAT_GEMM {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", 0, "float weights by own kernels (default) or blas", 5}
 #define OPTION_PACK_CACHE {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", 0, "keep packed weights in a folder; map them", 5}
 #define OPTION_JSON    {"json", OPTION_KEY_JSON, NULL, 0, "JSON on standard output", 6}
@@ -109,6 +109,8 @@ struct options_command {
 /* Parse the arguments of a command; argv[0] is its name. True: go on. False: end with *exit_code; help or the error was shown. */
 bool options_parse(struct options *out, int *exit_code, const struct options_command *command, int argc, char **argv);
 
+/* "f16", "f32" or "q8_0" for a kv_type of hearth.h; NULL when there is no such type. */
+const char *options_kv_name(int32_t kv_type);
 /* Limits of the session that the options ask for. */
 hearth_limits options_limits(const struct options *options);
 /* Open an engine with `threads` workers, the options' cap and the log of report.h. */

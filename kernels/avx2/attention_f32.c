@@ -1,6 +1,3 @@
 #include "avx2/simd.h" /* vec16 and its operations; ISA(name) is name##_avx2 */
-#define ATTENTION ISA(hearth_attention_f32)
-#define CACHE float
-#define CACHE_LOAD vec16_load
-#define CACHE_LOAD_PARTIAL vec16_load_partial
-#include "template/attention.h"
+
+#include "template/attention_f32.h" /* defines ISA(hearth_attention_f32) */

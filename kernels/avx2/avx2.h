@@ -25,7 +25,7 @@ hearth_dequantize_fn hearth_dequantize_q4_0_avx2, hearth_dequantize_q4_1_avx2, h
     hearth_dequantize_q5_1_avx2, hearth_dequantize_q8_0_avx2, hearth_dequantize_q2_K_avx2, hearth_dequantize_q3_K_avx2,
     hearth_dequantize_q4_K_avx2, hearth_dequantize_q5_K_avx2, hearth_dequantize_q6_K_avx2, hearth_dequantize_iq4_nl_avx2,
     hearth_dequantize_iq4_xs_avx2, hearth_dequantize_f32_avx2, hearth_dequantize_f16_avx2, hearth_dequantize_bf16_avx2;
-hearth_quantize_fn hearth_quantize_q8_32_avx2, hearth_quantize_q8_256_avx2;
+hearth_quantize_fn hearth_quantize_q8_32_avx2, hearth_quantize_q8_256_avx2, hearth_quantize_q8_0_avx2;
 
 hearth_rms_norm_fn hearth_rms_norm_avx2;
 hearth_layer_norm_fn hearth_layer_norm_avx2;
@@ -38,7 +38,7 @@ hearth_softmax_fn hearth_softmax_avx2;
 hearth_exp_fn hearth_exp_avx2;
 hearth_to_f16_fn hearth_to_f16_avx2;
 
-hearth_attention_fn hearth_attention_f16_avx2, hearth_attention_f32_avx2;
+hearth_attention_fn hearth_attention_f16_avx2, hearth_attention_f32_avx2, hearth_attention_q8_0_avx2;
 hearth_attention_merge_fn hearth_attention_merge_avx2;
 
 #endif

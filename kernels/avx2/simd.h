@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define ISA(name) name##_avx2
-#define VEC16_CHAINS 4 /* vec16 accumulators that fill the FMA units and still leave registers for operands */
+#define VEC16_TILE 6 /* vec16 accumulators of a register tile: twelve registers, four left for operands */
 
 typedef struct {
     __m256 lo, hi; /* lanes 0-7 and 8-15 */
@@ -58,6 +58,15 @@ HEARTH_ALWAYS_INLINE vec16 vec16_load_f16_partial(const uint16_t *p, size_t n)
     uint16_t all[16] = {0};
     memcpy(all, p, n * sizeof *p);
     return vec16_load_f16(all);
+}
+
+/* Sixteen bytes, widened exactly. */
+HEARTH_ALWAYS_INLINE vec16 vec16_load_s8(const int8_t *p)
+{
+    const __m128i *q = (const __m128i *)(const void *)p;
+    const __m128i *r = (const __m128i *)(const void *)(p + 8);
+    return (vec16){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(q))),
+                   _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(r)))};
 }
 
 /* The upper halves of floats. */

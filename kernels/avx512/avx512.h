@@ -40,7 +40,7 @@ hearth_softmax_fn hearth_softmax_avx512;
 hearth_exp_fn hearth_exp_avx512;
 hearth_to_f16_fn hearth_to_f16_avx512;
 
-hearth_attention_fn hearth_attention_f16_avx512, hearth_attention_f32_avx512;
+hearth_attention_fn hearth_attention_f16_avx512, hearth_attention_f32_avx512, hearth_attention_q8_0_avx512;
 hearth_attention_merge_fn hearth_attention_merge_avx512;
 
 #endif

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define ISA(name) name##_avx512
-#define VEC16_CHAINS 8 /* vec16 accumulators that fill the FMA units: latency 4, two a cycle */
+#define VEC16_TILE 16 /* vec16 accumulators of a register tile: half of the registers, the rest for operands */
 
 typedef __m512 vec16;
 
@@ -63,6 +63,12 @@ HEARTH_ALWAYS_INLINE vec16 vec16_load_f16(const uint16_t *p)
 HEARTH_ALWAYS_INLINE vec16 vec16_load_f16_partial(const uint16_t *p, size_t n)
 {
     return vec16_from_f16(_mm256_maskz_loadu_epi16(vec16_mask(n), p));
+}
+
+/* Sixteen bytes, widened exactly. */
+HEARTH_ALWAYS_INLINE vec16 vec16_load_s8(const int8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
 }
 
 /* bfloat16: the upper halves of floats. */

@@ -1,13 +1,17 @@
-/* Attention of one head over one segment [begin, end) of the cache, 0 < end - begin <= 256, and the merging of segments.
+/* Attention of heads, one after another, over one segment [begin, end) of the cache, 0 < end - begin <= 256, and the merging of
+ * segments.
  *
  * State: m = -infinity, lane[0..16) = +0, o[0..head_dim) = +0. Blocks of 32 absolute positions that touch [begin, end) are walked
  * upwards; of a block, the positions p inside [begin, end) are valid. Per block:
  *   1. s_p = dot_p * scale for each valid p, where dot_p = +0 and, for d upwards, dot_p = fmaf(q[d], k[d] of p, dot_p); cache
- * elements are widened exactly.
+ *      elements are widened exactly. With a Q8_0 cache q is quantized too and, for groups j of 32 dimensions upwards, with the
+ *      exact integer i = sum of codes of k times codes of q: dot_p = fmaf(f32(i), d * s, dot_p), where d is the key's scale,
+ *      widened, and s the query's.
  *   2. m_new = the largest of m and the s_p.
  *   3. If m_new > m and this is not the first block: f = hearth_expf(m - m_new); each of the 16 lanes and each o is multiplied by f
  *      (one rounding). If m_new == m nothing is multiplied.
  *   4. For each valid p upwards: e = hearth_expf(s_p - m_new); lane[p % 16] = lane[p % 16] + e; o[d] = fmaf(e, v[p][d], o[d]).
+ *      With a Q8_0 cache v[p][d] = code * scale, which is exact: 7 bits times 11.
  *   5. m = m_new.
  * Result: o; ml[0] = m + 0.0f (so zero is +0 whichever way the maximum was found); ml[1] = hearth_lanes_sum(lane). e is never -0,
  * so adding +0 to a lane for a position that is not valid changes nothing; o, however, must not see such a position, for v there
@@ -21,38 +25,89 @@
 #include "reference/lanes.h"
 #include "reference/reference.h"
 
-typedef float element_fn(const void *cache, size_t index);
-
-static float element_f16(const void *cache, size_t index)
-{
-    uint16_t h;
-    memcpy(&h, (const uint8_t *)cache + index * sizeof h, sizeof h);
-    return hearth_f16_to_f32(h);
-}
-
-static float element_f32(const void *cache, size_t index)
-{
-    float x;
-    memcpy(&x, (const uint8_t *)cache + index * sizeof x, sizeof x);
-    return x;
-}
-
 struct head {
-    const float *q;
-    const void *k, *v;
-    element_fn *element;
+    const void *q, *k, *v;
+    float (*dot)(const struct head *h, size_t p);
+    float (*value)(const struct head *h, size_t p, size_t d);
     size_t dim;
     float scale;
 };
 
-static float score(const struct head *h, size_t p)
+static float half_at(const void *cache, size_t byte)
 {
-    const size_t first = p / HEARTH_KEY_BLOCK * h->dim * HEARTH_KEY_BLOCK + p % HEARTH_KEY_BLOCK;
+    uint16_t h;
+    memcpy(&h, (const uint8_t *)cache + byte, sizeof h);
+    return hearth_f16_to_f32(h);
+}
+
+static float float_at(const void *cache, size_t byte)
+{
+    float x;
+    memcpy(&x, (const uint8_t *)cache + byte, sizeof x);
+    return x;
+}
+
+/* ---- F32 and F16 ------------------------------------------------------------------------------------------------- */
+
+static size_t key_index(const struct head *h, size_t p, size_t d)
+{
+    return (p / HEARTH_KEY_BLOCK * h->dim + d) * HEARTH_KEY_BLOCK + p % HEARTH_KEY_BLOCK;
+}
+
+static float dot_f16(const struct head *h, size_t p)
+{
     float dot = 0.0f;
     for (size_t d = 0; d < h->dim; d++)
-        dot = fmaf(h->q[d], h->element(h->k, first + d * HEARTH_KEY_BLOCK), dot);
-    return dot * h->scale;
+        dot = fmaf(float_at(h->q, 4 * d), half_at(h->k, 2 * key_index(h, p, d)), dot);
+    return dot;
 }
+
+static float value_f16(const struct head *h, size_t p, size_t d)
+{
+    return half_at(h->v, 2 * (p * h->dim + d));
+}
+
+static float dot_f32(const struct head *h, size_t p)
+{
+    float dot = 0.0f;
+    for (size_t d = 0; d < h->dim; d++)
+        dot = fmaf(float_at(h->q, 4 * d), float_at(h->k, 4 * key_index(h, p, d)), dot);
+    return dot;
+}
+
+static float value_f32(const struct head *h, size_t p, size_t d)
+{
+    return float_at(h->v, 4 * (p * h->dim + d));
+}
+
+/* ---- Q8_0 -------------------------------------------------------------------------------------------------------- */
+
+static float dot_q8_0(const struct head *h, size_t p)
+{
+    const size_t groups = hearth_cache_groups(h->dim);
+    const uint8_t *block = (const uint8_t *)h->k + p / HEARTH_KEY_BLOCK * groups * HEARTH_CACHE_GROUP_BYTES;
+    const int8_t *q = h->q;
+    float dot = 0.0f;
+    for (size_t j = 0; j < groups; j++) {
+        const uint8_t *group = block + j * HEARTH_CACHE_GROUP_BYTES;
+        int32_t sum = 0;
+        for (size_t i = 0; i < 32; i++)
+            sum += (int8_t)group[(i / 4 * HEARTH_KEY_BLOCK + p % HEARTH_KEY_BLOCK) * 4 + i % 4] * q[32 * j + i];
+        const float d = half_at(group, 32 * HEARTH_KEY_BLOCK + 2 * (p % HEARTH_KEY_BLOCK));
+        const float s = float_at(h->q, hearth_q8_32_scales(32 * groups) + 4 * j);
+        dot = fmaf((float)sum, d * s, dot);
+    }
+    return dot;
+}
+
+static float value_q8_0(const struct head *h, size_t p, size_t d)
+{
+    const size_t groups = hearth_cache_groups(h->dim);
+    const uint8_t *row = (const uint8_t *)h->v + p * 34 * groups;
+    return (float)(int8_t)row[d] * half_at(row, 32 * groups + 2 * (d / 32));
+}
+
+/* ---- The walk ---------------------------------------------------------------------------------------------------- */
 
 static void scale_by(float *x, size_t n, float factor)
 {
@@ -66,7 +121,7 @@ static void walk_block(const struct head *h, float *o, float *m, float lane[HEAR
     float s[HEARTH_KEY_BLOCK];
     float m_new = *m;
     for (size_t p = begin; p < end; p++) {
-        s[p - begin] = score(h, p);
+        s[p - begin] = h->dot(h, p) * h->scale;
         m_new = s[p - begin] > m_new ? s[p - begin] : m_new;
     }
     if (m_new > *m && !first) {
@@ -78,40 +133,41 @@ static void walk_block(const struct head *h, float *o, float *m, float lane[HEAR
         const float e = hearth_expf(s[p - begin] - m_new);
         lane[p % HEARTH_LANES] = lane[p % HEARTH_LANES] + e;
         for (size_t d = 0; d < h->dim; d++)
-            o[d] = fmaf(e, h->element(h->v, p * h->dim + d), o[d]);
+            o[d] = fmaf(e, h->value(h, p, d), o[d]);
     }
     *m = m_new;
 }
 
-static void attention(const struct head *h, float *o, float ml[2], size_t begin, size_t end)
+static void walk(struct head *h, const struct hearth_attention_query *query)
 {
     float m = -INFINITY;
     float lane[HEARTH_LANES] = {0.0f};
+    h->q = query->q;
     for (size_t d = 0; d < h->dim; d++)
-        o[d] = 0.0f;
-    for (size_t p = begin; p < end;) {
+        query->o[d] = 0.0f;
+    for (size_t p = query->begin; p < query->end;) {
         const size_t block_end = (p / HEARTH_KEY_BLOCK + 1) * HEARTH_KEY_BLOCK;
-        const size_t stop = block_end < end ? block_end : end;
-        walk_block(h, o, &m, lane, p, stop, p == begin);
+        const size_t stop = block_end < query->end ? block_end : query->end;
+        walk_block(h, query->o, &m, lane, p, stop, p == query->begin);
         p = stop;
     }
-    ml[0] = m + 0.0f;
-    ml[1] = hearth_lanes_sum(lane);
+    query->ml[0] = m + 0.0f;
+    query->ml[1] = hearth_lanes_sum(lane);
 }
 
-void hearth_attention_f16_reference(float *o, float ml[2], const float *q, const void *k, const void *v, size_t head_dim,
-                                    size_t begin, size_t end, float scale)
-{
-    const struct head h = {q, k, v, element_f16, head_dim, scale};
-    attention(&h, o, ml, begin, end);
-}
+#define ATTENTION(format)                                                                                                          \
+    void hearth_attention_##format##_reference(const struct hearth_attention_query *queries, size_t n, const void *k,              \
+                                               const void *v, size_t head_dim, float scale, void *scratch)                         \
+    {                                                                                                                              \
+        struct head h = {.k = k, .v = v, .dot = dot_##format, .value = value_##format, .dim = head_dim, .scale = scale};           \
+        (void)scratch;                                                                                                             \
+        for (size_t i = 0; i < n; i++)                                                                                             \
+            walk(&h, &queries[i]);                                                                                                 \
+    }
 
-void hearth_attention_f32_reference(float *o, float ml[2], const float *q, const void *k, const void *v, size_t head_dim,
-                                    size_t begin, size_t end, float scale)
-{
-    const struct head h = {q, k, v, element_f32, head_dim, scale};
-    attention(&h, o, ml, begin, end);
-}
+ATTENTION(f16)
+ATTENTION(f32)
+ATTENTION(q8_0)
 
 void hearth_attention_merge_reference(float *o_a, float ml_a[2], const float *o_b, const float *ml_b, size_t head_dim)
 {

@@ -9,7 +9,7 @@
 #include "reference/reference.h"
 #include <string.h>
 
-/* |v| <= 127 * (1 + 2^-22), so adding 1.5 * 2^23 leaves rne(v) in a sum whose unit is 1; no libm needed. */
+/* |v| < 2^22, so adding 1.5 * 2^23 leaves rne(v) in a sum whose unit is 1; no libm needed. */
 static int round_nearest_even(float v)
 {
     const float shift = 0x1.8p+23f;
@@ -17,13 +17,24 @@ static int round_nearest_even(float v)
     return (int)(sum - shift);
 }
 
-static bool quantize_group(int8_t *q, float *s, const float *x, size_t n)
+static int8_t clamp(int q)
+{
+    return (int8_t)(q > 127 ? 127 : q < -127 ? -127 : q);
+}
+
+static uint32_t greatest_magnitude(const float *x, size_t n)
 {
     uint32_t a = 0;
     for (size_t i = 0; i < n; i++) {
         const uint32_t bits = hearth_f32_bits(x[i]) & 0x7fffffffu;
         a = bits > a ? bits : a;
     }
+    return a;
+}
+
+static bool quantize_group(int8_t *q, float *s, const float *x, size_t n)
+{
+    const uint32_t a = greatest_magnitude(x, n);
     if (a > 0x7f7fffffu)
         return false;
     const float largest = hearth_f32_from_bits(a);
@@ -34,10 +45,8 @@ static bool quantize_group(int8_t *q, float *s, const float *x, size_t n)
     }
     *s = largest / 127.0f;
     const float r = 127.0f / largest;
-    for (size_t i = 0; i < n; i++) {
-        const int rounded = round_nearest_even(x[i] * r);
-        q[i] = (int8_t)(rounded > 127 ? 127 : rounded < -127 ? -127 : rounded);
-    }
+    for (size_t i = 0; i < n; i++)
+        q[i] = clamp(round_nearest_even(x[i] * r));
     return true;
 }
 
@@ -81,6 +90,28 @@ bool hearth_quantize_q8_256_reference(void *row, const float *x, size_t k, size_
     for (size_t j = begin / 16; j < end / 16; j++) {
         const int16_t sum = (int16_t)sum_of(q + 16 * j, 16);
         memcpy(bytes + hearth_q8_256_sums16(k) + j * sizeof sum, &sum, sizeof sum);
+    }
+    return true;
+}
+
+/* Floats to blocks of Q8_0 as they lie in a file, for the cache. Per block of 32, with a as above: an infinity or a NaN returns
+ * false; d = a / 127, rounded to half, returns false when that is infinite. When d is 0 all q = 0. Else, with d widened again,
+ *     r = 1 / d,  q_k = rne(x_k * r) clamped to -127 … 127
+ * so that codes fit the scale as it was rounded. |x_k * r| < 191: d is at least 2/3 of a / 127 (at worst, 1 for almost 1.5). */
+bool hearth_quantize_q8_0_reference(void *row, const float *x, size_t k, size_t begin, size_t end)
+{
+    uint8_t *block = (uint8_t *)row + begin / 32 * 34;
+    (void)k;
+    for (size_t i = begin; i < end; i += 32, block += 34, x += 32) {
+        const uint32_t a = greatest_magnitude(x, 32);
+        const uint16_t half = hearth_f32_to_f16(hearth_f32_from_bits(a) / 127.0f);
+        if (a > 0x7f7fffffu || half == 0x7c00u)
+            return false;
+        const float d = hearth_f16_to_f32(half);
+        const float r = half ? 1.0f / d : 0.0f;
+        memcpy(block, &half, sizeof half);
+        for (size_t n = 0; n < 32; n++)
+            ((int8_t *)block)[2 + n] = clamp(round_nearest_even(x[n] * r));
     }
     return true;
 }

@@ -39,7 +39,7 @@ hearth_dequantize_fn hearth_dequantize_q4_0_reference, hearth_dequantize_q4_1_re
     hearth_dequantize_f32_reference, hearth_dequantize_f16_reference, hearth_dequantize_bf16_reference;
 
 /* quantize_q8.c */
-hearth_quantize_fn hearth_quantize_q8_32_reference, hearth_quantize_q8_256_reference;
+hearth_quantize_fn hearth_quantize_q8_32_reference, hearth_quantize_q8_256_reference, hearth_quantize_q8_0_reference;
 
 /* One file each. */
 hearth_rms_norm_fn hearth_rms_norm_reference;
@@ -54,7 +54,7 @@ hearth_exp_fn hearth_exp_reference;
 hearth_to_f16_fn hearth_to_f16_reference;
 
 /* attention.c */
-hearth_attention_fn hearth_attention_f16_reference, hearth_attention_f32_reference;
+hearth_attention_fn hearth_attention_f16_reference, hearth_attention_f32_reference, hearth_attention_q8_0_reference;
 hearth_attention_merge_fn hearth_attention_merge_reference;
 
 #endif

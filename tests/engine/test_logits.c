@@ -152,6 +152,7 @@ Test(logits, own_models_give_the_same_bits_everywhere)
 {
     same_bits_everywhere(false, own_models, N_OWN_MODELS, HEARTH_KV_F16);
     same_bits_everywhere(false, own_models, 1, HEARTH_KV_F32);
+    same_bits_everywhere(false, own_models, 1, HEARTH_KV_Q8_0);
 }
 
 Test(logits, golden_models_give_the_same_bits_everywhere)
@@ -162,13 +163,14 @@ Test(logits, golden_models_give_the_same_bits_everywhere)
     same_bits_everywhere(true, models, N_MODELS, HEARTH_KV_F32);
 }
 
-/* 700 positions cross two segment borders of the attention. */
-Test(logits, a_long_prompt_gives_the_same_bits_everywhere)
+/* 700 positions cross two segment borders of the attention; a few of them one at a time, by segments, as in an answer. */
+static void same_bits_of_a_long_prompt(int32_t kv_type)
 {
     static const struct {
         const char *level; /* NULL: the best there is */
-        uint32_t threads, chunk;
-    } runs[] = {{"reference", 2, 256}, {NULL, 2, 512}, {NULL, 3, 129}, {"avx2", 1, 300}};
+        uint32_t threads, chunk, n;
+    } runs[] = {{"reference", 2, 256, 700}, {NULL, 2, 512, 700}, {NULL, 3, 129, 700}, {"avx2", 1, 300, 700},
+                {NULL, 1, 7, 700},          {NULL, 3, 1, 700},   {NULL, 2, 4, 600}};
     char path[GOLDEN_PATH];
     int32_t ids[GOLDEN_TOKENS_MAX];
     float *want = NULL;
@@ -181,15 +183,23 @@ Test(logits, a_long_prompt_gives_the_same_bits_everywhere)
         hearth_engine *engine =
             golden_engine(runs[i].level && hearth_cpu_detect() >= HEARTH_CPU_AVX2 ? runs[i].level : best, runs[i].threads);
         cr_assert(engine);
-        float *got = golden_logits(engine, path, runs[i].chunk, HEARTH_KV_F16, ids, 700, &n_vocab);
+        float *got = golden_logits(engine, path, runs[i].chunk, kv_type, ids, runs[i].n, &n_vocab);
         hearth_engine_close(engine);
         cr_assert(got);
         if (!want) {
             want = got;
             continue;
         }
-        cr_expect(memcmp(got, want, 700 * n_vocab * sizeof(float)) == 0, "other bits in run %zu", i);
+        cr_expect(memcmp(got, want, runs[i].n * n_vocab * sizeof(float)) == 0, "kv_type %d: other bits in run %zu", (int)kv_type,
+                  i);
         free(got);
     }
     free(want);
+}
+
+Test(logits, a_long_prompt_gives_the_same_bits_everywhere)
+{
+    same_bits_of_a_long_prompt(HEARTH_KV_F16);
+    same_bits_of_a_long_prompt(HEARTH_KV_F32);
+    same_bits_of_a_long_prompt(HEARTH_KV_Q8_0);
 }

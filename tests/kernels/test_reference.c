@@ -415,6 +415,38 @@ Test(test_reference, quantization_is_within_half_a_step)
     }
 }
 
+/* Blocks of Q8_0 for the cache: scales are halves, above the smallest of them within their own rounding. */
+Test(test_reference, q8_0_is_within_half_a_step)
+{
+    enum { K = 1024 };
+    static float x[K];
+    static uint8_t row[K / 32 * 34];
+    struct rng rng = rng_start();
+    for (int repeat = 0; repeat < 200; repeat++) {
+        const int high = (int)rng_below(&rng, 34) - 12;
+        for (size_t i = 0; i < K; i++)
+            x[i] = rng_magnitude(&rng, high - 12, high);
+        cr_assert(reference(HEARTH_OP_QUANTIZE_Q8_0)->quantize(row, x, K, 0, K));
+        for (size_t i = 0; i < K; i++) {
+            const uint8_t *block = row + i / 32 * 34;
+            float largest = 0;
+            for (size_t j = i / 32 * 32; j < i / 32 * 32 + 32; j++)
+                largest = fmaxf(largest, fabsf(x[j]));
+            const double error = fabs(value_of(HEARTH_Q8_0, block, i % 32) - (double)x[i]);
+            const double step = (double)largest / 127;
+            /* Half a step; a scale rounded down by 2^-12 or half a unit cuts the largest off by 127 times that. */
+            cr_assert(error <= 0.5002 * step + 127 * 0x1p-25, "element %zu: %g is off by %g", i, (double)x[i], error);
+        }
+    }
+    memset(x, 0, sizeof x);
+    x[40] = 127 * 0x1p-25f; /* a tie: the scale is 0 */
+    cr_assert(reference(HEARTH_OP_QUANTIZE_Q8_0)->quantize(row, x, 64, 0, 64));
+    cr_expect(row[34] == 0 && row[35] == 0 && row[34 + 2 + 8] == 0);
+    x[40] = -127.0f * 65519.0f;
+    cr_assert(reference(HEARTH_OP_QUANTIZE_Q8_0)->quantize(row, x, 64, 0, 64));
+    cr_expect(row[34] == 0xff && row[35] == 0x7b && signed_byte(row[34 + 2 + 8]) == -127);
+}
+
 Test(test_reference, quantization_at_its_ends)
 {
     static uint8_t row[256 * 4];
@@ -701,9 +733,23 @@ struct cache {
     uint8_t *k, *v;
 };
 
-static double element(const struct cache *c, const uint8_t *data, size_t i)
+/* The layouts once more, read from kernels.h. */
+static double key_at(const struct cache *c, size_t p, size_t d)
 {
-    return value_of(c->format, data + i * hearth_format_info(c->format)->block_bytes, 0);
+    if (c->format == HEARTH_Q8_0) {
+        const uint8_t *group = c->k + (p / 32 * hearth_cache_groups(c->dim) + d / 32) * 1088;
+        return signed_byte(group[d % 32 / 4 * 128 + p % 32 * 4 + d % 4]) * half_at(group, 1024 + p % 32 * 2);
+    }
+    return value_of(c->format, c->k + ((p / 32 * c->dim + d) * 32 + p % 32) * hearth_format_info(c->format)->block_bytes, 0);
+}
+
+static double value_at(const struct cache *c, size_t p, size_t d)
+{
+    if (c->format == HEARTH_Q8_0) {
+        const size_t groups = hearth_cache_groups(c->dim);
+        return signed_byte(c->v[p * 34 * groups + d]) * half_at(c->v + p * 34 * groups, 32 * groups + d / 32 * 2);
+    }
+    return value_of(c->format, c->v + (p * c->dim + d) * hearth_format_info(c->format)->block_bytes, 0);
 }
 
 /* softmax(scale * q K) V over [begin, end), straight from the definition. */
@@ -715,7 +761,7 @@ static void exact_attention(double *o, const struct cache *c, const float *q, si
     for (size_t p = begin; p < end; p++) {
         double dot = 0;
         for (size_t d = 0; d < c->dim; d++)
-            dot += (double)q[d] * element(c, c->k, (p / 32 * c->dim + d) * 32 + p % 32);
+            dot += (double)q[d] * key_at(c, p, d);
         s[p - begin] = dot * (double)scale;
         largest = fmax(largest, s[p - begin]);
     }
@@ -724,7 +770,7 @@ static void exact_attention(double *o, const struct cache *c, const float *q, si
         const double e = exp(s[p - begin] - largest);
         sum += e;
         for (size_t d = 0; d < c->dim; d++)
-            o[d] += e * element(c, c->v, p * c->dim + d);
+            o[d] += e * value_at(c, p, d);
     }
     for (size_t d = 0; d < c->dim; d++)
         o[d] /= sum;
@@ -736,12 +782,19 @@ static void walk(float *o, const struct cache *c, const float *q, size_t begin, 
 {
     const struct hearth_kernel *kernel = reference_of(HEARTH_OP_ATTENTION, c->format);
     const struct hearth_kernel *merge = reference(HEARTH_OP_ATTENTION_MERGE);
-    float ml[2], later[256], ml_later[2];
+    float ml[2], later[256], ml_later[2], padded[256] = {0.0f};
+    uint8_t row[1024];
+    memcpy(padded, q, c->dim * sizeof *q);
+    if (c->format == HEARTH_Q8_0)
+        cr_assert(reference(HEARTH_OP_QUANTIZE_Q8_32)
+                      ->quantize(row, padded, 32 * hearth_cache_groups(c->dim), 0, 32 * hearth_cache_groups(c->dim)));
     for (size_t p = begin; p < end;) {
         const size_t segment_end = (p / HEARTH_SEGMENT + 1) * HEARTH_SEGMENT;
         const size_t stop = segment_end < end ? segment_end : end;
         const bool first = p == begin;
-        kernel->attention(first ? o : later, first ? ml : ml_later, q, c->k, c->v, c->dim, p, stop, scale);
+        const struct hearth_attention_query query = {c->format == HEARTH_Q8_0 ? (const void *)row : q, first ? o : later,
+                                                     first ? ml : ml_later, p, stop};
+        kernel->attention(&query, 1, c->k, c->v, c->dim, scale, NULL);
         if (!first)
             merge->attention_merge(o, ml, later, ml_later, c->dim);
         p = stop;
@@ -749,15 +802,32 @@ static void walk(float *o, const struct cache *c, const float *q, size_t begin, 
     merge->attention_merge(o, ml, NULL, NULL, c->dim);
 }
 
+static void fill_cache(struct rng *rng, const struct cache *c)
+{
+    if (c->format != HEARTH_Q8_0) {
+        case_cache(rng, c->k, c->format, c->positions * c->dim, 1.0f);
+        case_cache(rng, c->v, c->format, c->positions * c->dim, 1.0f);
+        return;
+    }
+    const size_t groups = hearth_cache_groups(c->dim);
+    const uint16_t scale = hearth_f32_to_f16(1.0f / 127.0f);
+    for (size_t i = 0; i < c->positions / 32 * groups * 1088; i++)
+        c->k[i] = c->v[i] = (uint8_t)((int)rng_below(rng, 255) - 127);
+    for (size_t i = 0; i < c->positions * groups; i++) /* the same number of scales, 34 bytes each in the mean */
+        memcpy(c->k + i / 32 * 1088 + 1024 + i % 32 * 2, &scale, 2);
+    for (size_t p = 0; p < c->positions; p++)
+        for (size_t j = 0; j < groups; j++)
+            memcpy(c->v + p * 34 * groups + 32 * groups + 2 * j, &scale, 2);
+}
+
 static void check_attention(struct rng *rng, enum hearth_format format, size_t dim, float scale)
 {
     struct cache c = {.format = format, .dim = dim, .positions = 1024};
-    const size_t bytes = c.positions * dim * hearth_format_info(format)->block_bytes;
+    const size_t bytes = c.positions / HEARTH_KEY_BLOCK * hearth_cache_block_bytes(format, dim);
     c.k = malloc(bytes);
     c.v = malloc(bytes);
     cr_assert(c.k != NULL && c.v != NULL);
-    case_cache(rng, c.k, format, c.positions * dim, 1.0f);
-    case_cache(rng, c.v, format, c.positions * dim, 1.0f);
+    fill_cache(rng, &c);
     float q[256], o[256];
     double exact[256];
     for (int repeat = 0; repeat < 12; repeat++) {
@@ -767,8 +837,9 @@ static void check_attention(struct rng *rng, enum hearth_format format, size_t d
             q[d] = rng_uniform(rng, -1.0f, 1.0f);
         walk(o, &c, q, begin, end, scale);
         exact_attention(exact, &c, q, begin, end, scale);
-        /* Scores are below dim * scale; their error moves every weight by as much, and |v| <= 1. */
-        const double bound = 1e-6 * (4.0 + (double)scale * (double)dim);
+        /* Scores are below dim * scale; their error moves every weight by as much, and |v| <= 1. A quantized query is off by 1/254.
+         */
+        const double bound = (format == HEARTH_Q8_0 ? 4e-3 : 1e-6) * (4.0 + (double)scale * (double)dim);
         for (size_t d = 0; d < dim; d++)
             cr_assert(fabs((double)o[d] - exact[d]) <= bound, "format %d head_dim %zu [%zu, %zu): o[%zu] is %g, exactly %g",
                       (int)format, dim, begin, end, d, (double)o[d], exact[d]);
@@ -785,6 +856,7 @@ Test(test_reference, attention_equals_softmax_in_double_precision)
         check_attention(&rng, HEARTH_F16, dims[i], 1.0f / sqrtf((float)dims[i]));
         check_attention(&rng, HEARTH_F32, dims[i], 1.0f / sqrtf((float)dims[i]));
         check_attention(&rng, HEARTH_F32, dims[i], 4.0f);
+        check_attention(&rng, HEARTH_Q8_0, dims[i], 1.0f / sqrtf((float)dims[i]));
     }
 }
 
@@ -794,7 +866,8 @@ Test(test_reference, a_zero_maximum_is_positive)
     float k[32] = {0}, v[32] = {0}, q[1] = {1.0f}, o[1], ml[2];
     for (int p = 0; p < 32; p++)
         v[p] = 1.0f;
-    reference_of(HEARTH_OP_ATTENTION, HEARTH_F32)->attention(o, ml, q, k, v, 1, 0, 32, -1.0f);
+    const struct hearth_attention_query query = {q, o, ml, 0, 32};
+    reference_of(HEARTH_OP_ATTENTION, HEARTH_F32)->attention(&query, 1, k, v, 1, -1.0f, NULL);
     cr_expect_eq(hearth_f32_bits(ml[0]), 0);
     cr_expect(ml[1] == 32.0f && o[0] == 32.0f);
 }

@@ -5,6 +5,7 @@
 #include "fence.h"
 #include "kernel_case.h"
 #include "kernels.h"
+#include "reference/reference.h"
 #include "rng.h"
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -267,6 +268,10 @@ static void expect_same_activations(const struct hearth_kernel *kernel, const ui
                   {hearth_q8_256_sums32(k), k / 32 * 2},
                   {hearth_q8_256_sums16(k), k / 16 * 2}};
     const bool wide = kernel->op == HEARTH_OP_QUANTIZE_Q8_256;
+    if (kernel->op == HEARTH_OP_QUANTIZE_Q8_0) {
+        cr_assert(memcmp(a, b, k / 32 * 34) == 0, "%s k=%zu differs from the reference", kernel->name, k);
+        return;
+    }
     for (size_t i = 0; i < (wide ? COUNT(q8_256) : COUNT(q8_32)); i++) {
         const size_t at = wide ? q8_256[i].at : q8_32[i].at;
         const size_t bytes = wide ? q8_256[i].bytes : q8_32[i].bytes;
@@ -276,7 +281,7 @@ static void expect_same_activations(const struct hearth_kernel *kernel, const ui
 }
 
 /* One group of floats of some character. */
-static void fill_group(struct rng *rng, float *x, size_t n)
+static void fill_group(struct rng *rng, float *x, size_t n, bool halves)
 {
     const uint32_t character = rng_below(rng, 8);
     for (size_t i = 0; i < n; i++)
@@ -293,13 +298,28 @@ static void fill_group(struct rng *rng, float *x, size_t n)
         case 3: /* ties: multiples of one half when the largest is 127 */
             x[i] = i == 0 ? 127.0f : ((float)rng_below(rng, 509) - 254.0f) * 0.5f;
             break;
-        case 4: /* the largest there are */
-            x[i] = rng_next(rng) & 1 ? hearth_f32_from_bits(0x7f7fffffu) : rng_magnitude(rng, 100, 127);
+        case 4: /* the largest there are, or that a half scale can hold; else around the smallest it can */
+            if (halves)
+                x[i] = rng_next(rng) & 1 ? 127.0f * 65519.0f : rng_magnitude(rng, 10, 21);
+            else
+                x[i] = rng_next(rng) & 1 ? hearth_f32_from_bits(0x7f7fffffu) : rng_magnitude(rng, 100, 127);
+            break;
+        case 5:
+            x[i] = halves ? rng_magnitude(rng, -24, -16) : rng_magnitude(rng, -20, 5);
             break;
         default:
             x[i] = rng_magnitude(rng, -20, (int)character);
             break;
         }
+}
+
+/* A scale above the largest half float. */
+static void quantize_refuses_large(const struct hearth_kernel *kernel, void *row, float *x, size_t k)
+{
+    const float kept = x[k / 2];
+    x[k / 2] = -127.0f * 65520.0f;
+    cr_assert(!kernel->quantize(row, x, k, 0, k), "%s k=%zu: %a accepted", kernel->name, k, (double)x[k / 2]);
+    x[k / 2] = kept;
 }
 
 static void quantize_refuses(const struct hearth_kernel *kernel, void *row, float *x, size_t k)
@@ -319,16 +339,18 @@ static void test_quantize(const struct hearth_kernel *kernel)
     struct rng rng = rng_start();
     const struct hearth_kernel *reference = hearth_kernel_reference(kernel);
     const bool wide = kernel->op == HEARTH_OP_QUANTIZE_Q8_256;
+    const bool halves = kernel->op == HEARTH_OP_QUANTIZE_Q8_0;
     const size_t group = wide ? 256 : 32;
     for (size_t i = 0; i < COUNT(groups); i++)
         for (int repeat = 0; repeat < 40; repeat++) {
             const size_t k = groups[i] * group;
-            const size_t bytes = hearth_activation_bytes(wide ? HEARTH_ACTIVATION_Q8_256 : HEARTH_ACTIVATION_Q8_32, k);
+            const size_t bytes = halves ? hearth_row_bytes(HEARTH_Q8_0, k)
+                                        : hearth_activation_bytes(wide ? HEARTH_ACTIVATION_Q8_256 : HEARTH_ACTIVATION_Q8_32, k);
             struct fence x = fence_make(k * sizeof(float));
             struct fence expected = fence_make(bytes);
             struct fence row = fence_make(bytes);
             for (size_t g = 0; g < groups[i]; g++)
-                fill_group(&rng, floats(&x) + g * group, group);
+                fill_group(&rng, floats(&x) + g * group, group, halves);
             cr_assert(reference->quantize(expected.data, floats(&x), k, 0, k));
             cr_assert(kernel->quantize(row.data, floats(&x), k, 0, k), "%s k=%zu: finite numbers refused", kernel->name, k);
             expect_same_activations(kernel, row.data, expected.data, k);
@@ -340,6 +362,8 @@ static void test_quantize(const struct hearth_kernel *kernel)
             expect_same_activations(kernel, row.data, expected.data, k);
             if (repeat == 0 && groups[i] <= 3)
                 quantize_refuses(kernel, row.data, floats(&x), k);
+            if (repeat == 0 && halves)
+                quantize_refuses_large(kernel, row.data, floats(&x), k);
             cr_assert(fence_intact(&row), "%s: wrote before the row", kernel->name);
             fence_free(&x);
             fence_free(&expected);
@@ -503,27 +527,84 @@ static void test_rope(const struct hearth_kernel *kernel)
 /* One head's cache over one segment: keys and values clean, and as the kernel gets them, NaN outside the range. */
 struct cache {
     enum hearth_format format;
-    size_t element, dim, first; /* absolute position of the segment */
+    size_t dim, first; /* absolute position of the segment */
+    size_t n;          /* queries */
     uint8_t *clean_k, *clean_v;
-    struct fence k, v, q, o;
+    struct fence k, v, q, o, scratch;
 };
 
-static struct cache cache_make(struct rng *rng, enum hearth_format format, size_t dim, size_t first, float limit)
+static size_t block_bytes(const struct cache *c)
 {
-    struct cache c = {.format = format, .element = format == HEARTH_F32 ? 4 : 2, .dim = dim, .first = first};
-    const size_t bytes = HEARTH_SEGMENT * dim * c.element;
+    return hearth_cache_block_bytes(c->format, c->dim);
+}
+
+static size_t query_bytes(const struct cache *c)
+{
+    return c->format == HEARTH_Q8_0 ? hearth_activation_bytes(HEARTH_ACTIVATION_Q8_32, 32 * hearth_cache_groups(c->dim))
+                                    : c->dim * sizeof(float);
+}
+
+/* Queries end at the guard page; those of a Q8_0 cache have zeros behind the last dimension. */
+static void fill_query(struct rng *rng, const struct cache *c, uint8_t *row, float limit)
+{
+    float x[288] = {0.0f};
+    for (size_t d = 0; d < c->dim; d++)
+        x[d] = rng_uniform(rng, -limit, limit);
+    if (c->format != HEARTH_Q8_0)
+        memcpy(row, x, c->dim * sizeof *x);
+    else
+        cr_assert(hearth_quantize_q8_32_reference(row, x, 32 * hearth_cache_groups(c->dim), 0, 32 * hearth_cache_groups(c->dim)));
+}
+
+/* Codes of all values but -128, and scales of both signs. */
+static void fill_codes(struct rng *rng, uint8_t *at, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        at[i] = rng_below(rng, 8) ? (uint8_t)((int)rng_below(rng, 255) - 127) : rng_below(rng, 2) ? 127 : 129;
+}
+
+static void fill_scales(struct rng *rng, uint8_t *at, size_t n, float limit)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint16_t half = hearth_f32_to_f16(rng_uniform(rng, -limit, limit) / 127.0f);
+        memcpy(at + 2 * i, &half, sizeof half);
+    }
+}
+
+static void fill_segment(struct rng *rng, const struct cache *c, float limit)
+{
+    if (c->format != HEARTH_Q8_0) {
+        case_cache(rng, c->clean_k, c->format, HEARTH_SEGMENT * c->dim, limit);
+        case_cache(rng, c->clean_v, c->format, HEARTH_SEGMENT * c->dim, 2.0f);
+        return;
+    }
+    const size_t groups = hearth_cache_groups(c->dim);
+    for (size_t i = 0; i < HEARTH_SEGMENT / HEARTH_KEY_BLOCK * groups; i++) {
+        fill_codes(rng, c->clean_k + i * HEARTH_CACHE_GROUP_BYTES, 32 * HEARTH_KEY_BLOCK);
+        fill_scales(rng, c->clean_k + i * HEARTH_CACHE_GROUP_BYTES + 32 * HEARTH_KEY_BLOCK, HEARTH_KEY_BLOCK, limit);
+    }
+    for (size_t p = 0; p < HEARTH_SEGMENT; p++) {
+        fill_codes(rng, c->clean_v + p * 34 * groups, 32 * groups);
+        fill_scales(rng, c->clean_v + p * 34 * groups + 32 * groups, groups, 2.0f);
+    }
+}
+
+static struct cache cache_make(struct rng *rng, enum hearth_format format, size_t dim, size_t first, size_t n, float limit)
+{
+    struct cache c = {.format = format, .dim = dim, .first = first, .n = n};
+    const size_t bytes = HEARTH_SEGMENT / HEARTH_KEY_BLOCK * block_bytes(&c);
     c.clean_k = xmalloc(bytes);
     c.clean_v = xmalloc(bytes);
-    case_cache(rng, c.clean_k, format, HEARTH_SEGMENT * dim, limit);
-    case_cache(rng, c.clean_v, format, HEARTH_SEGMENT * dim, 2.0f);
+    fill_segment(rng, &c, limit);
     c.k = fence_make(bytes);
     c.v = fence_make(bytes);
     memset(c.k.data, 0xff, bytes);
     memset(c.v.data, 0xff, bytes);
-    c.q = fence_make(dim * sizeof(float));
-    c.o = fence_make(dim * sizeof(float));
-    for (size_t d = 0; d < dim; d++)
-        floats(&c.q)[d] = rng_uniform(rng, -limit, limit);
+    c.q = fence_make(n * query_bytes(&c));
+    c.o = fence_make(n * dim * sizeof(float));
+    c.scratch = fence_make(hearth_attention_scratch_bytes(dim, n) + 64);
+    for (size_t i = 0; i < n; i++)
+        fill_query(rng, &c, c.q.data + i * query_bytes(&c), limit);
     fence_protect(&c.q);
     return c;
 }
@@ -536,76 +617,136 @@ static void cache_free(struct cache *c)
     fence_free(&c->v);
     fence_free(&c->q);
     fence_free(&c->o);
+    fence_free(&c->scratch);
+}
+
+static void set_bytes(uint8_t *to, const uint8_t *clean, size_t at, size_t bytes, bool valid)
+{
+    if (valid)
+        memcpy(to + at, clean + at, bytes);
+    else
+        memset(to + at, 0xff, bytes);
 }
 
 /* Position p of the segment (0 … 255) becomes valid, or NaN. */
 static void cache_set(struct cache *c, size_t p, bool valid)
 {
-    for (size_t d = 0; d < c->dim; d++) {
-        const size_t at = ((p / HEARTH_KEY_BLOCK * c->dim + d) * HEARTH_KEY_BLOCK + p % HEARTH_KEY_BLOCK) * c->element;
-        if (valid)
-            memcpy(c->k.data + at, c->clean_k + at, c->element);
-        else
-            memset(c->k.data + at, 0xff, c->element);
+    const size_t lane = p % HEARTH_KEY_BLOCK;
+    const size_t block = p / HEARTH_KEY_BLOCK * block_bytes(c);
+    const size_t element = c->format == HEARTH_F32 ? sizeof(float) : sizeof(uint16_t);
+    const size_t row = block_bytes(c) / HEARTH_KEY_BLOCK;
+    set_bytes(c->v.data, c->clean_v, p * row, row, valid);
+    if (c->format != HEARTH_Q8_0) {
+        for (size_t d = 0; d < c->dim; d++)
+            set_bytes(c->k.data, c->clean_k, block + (d * HEARTH_KEY_BLOCK + lane) * element, element, valid);
+        return;
     }
-    const size_t row = p * c->dim * c->element;
-    if (valid)
-        memcpy(c->v.data + row, c->clean_v + row, c->dim * c->element);
-    else
-        memset(c->v.data + row, 0xff, c->dim * c->element);
+    for (size_t j = 0; j < hearth_cache_groups(c->dim); j++) {
+        const size_t group = block + j * HEARTH_CACHE_GROUP_BYTES;
+        for (size_t i = 0; i < 8; i++)
+            set_bytes(c->k.data, c->clean_k, group + (i * HEARTH_KEY_BLOCK + lane) * 4, 4, valid);
+        set_bytes(c->k.data, c->clean_k, group + 32 * HEARTH_KEY_BLOCK + 2 * lane, 2, valid);
+    }
 }
 
 /* Where position 0 would lie if the cache were there: kernels count positions from there, but only reach the segment. Computed with
  * integers, for the pointer itself is outside every object. */
 static const void *origin(const struct cache *c, const struct fence *fence)
 {
-    return (const void *)((uintptr_t)fence->data - c->first * c->dim * c->element);
+    return (const void *)((uintptr_t)fence->data - c->first / HEARTH_KEY_BLOCK * block_bytes(c));
 }
 
-static void attention_check(struct cache *c, const struct hearth_kernel *kernel, size_t begin, size_t end, float scale)
+struct range {
+    size_t begin, end; /* in the segment */
+};
+
+static void attention_check(struct cache *c, const struct hearth_kernel *kernel, const struct range *ranges, float scale)
 {
     const struct hearth_kernel *reference = hearth_kernel_reference(kernel);
     const void *k = origin(c, &c->k), *v = origin(c, &c->v);
-    float expected[256], expected_ml[2], ml[2];
-    reference->attention(expected, expected_ml, floats(&c->q), k, v, c->dim, c->first + begin, c->first + end, scale);
-    kernel->attention(floats(&c->o), ml, floats(&c->q), k, v, c->dim, c->first + begin, c->first + end, scale);
-    const size_t bad = first_different(floats(&c->o), expected, c->dim);
-    if (bad < c->dim)
-        cr_assert_fail("%s head_dim=%zu [%zu, %zu) scale %g: o[%zu] is %a, reference %a", kernel->name, c->dim, c->first + begin,
-                       c->first + end, (double)scale, bad, (double)floats(&c->o)[bad], (double)expected[bad]);
-    if (first_different(ml, expected_ml, 2) < 2)
-        cr_assert_fail("%s head_dim=%zu [%zu, %zu) scale %g: m, l are %a, %a, reference %a, %a", kernel->name, c->dim,
-                       c->first + begin, c->first + end, (double)scale, (double)ml[0], (double)ml[1], (double)expected_ml[0],
-                       (double)expected_ml[1]);
+    void *scratch = (void *)(((uintptr_t)c->scratch.data + 63) & ~(uintptr_t)63);
+    float *expected = xmalloc(c->n * c->dim * sizeof *expected);
+    float expected_ml[HEARTH_ATTENTION_QUERIES][2], ml[HEARTH_ATTENTION_QUERIES][2];
+    struct hearth_attention_query want[HEARTH_ATTENTION_QUERIES], got[HEARTH_ATTENTION_QUERIES];
+    for (size_t i = 0; i < c->n; i++) {
+        want[i] = (struct hearth_attention_query){.q = c->q.data + i * query_bytes(c),
+                                                  .o = expected + i * c->dim,
+                                                  .ml = expected_ml[i],
+                                                  .begin = c->first + ranges[i].begin,
+                                                  .end = c->first + ranges[i].end};
+        got[i] = want[i];
+        got[i].o = floats(&c->o) + i * c->dim;
+        got[i].ml = ml[i];
+    }
+    reference->attention(want, c->n, k, v, c->dim, scale, scratch);
+    kernel->attention(got, c->n, k, v, c->dim, scale, scratch);
+    for (size_t i = 0; i < c->n; i++) {
+        const size_t bad = first_different(got[i].o, want[i].o, c->dim);
+        if (bad < c->dim)
+            cr_assert_fail("%s head_dim=%zu query %zu of %zu [%zu, %zu) scale %g: o[%zu] is %a, reference %a", kernel->name, c->dim,
+                           i, c->n, got[i].begin, got[i].end, (double)scale, bad, (double)got[i].o[bad], (double)want[i].o[bad]);
+        if (first_different(ml[i], expected_ml[i], 2) < 2)
+            cr_assert_fail("%s head_dim=%zu query %zu of %zu [%zu, %zu) scale %g: m, l are %a, %a, reference %a, %a", kernel->name,
+                           c->dim, i, c->n, got[i].begin, got[i].end, (double)scale, (double)ml[i][0], (double)ml[i][1],
+                           (double)expected_ml[i][0], (double)expected_ml[i][1]);
+    }
+    free(expected);
 }
 
 static void attention_every_range(struct rng *rng, const struct hearth_kernel *kernel)
 {
-    struct cache c = cache_make(rng, kernel->format, 18, 0, 2.0f);
+    struct cache c = cache_make(rng, kernel->format, 18, 0, 1, 2.0f);
     for (size_t begin = 0; begin < HEARTH_SEGMENT; begin++) {
         for (size_t p = 0; p < HEARTH_SEGMENT; p++)
             cache_set(&c, p, false);
         for (size_t end = begin + 1; end <= HEARTH_SEGMENT; end++) {
             cache_set(&c, end - 1, true);
-            attention_check(&c, kernel, begin, end, 0.7f);
+            attention_check(&c, kernel, &(struct range){begin, end}, 0.7f);
         }
     }
     cr_assert(fence_intact(&c.o), "%s: wrote before o", kernel->name);
     cache_free(&c);
 }
 
+/* Ranges of queries: of a prompt, one more position for each `group`, all the same, or any. */
+static void fill_ranges(struct rng *rng, struct range *ranges, size_t n, int character)
+{
+    const size_t begin = character % 2 ? 0 : rng_below(rng, HEARTH_SEGMENT);
+    const size_t group = 1 + rng_below(rng, 8);
+    const size_t end = begin + 1 + rng_below(rng, (uint32_t)(HEARTH_SEGMENT - begin));
+    for (size_t i = 0; i < n; i++) {
+        const size_t later = end + i / group < HEARTH_SEGMENT ? end + i / group : HEARTH_SEGMENT;
+        ranges[i] = (struct range){begin, character % 3 ? later : end};
+        if (character % 4 == 0) {
+            ranges[i].begin = rng_below(rng, HEARTH_SEGMENT);
+            ranges[i].end = ranges[i].begin + 1 + rng_below(rng, (uint32_t)(HEARTH_SEGMENT - ranges[i].begin));
+        }
+    }
+}
+
+/* Positions of any query are valid, the others NaN. */
+static void set_ranges(struct cache *c, const struct range *ranges)
+{
+    for (size_t i = 0; i < c->n; i++)
+        for (size_t p = ranges[i].begin; p < ranges[i].end; p++)
+            cache_set(c, p, true);
+}
+
 /* A maximum far above what came before, or far below; sums of one term; exp that underflows to +0; ties. */
 static void attention_of_dim(struct rng *rng, const struct hearth_kernel *kernel, size_t dim)
 {
     static const float scales[] = {0.01f, 0.125f, 3.0f, 40.0f, 0.0f, -0.5f};
-    for (int repeat = 0; repeat < 30; repeat++) {
+    static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 17, 33, HEARTH_ATTENTION_QUERIES};
+    for (int repeat = 0; repeat < 42; repeat++) {
+        const size_t n = counts[(size_t)repeat % COUNT(counts)];
         const size_t segment = repeat % 3 == 0 ? 0 : 1 + rng_below(rng, 9);
-        struct cache c = cache_make(rng, kernel->format, dim, segment * HEARTH_SEGMENT, repeat % 5 == 4 ? 0.0f : 1.0f);
-        const size_t begin = repeat % 2 ? 0 : rng_below(rng, HEARTH_SEGMENT);
-        const size_t end = begin + 1 + rng_below(rng, (uint32_t)(HEARTH_SEGMENT - begin));
-        for (size_t p = begin; p < end; p++)
-            cache_set(&c, p, true);
-        attention_check(&c, kernel, begin, end, scales[rng_below(rng, COUNT(scales))]);
+        struct cache c = cache_make(rng, kernel->format, dim, segment * HEARTH_SEGMENT, n, repeat % 5 == 4 ? 0.0f : 1.0f);
+        struct range ranges[HEARTH_ATTENTION_QUERIES];
+        fill_ranges(rng, ranges, n, repeat / 3);
+        set_ranges(&c, ranges);
+        attention_check(&c, kernel, ranges, scales[rng_below(rng, COUNT(scales))]);
+        cr_assert(fence_intact(&c.o), "%s: wrote before o", kernel->name);
+        cr_assert(fence_intact(&c.scratch), "%s: wrote before scratch", kernel->name);
         cache_free(&c);
     }
 }
@@ -614,16 +755,18 @@ static void attention_of_dim(struct rng *rng, const struct hearth_kernel *kernel
 static void attention_at_the_fence(struct rng *rng, const struct hearth_kernel *kernel, size_t dim)
 {
     for (size_t end = 1; end <= 80; end += 3) {
-        struct cache c = cache_make(rng, kernel->format, dim, 0, 1.0f);
+        const size_t n = end % 2 ? 1 : 13;
+        struct cache c = cache_make(rng, kernel->format, dim, 0, n, 1.0f);
         fence_free(&c.k);
         fence_free(&c.v);
-        const size_t keys = (end + HEARTH_KEY_BLOCK - 1) / HEARTH_KEY_BLOCK * HEARTH_KEY_BLOCK;
-        c.k = fence_make(keys * dim * c.element);
-        c.v = fence_make(end * dim * c.element);
+        c.k = fence_make((end + HEARTH_KEY_BLOCK - 1) / HEARTH_KEY_BLOCK * block_bytes(&c));
+        c.v = fence_make(end * (block_bytes(&c) / HEARTH_KEY_BLOCK));
         memset(c.k.data, 0xff, c.k.bytes);
-        for (size_t p = 0; p < end; p++)
-            cache_set(&c, p, true);
-        attention_check(&c, kernel, 0, end, 0.3f);
+        struct range ranges[HEARTH_ATTENTION_QUERIES];
+        for (size_t i = 0; i < n; i++)
+            ranges[i] = (struct range){0, i < end ? end - i : 1};
+        set_ranges(&c, ranges);
+        attention_check(&c, kernel, ranges, 0.3f);
         cr_assert(fence_intact(&c.o), "%s: wrote before o", kernel->name);
         cache_free(&c);
     }
@@ -686,6 +829,7 @@ static void test_kernel(const struct hearth_kernel *kernel)
         break;
     case HEARTH_OP_QUANTIZE_Q8_32:
     case HEARTH_OP_QUANTIZE_Q8_256:
+    case HEARTH_OP_QUANTIZE_Q8_0:
         test_quantize(kernel);
         break;
     case HEARTH_OP_TO_F16:
@@ -765,11 +909,11 @@ static bool credulous_quantize(void *row, const float *x, size_t k, size_t begin
     return true;
 }
 
-static void wrong_attention(float *o, float ml[2], const float *q, const void *k, const void *v, size_t head_dim, size_t begin,
-                            size_t end, float scale)
+static void wrong_attention(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v, size_t head_dim,
+                            float scale, void *scratch)
 {
-    reference_of(HEARTH_OP_ATTENTION, HEARTH_F16)->attention(o, ml, q, k, v, head_dim, begin, end, scale);
-    flip(&ml[1]);
+    reference_of(HEARTH_OP_ATTENTION, HEARTH_F16)->attention(queries, n, k, v, head_dim, scale, scratch);
+    flip(&queries[n - 1].ml[1]);
 }
 
 Test(test_registry, the_self_test_finds_wrong_kernels)
@@ -833,7 +977,8 @@ Test(test_registry, every_operation_and_format_has_a_reference)
         const bool defined = hearth_format_info(format)->activation != HEARTH_ACTIVATION_NONE;
         cr_expect_eq(set.chosen[HEARTH_OP_MATMUL][format] != NULL, defined, "matmul of format %u", format);
         cr_expect_eq(set.chosen[HEARTH_OP_DEQUANTIZE][format] != NULL, defined, "dequantize of format %u", format);
-        cr_expect_eq(set.chosen[HEARTH_OP_ATTENTION][format] != NULL, format == HEARTH_F16 || format == HEARTH_F32);
+        cr_expect_eq(set.chosen[HEARTH_OP_ATTENTION][format] != NULL,
+                     format == HEARTH_F16 || format == HEARTH_F32 || format == HEARTH_Q8_0);
     }
     for (int op = 0; op < HEARTH_OP_COUNT; op++)
         if (!hearth_op_has_format((enum hearth_op)op)) {

@@ -74,7 +74,7 @@ expect 2 E_USAGE run --seed 18446744073709551616
 for value in '' 0 -1 1KK 1P 1.5G K 18446744073709551615K; do
     expect 2 E_USAGE run --ram-cap "$value"
 done
-expect 2 E_USAGE run --kv q8_0
+expect 2 E_USAGE run --kv q4_0
 expect 2 E_USAGE run --float-gemm mkl
 expect 2 E_USAGE run --stop ''
 expect 2 E_USAGE run --stop '\x00'

@@ -29,6 +29,7 @@ kv() {
     "$HEARTH" plan --json "$@" | grep -A 1 '"KV cache"' | sed -n 's/^ *"bytes": \([0-9]*\)$/\1/p'
 }
 [ "$(kv --kv f32)" = $((2 * $(kv --kv f16))) ] || fail "an f32 cache is not twice an f16 cache"
+[ "$((64 * $(kv --kv q8_0)))" = $((34 * $(kv --kv f16))) ] || fail "a q8_0 cache does not take 34 bytes for 32 elements"
 
 # The smallest cap that is accepted is the plan, to the byte; a plan that does not fit is shown all the same.
 "$HEARTH" plan --ram-cap "$private" >"$scratch/out" || fail "a cap of exactly the plan is refused"

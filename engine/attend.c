@@ -1,0 +1,376 @@
+/* Attention over the cache of keys and values: writing it, and dividing the walks over it among the workers; see forward.h.
+ *
+ * The queries of a KV head, a group of heads for each token, are cut into tiles; a tile walks over its segments upwards and merges
+ * each into what it has. A few tokens give few tiles, too few for many workers: then the segments of a tile are cut into runs as
+ * well, the state of every segment is kept, and whoever ends the last run of a tile merges them in the same order. */
+#include "forward.h"
+#include "share.h"
+#include <string.h>
+
+#define PIECES_PER_WORKER 8u /* enough that who is late leaves little behind */
+#define TILE_LEAST 8u        /* queries: fewer do not share enough */
+
+/* ---- The cache ------------------------------------------------------------------------------------------------------ */
+
+static uint8_t *head_of(const struct hearth_step *s, uint8_t *base, uint32_t kv_head)
+{
+    return base + ((uint64_t)s->layer * s->batch->model->hparams.n_head_kv + kv_head) * s->batch->cache->head_bytes;
+}
+
+static size_t rounded_dim(const struct hearth_hparams *h)
+{
+    return hearth_cache_groups(h->head_dim) * 32;
+}
+
+/* The worker's scratch. Where parts of it have their own use: what the kernel needs, outputs of a segment beside those merged so
+ * far, quantized queries. A key or a value being stored takes from the front. */
+static uint8_t *scratch_of(const struct hearth_step *s)
+{
+    const struct hearth_buffers *b = s->batch->buffers;
+    return b->scratch + s->worker * b->scratch_layout.bytes + b->scratch_layout.attend;
+}
+
+static hearth_to_f16_fn *to_f16_of(const struct hearth_step *s)
+{
+    return s->batch->kernels->chosen[HEARTH_OP_TO_F16][0]->to_f16;
+}
+
+/* Blocks of Q8_0, zeros behind the last dimension; NULL when an element is not finite or too large. */
+static const uint8_t *quantize_head(const struct hearth_step *s, const float *x)
+{
+    const struct hearth_hparams *h = &s->batch->model->hparams;
+    const size_t n = rounded_dim(h);
+    float *padded = (float *)(void *)scratch_of(s);
+    uint8_t *blocks = scratch_of(s) + n * sizeof *padded;
+    memcpy(padded, x, h->head_dim * sizeof *x);
+    memset(padded + h->head_dim, 0, (n - h->head_dim) * sizeof *padded);
+    return s->batch->kernels->chosen[HEARTH_OP_QUANTIZE_Q8_0][0]->quantize(blocks, padded, n, 0, n) ? blocks : NULL;
+}
+
+/* The codes in fours, then the scale, of each group. */
+static bool store_key_q8_0(const struct hearth_step *s, uint8_t *group, size_t lane, const float *key)
+{
+    const uint8_t *block = quantize_head(s, key);
+    const size_t groups = hearth_cache_groups(s->batch->model->hparams.head_dim);
+    for (size_t j = 0; block && j < groups; j++, block += 34, group += HEARTH_CACHE_GROUP_BYTES) {
+        for (size_t c = 0; c < 8; c++)
+            memcpy(group + (c * HEARTH_KEY_BLOCK + lane) * 4, block + 2 + 4 * c, 4);
+        memcpy(group + 32 * HEARTH_KEY_BLOCK + 2 * lane, block, 2);
+    }
+    return block != NULL;
+}
+
+/* All codes, then all scales. */
+static bool store_value_q8_0(const struct hearth_step *s, uint8_t *row, const float *value)
+{
+    const uint8_t *block = quantize_head(s, value);
+    const size_t groups = hearth_cache_groups(s->batch->model->hparams.head_dim);
+    for (size_t j = 0; block && j < groups; j++, block += 34) {
+        memcpy(row + 32 * j, block + 2, 32);
+        memcpy(row + 32 * groups + 2 * j, block, 2);
+    }
+    return block != NULL;
+}
+
+static uint8_t *block_of(const struct hearth_step *s, uint8_t *base, uint32_t kv_head, uint32_t position)
+{
+    const size_t bytes = hearth_cache_block_bytes(s->batch->cache->format, s->batch->model->hparams.head_dim);
+    return head_of(s, base, kv_head) + position / HEARTH_KEY_BLOCK * bytes;
+}
+
+bool hearth_attend_store_key(const struct hearth_step *s, uint32_t kv_head, uint32_t position, const float *key)
+{
+    const struct hearth_kv_cache *cache = s->batch->cache;
+    const size_t d = s->batch->model->hparams.head_dim;
+    const size_t lane = position % HEARTH_KEY_BLOCK;
+    uint8_t *block = block_of(s, cache->keys, kv_head, position);
+    if (cache->format == HEARTH_Q8_0)
+        return store_key_q8_0(s, block, lane, key);
+    if (cache->format == HEARTH_F32) {
+        for (size_t i = 0; i < d; i++)
+            memcpy(block + (i * HEARTH_KEY_BLOCK + lane) * sizeof *key, &key[i], sizeof *key);
+        return true;
+    }
+    uint16_t *halves = (uint16_t *)(void *)scratch_of(s);
+    to_f16_of(s)(halves, key, d);
+    for (size_t i = 0; i < d; i++)
+        memcpy(block + (i * HEARTH_KEY_BLOCK + lane) * sizeof *halves, &halves[i], sizeof *halves);
+    return true;
+}
+
+bool hearth_attend_store_value(const struct hearth_step *s, uint32_t kv_head, uint32_t position, const float *value)
+{
+    const struct hearth_kv_cache *cache = s->batch->cache;
+    const size_t d = s->batch->model->hparams.head_dim;
+    const size_t row_bytes = hearth_cache_block_bytes(cache->format, d) / HEARTH_KEY_BLOCK;
+    uint8_t *row = block_of(s, cache->values, kv_head, position) + position % HEARTH_KEY_BLOCK * row_bytes;
+    if (cache->format == HEARTH_Q8_0)
+        return store_value_q8_0(s, row, value);
+    if (cache->format == HEARTH_F32)
+        memcpy(row, value, d * sizeof *value);
+    else
+        to_f16_of(s)((uint16_t *)(void *)row, value, d);
+    return true;
+}
+
+/* ---- Memory --------------------------------------------------------------------------------------------------------- */
+
+static size_t kernel_scratch_bytes(const struct hearth_hparams *h)
+{
+    return hearth_attention_scratch_bytes(h->head_dim, HEARTH_ATTENTION_QUERIES);
+}
+
+static size_t outputs_bytes(const struct hearth_hparams *h)
+{
+    return HEARTH_ATTENTION_QUERIES * rounded_dim(h) * sizeof(float);
+}
+
+static size_t query_bytes(const struct hearth_hparams *h)
+{
+    return hearth_activation_bytes(HEARTH_ACTIVATION_Q8_32, rounded_dim(h));
+}
+
+uint64_t hearth_attend_scratch_bytes(const struct hearth_hparams *h)
+{
+    return kernel_scratch_bytes(h) + outputs_bytes(h) + HEARTH_ATTENTION_QUERIES * query_bytes(h);
+}
+
+/* Floats of a kept state: outputs, then maximum and sum, on cache lines of its own. */
+static size_t state_floats(const struct hearth_hparams *h)
+{
+    return rounded_dim(h) + 16;
+}
+
+static uint32_t split_queries(const struct hearth_hparams *h)
+{
+    const uint32_t most = HEARTH_ATTEND_SPLIT_TOKENS * (h->n_head / h->n_head_kv);
+    return most < HEARTH_ATTENTION_QUERIES ? most : HEARTH_ATTENTION_QUERIES;
+}
+
+static uint32_t segments_of(uint32_t positions)
+{
+    return (positions + HEARTH_SEGMENT - 1) / HEARTH_SEGMENT;
+}
+
+uint64_t hearth_attend_state_bytes(const struct hearth_hparams *h, uint32_t context)
+{
+    return (uint64_t)split_queries(h) * segments_of(context) * state_floats(h) * sizeof(float);
+}
+
+/* ---- Tiles ---------------------------------------------------------------------------------------------------------- */
+
+/* Queries of one KV head: number i is head i % group of token i / group, so ends only grow. */
+struct tile {
+    const struct hearth_step *step;
+    uint32_t kv_head, n;
+    struct hearth_attention_query query[HEARTH_ATTENTION_QUERIES];
+    float *out[HEARTH_ATTENTION_QUERIES]; /* where the outputs belong */
+    float ml[HEARTH_ATTENTION_QUERIES][2];
+};
+
+/* The query for a Q8_0 cache, or as it is. */
+static const void *prepare_query(const struct hearth_step *s, const float *q, uint32_t i, bool *finite)
+{
+    const struct hearth_batch *b = s->batch;
+    const struct hearth_hparams *h = &b->model->hparams;
+    if (b->cache->format != HEARTH_Q8_0)
+        return q;
+    float *padded = (float *)(void *)scratch_of(s); /* the kernel's, not in use yet */
+    uint8_t *row = scratch_of(s) + kernel_scratch_bytes(h) + outputs_bytes(h) + i * query_bytes(h);
+    memcpy(padded, q, h->head_dim * sizeof *q);
+    memset(padded + h->head_dim, 0, (rounded_dim(h) - h->head_dim) * sizeof *q);
+    if (!b->kernels->chosen[HEARTH_OP_QUANTIZE_Q8_32][0]->quantize(row, padded, rounded_dim(h), 0, rounded_dim(h)))
+        *finite = false;
+    return row;
+}
+
+/* false: a query has a number that is not finite. */
+static bool tile_make(struct tile *t, const struct hearth_step *s, uint32_t kv_head, struct hearth_range queries)
+{
+    const struct hearth_batch *b = s->batch;
+    const struct hearth_hparams *h = &b->model->hparams;
+    const uint32_t group = h->n_head / h->n_head_kv;
+    bool finite = true;
+    t->step = s;
+    t->kv_head = kv_head;
+    t->n = queries.end - queries.begin;
+    for (uint32_t i = 0; i < t->n; i++) {
+        const uint32_t token = (queries.begin + i) / group;
+        const size_t head = kv_head * group + (queries.begin + i) % group;
+        const size_t at = ((size_t)token * h->n_head + head) * h->head_dim;
+        t->query[i].q = prepare_query(s, b->buffers->q + at, i, &finite);
+        t->query[i].end = (size_t)b->position + token + 1;
+        t->out[i] = b->buffers->attended + at;
+    }
+    return finite;
+}
+
+static size_t tile_end(const struct tile *t)
+{
+    return t->query[t->n - 1].end;
+}
+
+/* Queries first ... n-1 over one segment; their o and ml are set. */
+static void walk_segment(const struct tile *t, uint32_t first, size_t begin)
+{
+    const struct hearth_batch *b = t->step->batch;
+    const struct hearth_hparams *h = &b->model->hparams;
+    struct hearth_attention_query query[HEARTH_ATTENTION_QUERIES];
+    for (uint32_t i = first; i < t->n; i++) {
+        query[i] = t->query[i];
+        query[i].begin = begin;
+        query[i].end = query[i].end < begin + HEARTH_SEGMENT ? query[i].end : begin + HEARTH_SEGMENT;
+    }
+    b->kernels->chosen[HEARTH_OP_ATTENTION][b->cache->format]->attention(
+        query + first, t->n - first, head_of(t->step, b->cache->keys, t->kv_head), head_of(t->step, b->cache->values, t->kv_head),
+        h->head_dim, h->attention_scale, scratch_of(t->step));
+}
+
+/* The first query that sees position `begin`. */
+static uint32_t first_that_sees(const struct tile *t, size_t begin)
+{
+    uint32_t first = 0;
+    while (t->query[first].end <= begin)
+        first++;
+    return first;
+}
+
+static hearth_attention_merge_fn *merge_of(const struct tile *t)
+{
+    return t->step->batch->kernels->chosen[HEARTH_OP_ATTENTION_MERGE][0]->attention_merge;
+}
+
+/* All segments upwards, merged on the way. */
+static void walk_tile(struct tile *t)
+{
+    const struct hearth_hparams *h = &t->step->batch->model->hparams;
+    float *outputs = (float *)(void *)(scratch_of(t->step) + kernel_scratch_bytes(h));
+    float ml[HEARTH_ATTENTION_QUERIES][2];
+    for (uint32_t i = 0; i < t->n; i++) {
+        t->query[i].o = t->out[i];
+        t->query[i].ml = t->ml[i];
+    }
+    walk_segment(t, 0, 0);
+    for (uint32_t i = 0; i < t->n; i++) {
+        t->query[i].o = outputs + i * rounded_dim(h);
+        t->query[i].ml = ml[i];
+    }
+    for (size_t begin = HEARTH_SEGMENT; begin < tile_end(t); begin += HEARTH_SEGMENT) {
+        const uint32_t first = first_that_sees(t, begin);
+        walk_segment(t, first, begin);
+        for (uint32_t i = first; i < t->n; i++)
+            merge_of(t)(t->out[i], t->ml[i], t->query[i].o, t->query[i].ml, h->head_dim);
+    }
+    for (uint32_t i = 0; i < t->n; i++)
+        merge_of(t)(t->out[i], t->ml[i], NULL, NULL, h->head_dim);
+}
+
+/* ---- Runs of segments ----------------------------------------------------------------------------------------------- */
+
+static float *state_of(const struct tile *t, uint32_t i, uint32_t segment)
+{
+    const struct hearth_batch *b = t->step->batch;
+    const uint32_t segments = segments_of(b->position + b->n);
+    return b->buffers->attend_states + (((size_t)t->kv_head * t->n + i) * segments + segment) * state_floats(&b->model->hparams);
+}
+
+static void walk_run(struct tile *t, struct hearth_range segments)
+{
+    const size_t ml = rounded_dim(&t->step->batch->model->hparams);
+    for (uint32_t segment = segments.begin; segment < segments.end; segment++) {
+        const uint32_t first = first_that_sees(t, (size_t)segment * HEARTH_SEGMENT);
+        for (uint32_t i = first; i < t->n; i++) {
+            t->query[i].o = state_of(t, i, segment);
+            t->query[i].ml = t->query[i].o + ml;
+        }
+        walk_segment(t, first, (size_t)segment * HEARTH_SEGMENT);
+    }
+}
+
+static void merge_runs(struct tile *t)
+{
+    const struct hearth_hparams *h = &t->step->batch->model->hparams;
+    const size_t ml = rounded_dim(h);
+    for (uint32_t i = 0; i < t->n; i++) {
+        memcpy(t->out[i], state_of(t, i, 0), h->head_dim * sizeof(float));
+        memcpy(t->ml[i], state_of(t, i, 0) + ml, sizeof t->ml[i]);
+        for (uint32_t segment = 1; (size_t)segment * HEARTH_SEGMENT < t->query[i].end; segment++)
+            merge_of(t)(t->out[i], t->ml[i], state_of(t, i, segment), state_of(t, i, segment) + ml, h->head_dim);
+        merge_of(t)(t->out[i], t->ml[i], NULL, NULL, h->head_dim);
+    }
+}
+
+/* Whether this was the last of a tile's runs. The counter is 0 again then, and nobody looks at it before the barrier. */
+static bool last_run(const struct tile *t, uint32_t runs)
+{
+    _Atomic uint32_t *done = &t->step->batch->buffers->attend_done[t->kv_head];
+    if (atomic_fetch_add_explicit(done, 1, memory_order_acq_rel) + 1 < runs)
+        return false;
+    atomic_store_explicit(done, 0, memory_order_relaxed);
+    return true;
+}
+
+/* ---- The step ------------------------------------------------------------------------------------------------------- */
+
+/* How the work of a layer is cut: every KV head into tiles, or its one tile into runs. */
+struct division {
+    uint32_t queries; /* of a KV head */
+    uint32_t tiles, runs;
+    uint32_t segments;
+};
+
+static uint32_t divide_up(uint32_t a, uint32_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static struct division divide(const struct hearth_step *s)
+{
+    const struct hearth_batch *b = s->batch;
+    const struct hearth_hparams *h = &b->model->hparams;
+    const uint32_t pieces = divide_up(s->workers * PIECES_PER_WORKER, h->n_head_kv); /* wanted of each head */
+    struct division d = {.queries = b->n * (h->n_head / h->n_head_kv), .segments = segments_of(b->position + b->n), .runs = 1};
+    if (d.queries <= split_queries(h)) {
+        d.tiles = 1;
+        d.runs = pieces < d.segments ? pieces : d.segments;
+        return d;
+    }
+    const uint32_t least = divide_up(d.queries, HEARTH_ATTENTION_QUERIES);
+    const uint32_t most = divide_up(d.queries, TILE_LEAST);
+    d.tiles = pieces < least ? least : pieces < most ? pieces : most;
+    return d;
+}
+
+static bool do_piece(const struct hearth_step *s, const struct division *d, uint32_t piece)
+{
+    struct tile t;
+    const uint32_t kv_head = piece / (d->tiles * d->runs);
+    const uint32_t part = piece % (d->tiles * d->runs);
+    const bool finite =
+        tile_make(&t, s, kv_head, d->runs > 1 ? (struct hearth_range){0, d->queries} : hearth_share(d->queries, part, d->tiles));
+    if (d->runs == 1) {
+        walk_tile(&t);
+        return finite;
+    }
+    walk_run(&t, hearth_share(d->segments, part, d->runs));
+    if (last_run(&t, d->runs))
+        merge_runs(&t);
+    return finite;
+}
+
+bool hearth_attend(struct hearth_step *s)
+{
+    const struct division d = divide(s);
+    struct hearth_claims claims = {.counters = s->batch->buffers->claims,
+                                   .step = ++s->steps,
+                                   .worker = s->worker,
+                                   .workers = s->workers,
+                                   .n = s->batch->model->hparams.n_head_kv * d.tiles * d.runs,
+                                   .piece = 1};
+    struct hearth_range pieces; /* head by head: a worker keeps to its keys */
+    bool finite = true;
+    while (hearth_claim_next(&claims, &pieces))
+        for (uint32_t i = pieces.begin; i < pieces.end; i++)
+            finite = do_piece(s, &d, i) && finite;
+    return finite;
+}

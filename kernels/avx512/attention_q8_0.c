@@ -1,0 +1,68 @@
+#include "avx512/simd.h" /* vec16 and its operations; ISA(name) is name##_avx512 */
+
+#include "template/attention_q8_0.h" /* defines ISA(hearth_attention_q8_0) */
+
+#define AT_ONCE 4 /* queries that share a load of codes: eight sums, eight dots */
+
+/* All positions of a block for n queries: two registers of sixteen each. The codes plus 128 are unsigned, so the sum starts at -128
+ * times the sum of the query's own codes; every step is exact. */
+HEARTH_ALWAYS_INLINE void scores_of_queries(float *s, const struct hearth_attention_query *query, const uint8_t *keys,
+                                            size_t groups, float scale, size_t ahead, const size_t n)
+{
+    const size_t scales = hearth_q8_32_scales(32 * groups);
+    const size_t sums = hearth_q8_32_sums(32 * groups);
+    const uint8_t *q[AT_ONCE];
+    __m512 dot[2 * AT_ONCE];
+    UNROLL
+    for (size_t i = 0; i < n; i++) {
+        q[i] = query[i].q;
+        dot[2 * i] = dot[2 * i + 1] = _mm512_setzero_ps();
+    }
+    for (size_t j = 0; j < groups; j++, keys += HEARTH_CACHE_GROUP_BYTES) {
+        __m512i sum[2 * AT_ONCE];
+        UNROLL
+        for (size_t i = 0; i < n; i++) {
+            int32_t q_sum;
+            memcpy(&q_sum, q[i] + sums + 4 * j, sizeof q_sum);
+            sum[2 * i] = sum[2 * i + 1] = _mm512_set1_epi32(-128 * q_sum);
+        }
+        for (size_t c = 0; c < 8; c++) {
+            const uint8_t *codes = keys + c * 4 * BLOCK;
+            const __m512i a = _mm512_xor_si512(_mm512_loadu_si512(codes), _mm512_set1_epi8(-128));
+            const __m512i b = _mm512_xor_si512(_mm512_loadu_si512(codes + 64), _mm512_set1_epi8(-128));
+            __builtin_prefetch(codes + ahead);
+            __builtin_prefetch(codes + ahead + 64);
+            UNROLL
+            for (size_t i = 0; i < n; i++) {
+                int32_t four;
+                memcpy(&four, q[i] + 32 * j + 4 * c, sizeof four);
+                const __m512i x = _mm512_set1_epi32(four);
+                sum[2 * i] = _mm512_dpbusd_epi32(sum[2 * i], a, x);
+                sum[2 * i + 1] = _mm512_dpbusd_epi32(sum[2 * i + 1], b, x);
+            }
+        }
+        const uint16_t *d = (const uint16_t *)(const void *)(keys + 32 * BLOCK);
+        UNROLL
+        for (size_t i = 0; i < n; i++) {
+            float q_scale;
+            memcpy(&q_scale, q[i] + scales + 4 * j, sizeof q_scale);
+            const vec16 x = vec16_set1(q_scale);
+            dot[2 * i] = vec16_fma(_mm512_cvtepi32_ps(sum[2 * i]), vec16_mul(vec16_load_f16(d), x), dot[2 * i]);
+            dot[2 * i + 1] = vec16_fma(_mm512_cvtepi32_ps(sum[2 * i + 1]), vec16_mul(vec16_load_f16(d + 16), x), dot[2 * i + 1]);
+        }
+    }
+    UNROLL
+    for (size_t i = 0; i < 2 * n; i++)
+        vec16_store(s + i / 2 * SEGMENT + i % 2 * 16, vec16_mul(dot[i], vec16_set1(scale)));
+}
+
+static void scores_q8_0(const struct group *g, const void *keys, size_t at, size_t head_dim, float scale)
+{
+    const size_t groups = hearth_cache_groups(head_dim);
+    const size_t ahead = hearth_cache_block_bytes(HEARTH_Q8_0, head_dim);
+    size_t i = 0;
+    for (; i + AT_ONCE <= g->n; i += AT_ONCE)
+        scores_of_queries(g->s + i * SEGMENT + at, g->query + i, keys, groups, scale, ahead, AT_ONCE);
+    for (; i < g->n; i++)
+        scores_of_queries(g->s + i * SEGMENT + at, g->query + i, keys, groups, scale, ahead, 1);
+}

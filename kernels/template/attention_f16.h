@@ -1,0 +1,68 @@
+/* Attention over a cache of half floats. A template: the including file has included the simd.h of its folder. */
+#include "template/attention.h"
+
+#include "template/attention_scores.h"
+
+/* ---- Keys -------------------------------------------------------------------------------------------------------- */
+
+static const void *keys_as_they_are(float *scratch, const void *block, size_t head_dim)
+{
+    (void)scratch;
+    (void)head_dim;
+    return block;
+}
+
+HEARTH_ALWAYS_INLINE vec16 load_keys_f16(const void *keys, size_t at)
+{
+    return vec16_load_f16((const uint16_t *)keys + at);
+}
+
+static void scores_f16(const struct group *g, const void *keys, size_t at, size_t head_dim, float scale)
+{
+    const uint8_t *next = (const uint8_t *)keys + hearth_cache_block_bytes(HEARTH_F16, head_dim);
+#define SCORES(n) scores_of_group(g, keys, load_keys_f16, sizeof(uint16_t), next, at, head_dim, scale, n)
+    FOR_GROUP(g->n, SCORES)
+#undef SCORES
+}
+
+static const void *keys_widened(float *scratch, const void *block, size_t head_dim)
+{
+    for (size_t i = 0; i < BLOCK * head_dim; i += 16)
+        vec16_store(scratch + i, load_keys_f16(block, i));
+    return scratch;
+}
+
+/* ---- Values ------------------------------------------------------------------------------------------------------ */
+
+HEARTH_ALWAYS_INLINE vec16 load_values(const void *values, size_t head_dim, size_t p, size_t d)
+{
+    return vec16_load_f16((const uint16_t *)values + p * head_dim + d);
+}
+
+HEARTH_ALWAYS_INLINE vec16 load_last_values(const void *values, size_t head_dim, size_t p, size_t d, size_t n)
+{
+    return vec16_load_f16_partial((const uint16_t *)values + p * head_dim + d, n);
+}
+
+static void add_values(const struct group *g, float *scratch, const void *values, size_t head_dim, size_t from, size_t to)
+{
+    (void)scratch;
+#define ADD(n) add_rows(g, values, load_values, load_last_values, values, head_dim * sizeof(uint16_t), head_dim, from, to, n)
+    FOR_GROUP(g->n, ADD)
+#undef ADD
+}
+
+static void slice_values(float *scratch, const void *values, size_t head_dim, size_t d, size_t from, size_t to)
+{
+    for (size_t p = from; p < to; p++)
+        vec16_store(scratch + p * 16, d + 16 <= head_dim ? load_values(values, head_dim, p, d)
+                                                         : load_last_values(values, head_dim, p, d, head_dim - d));
+}
+
+void ISA(hearth_attention_f16)(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v,
+                               size_t head_dim, float scale, void *scratch)
+{
+    static const struct cache_kind few = {HEARTH_F16, keys_as_they_are, scores_f16, add_values, slice_values};
+    static const struct cache_kind many = {HEARTH_F16, keys_widened, scores_f32, add_values, slice_values};
+    attention(n <= GROUP_MAX ? &few : &many, queries, n, k, v, head_dim, scale, scratch);
+}
