@@ -185,6 +185,13 @@ static void advise(struct hearth_plan *plan, const struct hearth_engine *engine,
             append(plan, total, "an F16 cache");
     }
     limits = plan->limits;
+    if (limits.kv_format != HEARTH_Q8_0) {
+        limits.kv_format = HEARTH_Q8_0;
+        const uint64_t total = total_with(engine, facts, limits);
+        if (total <= plan->cap)
+            append(plan, total, "a Q8_0 cache");
+    }
+    limits = plan->limits;
     for (limits.batch = 256; limits.batch >= 16; limits.batch /= 2) {
         const uint64_t total = total_with(engine, facts, limits);
         if (limits.batch < plan->limits.batch && total <= plan->cap) {

@@ -203,6 +203,7 @@ int main(void)
     static const hearth_limits cases[] = {
         {.struct_size = sizeof cases[0]},
         {.struct_size = sizeof cases[0], .context = 2048, .batch = 512, .kv_type = HEARTH_KV_F32, .logits_rows = 64},
+        {.struct_size = sizeof cases[0], .context = 1000, .batch = 512, .kv_type = HEARTH_KV_Q8_0},
         {.struct_size = sizeof cases[0], .context = 64, .batch = 16},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)

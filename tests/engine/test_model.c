@@ -308,8 +308,8 @@ Test(model, overflow_at_run_time_names_layer_and_operation, .init = open_engine,
     }
 }
 
-/* A model in which token 5 is harmless and token 6 makes values that no F16 cache can hold: embeddings are unit vectors, and one
- * column of V is huge. */
+/* A model in which token 5 is harmless and token 6 makes values that no F16 or Q8_0 cache can hold: embeddings are unit vectors,
+ * and one column of V is huge. */
 static struct tiny *make_dangerous(void)
 {
     start(NULL);
@@ -321,15 +321,15 @@ static struct tiny *make_dangerous(void)
     embedding[5 * 64] = embedding[6 * 64 + 1] = 1.0f;
     float *v = (float *)(void *)data_of(t, "blk.0.attn_v.weight", &n_bytes);
     for (size_t r = 0; r < 32; r++)
-        v[r * 64 + 1] = 1e6f;
+        v[r * 64 + 1] = 1e7f;
     return t;
 }
 
-Test(model, a_session_goes_on_after_an_overflow, .init = open_engine, .fini = close_engine)
+static void go_on_after_an_overflow(int32_t kv_type)
 {
     static const int32_t fatal[] = {5, 6, 5};
     static const int32_t safe[] = {5, 5, 5};
-    const hearth_limits half = {.struct_size = sizeof half, .context = 16, .batch = 2, .kv_type = HEARTH_KV_F16};
+    const hearth_limits half = {.struct_size = sizeof half, .context = 16, .batch = 2, .kv_type = kv_type};
     struct tiny *t = make_dangerous();
     cr_assert_eq(open_model(t), HEARTH_OK, "%s", err.message);
     cr_assert_eq(hearth_session_open(&t->session, t->model, &half, &err), HEARTH_OK);
@@ -347,6 +347,12 @@ Test(model, a_session_goes_on_after_an_overflow, .init = open_engine, .fini = cl
     cr_expect_eq(memcmp(want, hearth_session_logits(t->session, 0), bytes), 0, "the failure left something behind");
     free(want);
     drop(t);
+}
+
+Test(model, a_session_goes_on_after_an_overflow, .init = open_engine, .fini = close_engine)
+{
+    go_on_after_an_overflow(HEARTH_KV_F16);
+    go_on_after_an_overflow(HEARTH_KV_Q8_0);
 }
 
 Test(model, zero_weights_give_equal_logits_and_one_answer, .init = open_engine, .fini = close_engine)
