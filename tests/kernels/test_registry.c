@@ -1022,26 +1022,3 @@ Test(test_registry, what_avxvnni_has_avx512_has_too)
             cr_expect(avx512.chosen[row->op][row->format]->level == HEARTH_CPU_AVX512, "%s", row->name);
     }
 }
-
-Test(test_registry, level_names_and_detection)
-{
-    for (int i = 0; i < HEARTH_CPU_LEVEL_COUNT; i++) {
-        enum hearth_cpu_level level = HEARTH_CPU_LEVEL_COUNT;
-        cr_expect(hearth_cpu_level_parse(&level, hearth_cpu_level_name((enum hearth_cpu_level)i)));
-        cr_expect_eq((int)level, i);
-    }
-    enum hearth_cpu_level level;
-    cr_expect_not(hearth_cpu_level_parse(&level, "AVX2"));
-    cr_expect_not(hearth_cpu_level_parse(&level, ""));
-    cr_expect(hearth_cpu_runs(HEARTH_CPU_REFERENCE));
-    cr_expect(hearth_cpu_runs(hearth_cpu_detect()));
-    /* The compiler's own detection, as far as both compilers know the names. */
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-    cr_expect(avx2 || !hearth_cpu_runs(HEARTH_CPU_AVX2));
-    cr_expect(__builtin_cpu_supports("avx512vnni") || !hearth_cpu_runs(HEARTH_CPU_AVX512));
-    for (int above = (int)hearth_cpu_detect() + 1; above < HEARTH_CPU_LEVEL_COUNT; above++)
-        cr_expect_not(hearth_cpu_runs((enum hearth_cpu_level)above));
-    char brand[49];
-    hearth_cpu_brand(brand);
-    cr_expect(brand[0] != ' ' && strlen(brand) <= 48);
-}
