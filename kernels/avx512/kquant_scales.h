@@ -7,40 +7,22 @@
 /* Lanes are rows. */
 struct super_scales {
     __m512i scale[16]; /* int32, 8 or 16 of them */
-    __m512i pair[8];   /* int16 pairs of mins or scales that meet pairs of bsum in vpdpwssd, 4 or 8 of them */
-    __m512 d, dmin;
+    __m512i pair[8];   /* int16 pairs of mins that meet pairs of bsum in vpdpwssd, 4 or 8 of them; only where there are mins */
+    __m512 d, dmin;    /* the latter likewise */
 };
 
-/* ---- Signed scales of formats whose codes are unsigned and have an offset ------------------------------------------ */
-
-/* Int16 pairs of int32 lanes. */
-HEARTH_ALWAYS_INLINE __m512i pair_lanes(__m512i even, __m512i odd)
-{
-    return _mm512_mask_blend_epi16(0xaaaaaaaau, even, _mm512_slli_epi32(odd, 16));
-}
-
-/* Sixteen scales, int8 [16][16]. */
+/* Sixteen signed scales, int8 [16][16]. */
 HEARTH_ALWAYS_INLINE void widen_signed_scales(struct super_scales *out, const uint8_t bytes[256])
 {
     UNROLL
     for (size_t j = 0; j < 16; j++)
         out->scale[j] = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(bytes + 16 * j)));
-    UNROLL
-    for (size_t j = 0; j < 8; j++)
-        out->pair[j] = pair_lanes(out->scale[2 * j], out->scale[2 * j + 1]);
 }
 
-/* acc + s * (sum - offset * sum of scale * bsum) * d, the offset being 1 << shift. */
-HEARTH_ALWAYS_INLINE __m512 add_super_block_with_offset(__m512 acc, __m512i sum, const struct super_scales *scales,
-                                                        const uint8_t *row, const struct activations *x, size_t s,
-                                                        size_t sub_blocks, unsigned shift)
+/* acc + s * sum * d. */
+HEARTH_ALWAYS_INLINE __m512 add_without_mins(__m512 acc, __m512i sum, const struct super_scales *scales, const uint8_t *row,
+                                             const struct activations *x, size_t s)
 {
-    const uint8_t *bsum = row + x->sums + 2 * sub_blocks * s;
-    __m512i offset = _mm512_setzero_si512();
-    UNROLL
-    for (size_t j = 0; j < sub_blocks / 2; j++)
-        offset = _mm512_dpwssd_epi32(offset, scales->pair[j], broadcast_dword(bsum + 4 * j));
-    sum = _mm512_sub_epi32(sum, _mm512_slli_epi32(offset, shift));
     const __m512 g = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scales->d);
     return _mm512_fmadd_ps(g, broadcast_float(row + x->scales + 4 * s), acc);
 }
@@ -64,8 +46,8 @@ HEARTH_ALWAYS_INLINE void pair_mins(__m512i pair[2], const uint8_t bytes[64])
 }
 
 /* acc + s * (sum * d - M * dmin), M from the mins: at most 63 * 127 * 256 = 2 048 256. */
-HEARTH_ALWAYS_INLINE __m512 add_super_block_with_mins(__m512 acc, __m512i sum, const struct super_scales *scales,
-                                                      const uint8_t *row, const struct activations *x, size_t s, size_t sub_blocks)
+HEARTH_ALWAYS_INLINE __m512 add_with_mins(__m512 acc, __m512i sum, const struct super_scales *scales, const uint8_t *row,
+                                          const struct activations *x, size_t s, size_t sub_blocks)
 {
     const uint8_t *bsum = row + x->sums + 2 * sub_blocks * s;
     __m512i mins = _mm512_setzero_si512();

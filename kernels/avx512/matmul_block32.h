@@ -140,23 +140,41 @@ static void fill_panel(struct panel *out, const uint8_t *tile, size_t c, size_t 
     }
 }
 
+/* What a token brings to the 8 blocks of a panel: where the chains begin, and bsum * s where there are mins. */
+struct token_blocks {
+    int32_t start[8];
+    float min_part[8];
+};
+
+/* Sums and scales are there up to a whole 64 bytes, so that the last panel's may be loaded whole. */
+HEARTH_ALWAYS_INLINE void find_token_blocks(struct token_blocks *out, const uint8_t *row, const struct activations *x, size_t c)
+{
+    const __m256i sums = load32(row + x->sums + 32 * c);
+    if (OFFSET != 0)
+        store32((uint8_t *)out->start, _mm256_mullo_epi32(sums, _mm256_set1_epi32(-OFFSET)));
+    if (HAS_MIN) {
+        const __m256 s = _mm256_loadu_ps((const float *)(const void *)(row + x->scales + 32 * c));
+        _mm256_storeu_ps(out->min_part, _mm256_mul_ps(_mm256_cvtepi32_ps(sums), s));
+    }
+}
+
 /* acc[t][16 i + r] += the 256 k of panel i, row r, times token t, for two panels and `tokens` <= GROUP_TOKENS. */
 HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const struct activations *x,
                                               size_t c, size_t tokens)
 {
+    struct token_blocks token[GROUP_TOKENS];
     __m512 a[2][GROUP_TOKENS];
+    UNROLL
+    for (size_t t = 0; t < tokens; t++)
+        find_token_blocks(&token[t], x->rows + t * x->stride, x, c);
     UNROLL
     for (size_t i = 0; i < 2 * tokens; i++)
         a[i % 2][i / 2] = _mm512_loadu_ps(acc[i / 2] + TILE_ROWS * (i % 2));
     for (size_t j = 0; j < panels[0].blocks; j++) {
         __m512i dot[2][GROUP_TOKENS];
         UNROLL
-        for (size_t t = 0; t < tokens; t++) {
-            const __m512i start = start_of_chain(x->rows + t * x->stride, x, 8 * c + j);
-            UNROLL
-            for (size_t i = 0; i < 2; i++)
-                dot[i][t] = start;
-        }
+        for (size_t i = 0; i < 2 * tokens; i++)
+            dot[i % 2][i / 2] = OFFSET != 0 ? _mm512_set1_epi32(token[i / 2].start[j]) : _mm512_setzero_si512();
         UNROLL
         for (size_t n = 0; n < 8; n++) {
             UNROLL
@@ -169,9 +187,14 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
         }
         UNROLL
         for (size_t t = 0; t < tokens; t++) {
+            const __m512 s = broadcast_float(x->rows + t * x->stride + x->scales + 4 * (8 * c + j));
             UNROLL
-            for (size_t i = 0; i < 2; i++)
-                a[i][t] = add_block(a[i][t], dot[i][t], &panels[i].scales[j], x->rows + t * x->stride, x, 8 * c + j);
+            for (size_t i = 0; i < 2; i++) {
+                const struct scales *w = &panels[i].scales[j];
+                a[i][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[i][t]), _mm512_mul_ps(w->d, s), a[i][t]);
+                if (HAS_MIN)
+                    a[i][t] = _mm512_fmadd_ps(w->m, _mm512_set1_ps(token[t].min_part[j]), a[i][t]);
+            }
         }
     }
     UNROLL

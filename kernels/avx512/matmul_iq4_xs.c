@@ -2,13 +2,13 @@
  * ones as [4][16], then 32 vectors of nibbles (matmul.h): 2176 bytes, as in the file. A nibble stands for a value of a table; with
  * 128 added, 1 ... 241, it is an unsigned code.
  *
- * A sub-block's dot is at most 241 * 127 * 32 = 979 424, times a scale of at most 32, times 8 sub-blocks: 250 732 544; the offset's
- * part, 128 * (sum of scale * bsum), is at most 128 * 32 * 4064 * 8 = 133 169 152. int32 holds both and their difference, which is
- * at most 32 * 127 * 127 * 256 = 132 128 768. */
+ * A chain ends at no more than 127 * 127 * 32 = 516 128, times a scale of at most 32: 16 516 096, below 2^24, so that f32 holds the
+ * product of one; all 8 sub-blocks: 132 128 768, int32 holds it. */
 #include "avx512/codes.h"
 #include "avx512/kquant_scales.h"
 
 enum { SCALES_H = 32, SCALES_L = 64, NIBBLES = 128, SUPER_BYTES = NIBBLES + 2048 };
+enum { OFFSET = 128, EXACT = 1 };
 #define SUB_BLOCKS 8
 #define KERNEL(operation) hearth_##operation##_iq4_xs_avx512
 
@@ -42,9 +42,6 @@ HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *t
     UNROLL
     for (size_t j = 0; j < 8; j++)
         out->scale[j] = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(scales[j % 2] + j / 2 * 16)));
-    UNROLL
-    for (size_t j = 0; j < 4; j++)
-        out->pair[j] = pair_lanes(out->scale[2 * j], out->scale[2 * j + 1]);
     out->d = load_halves(p);
 }
 
@@ -58,12 +55,6 @@ HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t
     UNROLL
     for (size_t n = 0; n < 8; n++)
         w[n] = _mm512_shuffle_epi8(table, w[n]);
-}
-
-HEARTH_ALWAYS_INLINE __m512 add_super_block(__m512 acc, __m512i sum, const struct super_scales *scales, const uint8_t *row,
-                                            const struct activations *x, size_t s)
-{
-    return add_super_block_with_offset(acc, sum, scales, row, x, s, SUB_BLOCKS, 7);
 }
 
 #include "avx512/matmul_kquant.h"

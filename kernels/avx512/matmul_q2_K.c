@@ -1,12 +1,13 @@
 /* Products with Q2_K weights. A super-block of 16 rows: d[16] and dmin[16] as halves, the file's scale bytes as [16][16], each with
  * the scale of a sub-block low and its min high, then 16 vectors of two-bit codes (matmul.h): 1344 bytes, as in the file.
  *
- * A sub-block's dot is at most 3 * 127 * 16 = 6096, times a scale of at most 15, times 16 sub-blocks: 1 463 040; the mins' part is
- * at most 15 * 127 * 256 = 487 680: int32 and even f32 hold both exactly. */
+ * A sub-block's dot is at most 3 * 127 * 16 = 6096, times a scale of at most 15, times 16 sub-blocks: 1 463 040, below 2^24, so
+ * that f32 adds all of them exactly; the mins' part is at most 15 * 127 * 256 = 487 680. */
 #include "avx512/codes.h"
 #include "avx512/kquant_scales.h"
 
 enum { SCALES = 64, TWO_BITS = SCALES + 256, SUPER_BYTES = TWO_BITS + 1024 };
+enum { OFFSET = 0, EXACT = 16 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q2_K_avx512
 
@@ -42,12 +43,6 @@ HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t
     const uint8_t *codes = tile + super_block_at(s) + TWO_BITS + 128 * step;
     split_two_bits(w, codes);
     split_two_bits(w + 4, codes + 64);
-}
-
-HEARTH_ALWAYS_INLINE __m512 add_super_block(__m512 acc, __m512i sum, const struct super_scales *scales, const uint8_t *row,
-                                            const struct activations *x, size_t s)
-{
-    return add_super_block_with_mins(acc, sum, scales, row, x, s, SUB_BLOCKS);
 }
 
 #include "avx512/matmul_kquant.h"

@@ -2,13 +2,13 @@
  * of its own. A super-block: the file's 12 bytes of scales as [12][16], 16 vectors of two-bit codes (matmul.h), 64 masks of third
  * bits (bit 4r + b of mask n is that of k = 4n + b of row r): 1728 bytes, with the halves 1760, as in the file.
  *
- * Codes are 0 ... 7 and stand for -4 ... 3. Unsigned, a sub-block's dot is at most 7 * 127 * 16 = 14 224, times a scale of at most
- * 32, times 16 sub-blocks: 7 282 688; the offset's part, 4 * (sum of scale * bsum), is at most 4 * 32 * 2032 * 16 = 4 161 536.
- * int32 holds both; their difference is below 2^24, so that even f32 holds it exactly. */
+ * Codes are 0 ... 7 and stand for -4 ... 3. A chain ends at no more than 4 * 127 * 16 = 8128, times a scale of at most 32, times 16
+ * sub-blocks: 4 161 536, below 2^24, so that f32 adds all of them exactly. */
 #include "avx512/codes.h"
 #include "avx512/kquant_scales.h"
 
 enum { TWO_BITS = 192, THIRD_BITS = TWO_BITS + 1024, SUPER_BYTES = THIRD_BITS + 512, PAIR_BYTES = 64 + 2 * SUPER_BYTES };
+enum { OFFSET = 4, EXACT = 16 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q3_K_avx512
 
@@ -61,12 +61,6 @@ HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t
         memcpy(&bits, masks + 8 * n, sizeof bits);
         w[n] = _mm512_mask_add_epi8(w[n], _cvtu64_mask64(bits), w[n], third);
     }
-}
-
-HEARTH_ALWAYS_INLINE __m512 add_super_block(__m512 acc, __m512i sum, const struct super_scales *scales, const uint8_t *row,
-                                            const struct activations *x, size_t s)
-{
-    return add_super_block_with_offset(acc, sum, scales, row, x, s, SUB_BLOCKS, 2);
 }
 
 #include "avx512/matmul_kquant.h"

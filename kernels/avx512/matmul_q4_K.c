@@ -1,12 +1,13 @@
 /* Products with Q4_K weights. A super-block of 16 rows: scales and mins (kquant_scales.h), then 32 vectors of nibbles (matmul.h):
  * 2304 bytes, as in the file.
  *
- * A sub-block's dot is at most 15 * 127 * 32 = 60 960, times a scale of at most 63, times 8 sub-blocks: 30 723 840, int32 holds it.
- */
+ * A sub-block's dot is at most 15 * 127 * 32 = 60 960, times a scale of at most 63: 3 840 480. Four of these are below 2^24, so
+ * that f32 adds them exactly; all 8 are 30 723 840, int32 holds them. */
 #include "avx512/codes.h"
 #include "avx512/kquant_scales.h"
 
 enum { NIBBLES = 256, SUPER_BYTES = NIBBLES + 2048 };
+enum { OFFSET = 0, EXACT = 4 };
 #define SUB_BLOCKS 8
 #define KERNEL(operation) hearth_##operation##_q4_K_avx512
 
@@ -31,12 +32,6 @@ HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t
     UNROLL
     for (size_t v = 0; v < 4; v++)
         split_nibbles(w + 2 * v, nibbles + 64 * v);
-}
-
-HEARTH_ALWAYS_INLINE __m512 add_super_block(__m512 acc, __m512i sum, const struct super_scales *scales, const uint8_t *row,
-                                            const struct activations *x, size_t s)
-{
-    return add_super_block_with_mins(acc, sum, scales, row, x, s, SUB_BLOCKS);
 }
 
 #include "avx512/matmul_kquant.h"

@@ -2,13 +2,13 @@
  * of its own. A super-block: scales [16][16] as int8, 32 vectors of nibbles (matmul.h), 16 vectors of upper bits: byte 4r + b of
  * vector h holds those of k = 16h + 4i + b of row r at bits 2i: 3328 bytes, with the halves 3360, as in the file.
  *
- * Codes are 0 ... 63 and stand for -32 ... 31. Unsigned, a sub-block's dot is at most 63 * 127 * 16 = 128 016, times a scale of at
- * most 128, times 16 sub-blocks: 262 176 768; the offset's part, 32 * (sum of scale * bsum), is at most 32 * 128 * 2032 * 16 = 133
- * 169 152. int32 holds both and their difference. */
+ * Codes are 0 ... 63 and stand for -32 ... 31. A chain ends at no more than 32 * 127 * 16 = 65 024, times a scale of at most 128:
+ * 8 323 072. Two of these are below 2^24, so that f32 adds them exactly; all 16 are 133 169 152, int32 holds them. */
 #include "avx512/codes.h"
 #include "avx512/kquant_scales.h"
 
 enum { NIBBLES = 256, UPPER_BITS = NIBBLES + 2048, SUPER_BYTES = UPPER_BITS + 1024, PAIR_BYTES = 64 + 2 * SUPER_BYTES };
+enum { OFFSET = 32, EXACT = 2 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q6_K_avx512
 
@@ -53,12 +53,6 @@ HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t
     UNROLL
     for (size_t h = 0; h < 2; h++)
         add_upper_bits(w + 4 * h, load512(upper + 64 * h));
-}
-
-HEARTH_ALWAYS_INLINE __m512 add_super_block(__m512 acc, __m512i sum, const struct super_scales *scales, const uint8_t *row,
-                                            const struct activations *x, size_t s)
-{
-    return add_super_block_with_offset(acc, sum, scales, row, x, s, SUB_BLOCKS, 5);
 }
 
 #include "avx512/matmul_kquant.h"
