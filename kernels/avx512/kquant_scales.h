@@ -3,13 +3,7 @@
 #define HEARTH_AVX512_KQUANT_SCALES_H
 
 #include "avx512/matmul.h"
-
-/* Lanes are rows. */
-struct super_scales {
-    __m512i scale[16]; /* int32, 8 or 16 of them */
-    __m512i pair[8];   /* int16 pairs of mins that meet pairs of bsum in vpdpwssd, 4 or 8 of them; only where there are mins */
-    __m512 d, dmin;    /* the latter likewise */
-};
+#include "template/super_scales.h"
 
 /* Sixteen signed scales, int8 [16][16]. */
 HEARTH_ALWAYS_INLINE void widen_signed_scales(struct super_scales *out, const uint8_t bytes[256])
@@ -17,14 +11,6 @@ HEARTH_ALWAYS_INLINE void widen_signed_scales(struct super_scales *out, const ui
     UNROLL
     for (size_t j = 0; j < 16; j++)
         out->scale[j] = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(bytes + 16 * j)));
-}
-
-/* acc + s * sum * d. */
-HEARTH_ALWAYS_INLINE __m512 add_without_mins(__m512 acc, __m512i sum, const struct super_scales *scales, const uint8_t *row,
-                                             const struct activations *x, size_t s)
-{
-    const __m512 g = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scales->d);
-    return _mm512_fmadd_ps(g, broadcast_float(row + x->scales + 4 * s), acc);
 }
 
 /* ---- Mins ---------------------------------------------------------------------------------------------------------- */
@@ -43,20 +29,6 @@ HEARTH_ALWAYS_INLINE void pair_mins(__m512i pair[2], const uint8_t bytes[64])
     widen_scales(min, bytes);
     pair[0] = _mm512_or_si512(min[0], _mm512_slli_epi32(min[1], 16));
     pair[1] = _mm512_or_si512(min[2], _mm512_slli_epi32(min[3], 16));
-}
-
-/* acc + s * (sum * d - M * dmin), M from the mins: at most 63 * 127 * 256 = 2 048 256. */
-HEARTH_ALWAYS_INLINE __m512 add_with_mins(__m512 acc, __m512i sum, const struct super_scales *scales, const uint8_t *row,
-                                          const struct activations *x, size_t s, size_t sub_blocks)
-{
-    const uint8_t *bsum = row + x->sums + 2 * sub_blocks * s;
-    __m512i mins = _mm512_setzero_si512();
-    UNROLL
-    for (size_t j = 0; j < sub_blocks / 2; j++)
-        mins = _mm512_dpwssd_epi32(mins, scales->pair[j], broadcast_dword(bsum + 4 * j));
-    __m512 g = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scales->d);
-    g = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(mins), scales->dmin, g);
-    return _mm512_fmadd_ps(g, broadcast_float(row + x->scales + 4 * s), acc);
 }
 
 /* ---- Q4_K and Q5_K: d[16] and dmin[16] as halves, then [12][16] bytes of 6-bit fields ------------------------------ */

@@ -14,13 +14,78 @@
 #define UNROLL
 #endif
 
-enum {
-    TILE_ROWS = 16,
-    FEW_TOKENS = 8,            /* 8 weights, 8 accumulators, 8 sums in flight */
-    PAIR_ROWS = 2 * TILE_ROWS, /* two tiles share the broadcast activations where there are many tokens */
-    GROUP_TOKENS = 6,          /* 2 tiles x 6 tokens: 12 chains and 12 sums, 2 weights, 1 broadcast: 27 of 32 registers */
-    TOKENS_AT_ONCE = 128,      /* float accumulators of 2 tiles x 128 tokens: 16 KB of stack */
-};
+enum { TILE_ROWS = 16 };
+
+/* ---- The vocabulary of template/dot_*.h: a lane for each row of a tile -------------------------------------------------- */
+
+typedef __m512i veci; /* int32 */
+typedef __m512 vecf;
+
+HEARTH_ALWAYS_INLINE veci veci_zero(void)
+{
+    return _mm512_setzero_si512();
+}
+
+HEARTH_ALWAYS_INLINE veci veci_set1(int32_t i)
+{
+    return _mm512_set1_epi32(i);
+}
+
+HEARTH_ALWAYS_INLINE veci veci_add(veci a, veci b)
+{
+    return _mm512_add_epi32(a, b);
+}
+
+HEARTH_ALWAYS_INLINE veci veci_mul(veci a, veci b)
+{
+    return _mm512_mullo_epi32(a, b);
+}
+
+HEARTH_ALWAYS_INLINE vecf veci_to_f(veci a)
+{
+    return _mm512_cvtepi32_ps(a);
+}
+
+HEARTH_ALWAYS_INLINE vecf vecf_zero(void)
+{
+    return _mm512_setzero_ps();
+}
+
+HEARTH_ALWAYS_INLINE vecf vecf_set1(float x)
+{
+    return _mm512_set1_ps(x);
+}
+
+HEARTH_ALWAYS_INLINE vecf vecf_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+
+HEARTH_ALWAYS_INLINE void vecf_store(float *p, vecf a)
+{
+    _mm512_storeu_ps(p, a);
+}
+
+HEARTH_ALWAYS_INLINE veci vecf_to_i(vecf a)
+{
+    return _mm512_cvtps_epi32(a);
+}
+
+HEARTH_ALWAYS_INLINE vecf vecf_mul(vecf a, vecf b)
+{
+    return _mm512_mul_ps(a, b);
+}
+
+/* a * b + c, and c - a * b. */
+HEARTH_ALWAYS_INLINE vecf vecf_fma(vecf a, vecf b, vecf c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+HEARTH_ALWAYS_INLINE vecf vecf_fnma(vecf a, vecf b, vecf c)
+{
+    return _mm512_fnmadd_ps(a, b, c);
+}
 
 /* ---- Arithmetic -------------------------------------------------------------------------------------------------- */
 
@@ -29,32 +94,16 @@ HEARTH_ALWAYS_INLINE __m512i load512(const void *p)
     return _mm512_loadu_si512(p);
 }
 
-/* A walk over packed bytes reads one stream, and hardware prefetchers stop at pages of 4 KB: fetch the `bytes` that lie a page
- * further. Never faults. */
-HEARTH_ALWAYS_INLINE void prefetch_ahead(const uint8_t *p, size_t bytes, size_t prefetch_bytes)
-{
-    for (size_t i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)p + prefetch_bytes + i, _MM_HINT_T0);
-}
-
-HEARTH_ALWAYS_INLINE __m512i broadcast_dword(const uint8_t *p)
-{
-    int32_t dword;
-    memcpy(&dword, p, sizeof dword);
-    return _mm512_set1_epi32(dword);
-}
-
-HEARTH_ALWAYS_INLINE __m512 broadcast_float(const uint8_t *p)
-{
-    float x;
-    memcpy(&x, p, sizeof x);
-    return _mm512_set1_ps(x);
-}
-
 /* sum + 4 products of unsigned w and signed x in each lane, in int32 without saturation. */
-HEARTH_ALWAYS_INLINE __m512i add_dot(__m512i sum, __m512i w, __m512i x)
+HEARTH_ALWAYS_INLINE veci add_dot(veci sum, veci w, veci x)
 {
     return _mm512_dpbusd_epi32(sum, w, x);
+}
+
+/* The same of 2 products of signed 16-bit numbers. */
+HEARTH_ALWAYS_INLINE veci add_dot16(veci sum, veci a, veci b)
+{
+    return _mm512_dpwssd_epi32(sum, a, b);
 }
 
 HEARTH_ALWAYS_INLINE __m512 load_halves(const uint8_t *p)
@@ -90,22 +139,13 @@ HEARTH_ALWAYS_INLINE __m512i add_fifth_bits(__m512i w, const uint8_t *p)
     return _mm512_mask_add_epi8(w, _cvtu64_mask64(bits), w, _mm512_set1_epi8(16));
 }
 
-/* Lanes of the rows that exist, of `rows` left. */
-HEARTH_ALWAYS_INLINE __mmask16 row_mask(size_t rows)
+/* Of a tile's results, those of the rows that exist, of `rows` left. */
+HEARTH_ALWAYS_INLINE void store_rows(float *y, vecf v, size_t rows)
 {
-    return (__mmask16)(rows < TILE_ROWS ? (1u << rows) - 1 : 0xffff);
+    _mm512_mask_storeu_ps(y, (__mmask16)(rows < TILE_ROWS ? (1u << rows) - 1 : 0xffff), v);
 }
 
-/* Token rows as the contract lays them out; `scales` and `sums` are byte offsets inside a row. */
-struct activations {
-    const uint8_t *rows;
-    size_t stride, scales, sums;
-};
-
-HEARTH_ALWAYS_INLINE struct activations activations_from(const struct activations *x, size_t token)
-{
-    return (struct activations){x->rows + token * x->stride, x->stride, x->scales, x->sums};
-}
+#include "template/dot.h"
 
 /* ---- Codes of one row in and out of a tile, for pack and unpack ---------------------------------------------------- */
 

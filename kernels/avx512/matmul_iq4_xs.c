@@ -17,16 +17,17 @@ size_t KERNEL(tile_bytes)(size_t k)
     return k / 256 * SUPER_BYTES;
 }
 
-HEARTH_ALWAYS_INLINE size_t super_block_at(size_t s)
+HEARTH_ALWAYS_INLINE size_t super_block_at(size_t s, size_t k)
 {
+    (void)k;
     return s * SUPER_BYTES;
 }
 
 /* Byte i of scales_l has the lower four bits of scale 2i low and of 2i + 1 high, byte i of scales_h the upper two of scales 4i + 0
  * ... 3, lowest first. */
-HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s)
+HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s, size_t k)
 {
-    const uint8_t *p = tile + super_block_at(s);
+    const uint8_t *p = tile + super_block_at(s, k);
     const __m512i four = _mm512_set1_epi8(15);
     const __m512i two = _mm512_set1_epi8(48);
     const __m512i lower = load512(p + SCALES_L);
@@ -45,9 +46,9 @@ HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *t
     out->d = load_halves(p);
 }
 
-HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t s, size_t step)
+HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *super, size_t step)
 {
-    const uint8_t *nibbles = tile + super_block_at(s) + NIBBLES + 256 * step;
+    const uint8_t *nibbles = super + NIBBLES + 256 * step;
     const __m512i table = _mm512_broadcast_i32x4(iq4_codes());
     UNROLL
     for (size_t v = 0; v < 4; v++)
@@ -57,7 +58,7 @@ HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t
         w[n] = _mm512_shuffle_epi8(table, w[n]);
 }
 
-#include "avx512/matmul_kquant.h"
+#include "template/dot_super.h"
 
 void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
 {
@@ -68,7 +69,7 @@ void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
             uint8_t nibbles[256];
             for (size_t j = 0; j < 8; j++)
                 store32(nibbles + 32 * j, nibbles32(block->qs + 16 * j));
-            uint8_t *to = (uint8_t *)tile + super_block_at(s);
+            uint8_t *to = (uint8_t *)tile + super_block_at(s, k);
             memcpy(to + 2 * r, block->d, 2);
             for (size_t i = 0; i < 2; i++)
                 to[SCALES_H + 16 * i + r] = block->scales_h[i];
@@ -83,7 +84,7 @@ void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
     struct hearth_block_iq4_xs *block = file_row;
     for (size_t s = 0; s < k / 256; s++, block++) {
         uint8_t nibbles[256];
-        const uint8_t *from = (const uint8_t *)tile + super_block_at(s);
+        const uint8_t *from = (const uint8_t *)tile + super_block_at(s, k);
         memcpy(block->d, from + 2 * row, 2);
         for (size_t i = 0; i < 2; i++)
             block->scales_h[i] = from[SCALES_H + 16 * i + row];

@@ -16,14 +16,15 @@ size_t KERNEL(tile_bytes)(size_t k)
     return k / 256 * SUPER_BYTES;
 }
 
-HEARTH_ALWAYS_INLINE size_t super_block_at(size_t s)
+HEARTH_ALWAYS_INLINE size_t super_block_at(size_t s, size_t k)
 {
+    (void)k;
     return s * SUPER_BYTES;
 }
 
-HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s)
+HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s, size_t k)
 {
-    const uint8_t *p = tile + super_block_at(s);
+    const uint8_t *p = tile + super_block_at(s, k);
     const __m512i low = _mm512_set1_epi8(15);
     UNROLL
     for (size_t i = 0; i < 4; i++) { /* four sub-blocks at a time */
@@ -38,14 +39,14 @@ HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *t
     out->dmin = load_halves(p + 32);
 }
 
-HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t s, size_t step)
+HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *super, size_t step)
 {
-    const uint8_t *codes = tile + super_block_at(s) + TWO_BITS + 128 * step;
+    const uint8_t *codes = super + TWO_BITS + 128 * step;
     split_two_bits(w, codes);
     split_two_bits(w + 4, codes + 64);
 }
 
-#include "avx512/matmul_kquant.h"
+#include "template/dot_super.h"
 
 void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
 {
@@ -55,7 +56,7 @@ void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
         for (size_t s = 0; s < k / 256; s++, block++) {
             uint8_t codes[256];
             codes_of_q2_K(codes, block);
-            uint8_t *to = (uint8_t *)tile + super_block_at(s);
+            uint8_t *to = (uint8_t *)tile + super_block_at(s, k);
             memcpy(to + 2 * r, block->d, 2);
             memcpy(to + 32 + 2 * r, block->dmin, 2);
             for (size_t j = 0; j < 16; j++)
@@ -69,7 +70,7 @@ void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
     struct hearth_block_q2_K *block = file_row;
     for (size_t s = 0; s < k / 256; s++, block++) {
         uint8_t codes[256] = {0};
-        const uint8_t *from = (const uint8_t *)tile + super_block_at(s);
+        const uint8_t *from = (const uint8_t *)tile + super_block_at(s, k);
         memcpy(block->d, from + 2 * row, 2);
         memcpy(block->dmin, from + 32 + 2 * row, 2);
         for (size_t j = 0; j < 16; j++)

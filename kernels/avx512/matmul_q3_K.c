@@ -17,8 +17,9 @@ size_t KERNEL(tile_bytes)(size_t k)
     return k / 512 * PAIR_BYTES + k / 256 % 2 * (64 + SUPER_BYTES);
 }
 
-HEARTH_ALWAYS_INLINE size_t super_block_at(size_t s)
+HEARTH_ALWAYS_INLINE size_t super_block_at(size_t s, size_t k)
 {
+    (void)k;
     return s / 2 * PAIR_BYTES + 64 + s % 2 * SUPER_BYTES;
 }
 
@@ -29,9 +30,9 @@ HEARTH_ALWAYS_INLINE size_t halves_at(size_t s)
 
 /* Bytes 0 ... 7 of the twelve hold the lower four bits of scales 0 ... 7 low and of 8 ... 15 high, bytes 8 ... 11 the upper two of
  * scales 4i + 0 ... 3 at bits 2i. */
-HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s)
+HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s, size_t k)
 {
-    const uint8_t *p = tile + super_block_at(s);
+    const uint8_t *p = tile + super_block_at(s, k);
     const __m512i low[2] = {load512(p), load512(p + 64)};
     const __m512i high = load512(p + 128);
     const __m512i four = _mm512_set1_epi8(15);
@@ -48,10 +49,10 @@ HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *t
     out->d = load_halves(tile + halves_at(s));
 }
 
-HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t s, size_t step)
+HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *super, size_t step)
 {
-    const uint8_t *codes = tile + super_block_at(s) + TWO_BITS + 128 * step;
-    const uint8_t *masks = tile + super_block_at(s) + THIRD_BITS + 64 * step;
+    const uint8_t *codes = super + TWO_BITS + 128 * step;
+    const uint8_t *masks = super + THIRD_BITS + 64 * step;
     const __m512i third = _mm512_set1_epi8(4);
     split_two_bits(w, codes);
     split_two_bits(w + 4, codes + 64);
@@ -63,7 +64,7 @@ HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t
     }
 }
 
-#include "avx512/matmul_kquant.h"
+#include "template/dot_super.h"
 
 void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
 {
@@ -73,7 +74,7 @@ void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
         for (size_t s = 0; s < k / 256; s++, block++) {
             uint8_t codes[256];
             codes_of_q3_K(codes, block);
-            uint8_t *to = (uint8_t *)tile + super_block_at(s);
+            uint8_t *to = (uint8_t *)tile + super_block_at(s, k);
             memcpy((uint8_t *)tile + halves_at(s) + 2 * r, block->d, 2);
             for (size_t i = 0; i < 12; i++)
                 to[16 * i + r] = block->scales[i];
@@ -87,7 +88,7 @@ void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
     struct hearth_block_q3_K *block = file_row;
     for (size_t s = 0; s < k / 256; s++, block++) {
         uint8_t codes[256] = {0};
-        const uint8_t *from = (const uint8_t *)tile + super_block_at(s);
+        const uint8_t *from = (const uint8_t *)tile + super_block_at(s, k);
         memcpy(block->d, (const uint8_t *)tile + halves_at(s) + 2 * row, 2);
         for (size_t i = 0; i < 12; i++)
             block->scales[i] = from[16 * i + row];

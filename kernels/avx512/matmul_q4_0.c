@@ -3,7 +3,7 @@
 #include "avx512/codes.h"
 #include "avx512/matmul.h"
 
-enum { BLOCK_BYTES = 256, OFFSET = 8 };
+enum { CODE_BYTES = 256, OFFSET = 8 };
 #define HAS_MIN 0
 #define KERNEL(operation) hearth_##operation##_q4_0_avx512
 #define BLOCK struct hearth_block_q4_0

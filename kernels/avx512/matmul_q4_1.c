@@ -3,7 +3,7 @@
 #include "avx512/codes.h"
 #include "avx512/matmul.h"
 
-enum { BLOCK_BYTES = 256, OFFSET = 0 };
+enum { CODE_BYTES = 256, OFFSET = 0 };
 #define HAS_MIN 1
 #define KERNEL(operation) hearth_##operation##_q4_1_avx512
 #define BLOCK struct hearth_block_q4_1

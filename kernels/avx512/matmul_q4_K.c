@@ -16,25 +16,26 @@ size_t KERNEL(tile_bytes)(size_t k)
     return k / 256 * SUPER_BYTES;
 }
 
-HEARTH_ALWAYS_INLINE size_t super_block_at(size_t s)
+HEARTH_ALWAYS_INLINE size_t super_block_at(size_t s, size_t k)
 {
+    (void)k;
     return s * SUPER_BYTES;
 }
 
-HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s)
+HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s, size_t k)
 {
-    read_scales_and_mins(out, tile + super_block_at(s));
+    read_scales_and_mins(out, tile + super_block_at(s, k));
 }
 
-HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t s, size_t step)
+HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *super, size_t step)
 {
-    const uint8_t *nibbles = tile + super_block_at(s) + NIBBLES + 256 * step;
+    const uint8_t *nibbles = super + NIBBLES + 256 * step;
     UNROLL
     for (size_t v = 0; v < 4; v++)
         split_nibbles(w + 2 * v, nibbles + 64 * v);
 }
 
-#include "avx512/matmul_kquant.h"
+#include "template/dot_super.h"
 
 void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
 {
@@ -44,7 +45,7 @@ void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
         for (size_t s = 0; s < k / 256; s++, block++) {
             uint8_t codes[256];
             codes_of_q4_K(codes, block);
-            uint8_t *to = (uint8_t *)tile + super_block_at(s);
+            uint8_t *to = (uint8_t *)tile + super_block_at(s, k);
             put_scales_and_mins(to, block->d, block->dmin, block->scales, r);
             put_nibbles(to + NIBBLES, codes, 256, r);
         }
@@ -55,7 +56,7 @@ void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
     struct hearth_block_q4_K *block = file_row;
     for (size_t s = 0; s < k / 256; s++, block++) {
         uint8_t codes[256];
-        const uint8_t *from = (const uint8_t *)tile + super_block_at(s);
+        const uint8_t *from = (const uint8_t *)tile + super_block_at(s, k);
         get_scales_and_mins(block->d, block->dmin, block->scales, from, row);
         get_nibbles(codes, from + NIBBLES, 256, row);
         q4_K_of_codes(block, codes);

@@ -3,7 +3,7 @@
 #include "avx512/codes.h"
 #include "avx512/matmul.h"
 
-enum { NIBBLE_BYTES = 256, BLOCK_BYTES = 320, OFFSET = 16 };
+enum { NIBBLE_BYTES = 256, CODE_BYTES = 320, OFFSET = 16 };
 #define HAS_MIN 0
 #define KERNEL(operation) hearth_##operation##_q5_0_avx512
 #define BLOCK struct hearth_block_q5_0

@@ -3,7 +3,7 @@
 #include "avx512/codes.h"
 #include "avx512/matmul.h"
 
-enum { NIBBLE_BYTES = 256, BLOCK_BYTES = 320, OFFSET = 0 };
+enum { NIBBLE_BYTES = 256, CODE_BYTES = 320, OFFSET = 0 };
 #define HAS_MIN 1
 #define KERNEL(operation) hearth_##operation##_q5_1_avx512
 #define BLOCK struct hearth_block_q5_1

@@ -17,8 +17,9 @@ size_t KERNEL(tile_bytes)(size_t k)
     return k / 512 * PAIR_BYTES + k / 256 % 2 * (64 + SUPER_BYTES);
 }
 
-HEARTH_ALWAYS_INLINE size_t super_block_at(size_t s)
+HEARTH_ALWAYS_INLINE size_t super_block_at(size_t s, size_t k)
 {
+    (void)k;
     return s / 2 * PAIR_BYTES + 64 + s % 2 * SUPER_BYTES;
 }
 
@@ -27,9 +28,9 @@ HEARTH_ALWAYS_INLINE size_t halves_at(size_t s)
     return s / 2 * PAIR_BYTES + s % 2 * 32;
 }
 
-HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s)
+HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s, size_t k)
 {
-    widen_signed_scales(out, tile + super_block_at(s));
+    widen_signed_scales(out, tile + super_block_at(s, k));
     out->d = load_halves(tile + halves_at(s));
 }
 
@@ -43,10 +44,10 @@ HEARTH_ALWAYS_INLINE void add_upper_bits(__m512i w[4], __m512i v)
     w[3] = _mm512_or_si512(w[3], _mm512_and_si512(_mm512_srli_epi16(v, 2), upper));
 }
 
-HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t s, size_t step)
+HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *super, size_t step)
 {
-    const uint8_t *nibbles = tile + super_block_at(s) + NIBBLES + 256 * step;
-    const uint8_t *upper = tile + super_block_at(s) + UPPER_BITS + 128 * step;
+    const uint8_t *nibbles = super + NIBBLES + 256 * step;
+    const uint8_t *upper = super + UPPER_BITS + 128 * step;
     UNROLL
     for (size_t v = 0; v < 4; v++)
         split_nibbles(w + 2 * v, nibbles + 64 * v);
@@ -55,7 +56,7 @@ HEARTH_ALWAYS_INLINE void read_weights(__m512i w[8], const uint8_t *tile, size_t
         add_upper_bits(w + 4 * h, load512(upper + 64 * h));
 }
 
-#include "avx512/matmul_kquant.h"
+#include "template/dot_super.h"
 
 void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
 {
@@ -65,7 +66,7 @@ void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
         for (size_t s = 0; s < k / 256; s++, block++) {
             uint8_t codes[256];
             codes_of_q6_K(codes, block);
-            uint8_t *to = (uint8_t *)tile + super_block_at(s);
+            uint8_t *to = (uint8_t *)tile + super_block_at(s, k);
             memcpy((uint8_t *)tile + halves_at(s) + 2 * r, block->d, 2);
             for (size_t j = 0; j < 16; j++)
                 to[16 * j + r] = (uint8_t)block->scales[j];
@@ -79,7 +80,7 @@ void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
     struct hearth_block_q6_K *block = file_row;
     for (size_t s = 0; s < k / 256; s++, block++) {
         uint8_t codes[256];
-        const uint8_t *from = (const uint8_t *)tile + super_block_at(s);
+        const uint8_t *from = (const uint8_t *)tile + super_block_at(s, k);
         memcpy(block->d, (const uint8_t *)tile + halves_at(s) + 2 * row, 2);
         for (size_t j = 0; j < 16; j++)
             block->scales[j] = (int8_t)from[16 * j + row];

@@ -3,7 +3,7 @@
 #include "avx512/codes.h"
 #include "avx512/matmul.h"
 
-enum { BLOCK_BYTES = 512, OFFSET = 128 };
+enum { CODE_BYTES = 512, OFFSET = 128 };
 #define HAS_MIN 0
 #define KERNEL(operation) hearth_##operation##_q8_0_avx512
 #define BLOCK struct hearth_block_q8_0

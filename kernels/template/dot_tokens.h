@@ -1,5 +1,7 @@
-/* The walk over rows and tokens, the last part of a product's template. What stands before it defines
+/* The walk over rows and tokens, the last part of the template of a product that has a dot instruction for bytes. What stands
+ * before it defines
  *   KERNEL(operation)    the name of a function,
+ *   TILE_BYTES           the function that tells the bytes of a tile, if not KERNEL(tile_bytes),
  *   activations_of       where a token's codes, scales and sums are,
  *   tile_times_tokens    one tile times 1 ... FEW_TOKENS tokens,
  *   fill_panel           unpacks 256 k of a tile to bytes, a struct panel,
@@ -10,33 +12,37 @@
  * activations serves both tiles. Packed bytes are read once for up to TOKENS_AT_ONCE tokens; for more, the two tiles are walked
  * again, from the L2 cache. */
 
-static void few_tokens(float *y, size_t y_stride, const uint8_t *tile, const struct activations *x, size_t k, __mmask16 mask,
+#ifndef TILE_BYTES
+#define TILE_BYTES KERNEL(tile_bytes)
+#endif
+
+static void few_tokens(float *y, size_t y_stride, const uint8_t *tile, const struct activations *x, size_t k, size_t rows,
                        size_t tokens, size_t prefetch_bytes)
 {
     switch (tokens) {
     case 1:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 1, prefetch_bytes);
+        tile_times_tokens(y, y_stride, tile, x, k, rows, 1, prefetch_bytes);
         break;
     case 2:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 2, prefetch_bytes);
+        tile_times_tokens(y, y_stride, tile, x, k, rows, 2, prefetch_bytes);
         break;
     case 3:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 3, prefetch_bytes);
+        tile_times_tokens(y, y_stride, tile, x, k, rows, 3, prefetch_bytes);
         break;
     case 4:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 4, prefetch_bytes);
+        tile_times_tokens(y, y_stride, tile, x, k, rows, 4, prefetch_bytes);
         break;
     case 5:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 5, prefetch_bytes);
+        tile_times_tokens(y, y_stride, tile, x, k, rows, 5, prefetch_bytes);
         break;
     case 6:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 6, prefetch_bytes);
+        tile_times_tokens(y, y_stride, tile, x, k, rows, 6, prefetch_bytes);
         break;
     case 7:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 7, prefetch_bytes);
+        tile_times_tokens(y, y_stride, tile, x, k, rows, 7, prefetch_bytes);
         break;
     case 8:
-        tile_times_tokens(y, y_stride, tile, x, k, mask, 8, prefetch_bytes);
+        tile_times_tokens(y, y_stride, tile, x, k, rows, 8, prefetch_bytes);
         break;
     }
 }
@@ -67,7 +73,7 @@ static void tiles_times_many(float (*acc)[PAIR_ROWS], const uint8_t *w, const st
     memset(acc, 0, tokens * sizeof *acc);
     for (size_t c = 0; c * 256 < k; c++) {
         fill_panel(&panels[0], w, c, k, prefetch_bytes);
-        fill_panel(&panels[1], w + KERNEL(tile_bytes)(k), c, k, prefetch_bytes);
+        fill_panel(&panels[1], w + TILE_BYTES(k), c, k, prefetch_bytes);
         for (size_t g = 0; g < groups; g++) {
             const size_t from = tokens * g / groups;
             const struct activations group = activations_from(x, from);
@@ -98,7 +104,7 @@ static void tile_times_many(float *y, size_t y_stride, const uint8_t *tile, cons
 {
     for (size_t t = 0; t < tokens; t += FEW_TOKENS) {
         const struct activations some = activations_from(x, t);
-        few_tokens(y + t * y_stride, y_stride, tile, &some, k, row_mask(rows), tokens - t < FEW_TOKENS ? tokens - t : FEW_TOKENS,
+        few_tokens(y + t * y_stride, y_stride, tile, &some, k, rows, tokens - t < FEW_TOKENS ? tokens - t : FEW_TOKENS,
                    prefetch_bytes);
     }
 }
@@ -116,7 +122,7 @@ void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, siz
             pair_times_many(y + r, y_stride, tile, &a, n, k, tokens, prefetch_bytes);
         else
             tile_times_many(y + r, y_stride, tile, &a, n, k, tokens, prefetch_bytes);
-        tile += tiles * KERNEL(tile_bytes)(k);
+        tile += tiles * TILE_BYTES(k);
         r += n;
     }
 }

@@ -1,0 +1,51 @@
+/* What the templates of products with a dot instruction for bytes share: sizes, activations, loads. The including file has defined
+ * their vocabulary and TILE_ROWS. */
+#ifndef HEARTH_TEMPLATE_DOT_H
+#define HEARTH_TEMPLATE_DOT_H
+
+enum {
+    FEW_TOKENS = 8,            /* 8 weights, 8 accumulators, 8 sums in flight */
+    PAIR_ROWS = 2 * TILE_ROWS, /* two tiles share the broadcast activations where there are many tokens */
+    GROUP_TOKENS = 6,          /* 2 tiles x 6 tokens: 12 chains and 12 sums, 2 weights, 1 broadcast: 27 of 32 registers */
+    TOKENS_AT_ONCE = 128,      /* float accumulators of 2 tiles x 128 tokens: 16 KB of stack */
+};
+
+/* A walk over packed bytes reads one stream, and hardware prefetchers stop at pages of 4 KB: fetch the `bytes` that lie a page
+ * further. Never faults. */
+HEARTH_ALWAYS_INLINE void prefetch_ahead(const uint8_t *p, size_t bytes, size_t prefetch_bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)p + prefetch_bytes + i, _MM_HINT_T0);
+}
+
+HEARTH_ALWAYS_INLINE veci broadcast_dword(const uint8_t *p)
+{
+    int32_t dword;
+    memcpy(&dword, p, sizeof dword);
+    return veci_set1(dword);
+}
+
+HEARTH_ALWAYS_INLINE vecf broadcast_float(const uint8_t *p)
+{
+    float x;
+    memcpy(&x, p, sizeof x);
+    return vecf_set1(x);
+}
+
+/* Token rows as the contract lays them out; `scales` and `sums` are byte offsets inside a row. */
+struct activations {
+    const uint8_t *rows;
+    size_t stride, scales, sums;
+};
+
+HEARTH_ALWAYS_INLINE struct activations activations_from(const struct activations *x, size_t token)
+{
+    return (struct activations){x->rows + token * x->stride, x->stride, x->scales, x->sums};
+}
+
+/* Scales of a block of a tile; m is 0 and never used in a format without. */
+struct scales {
+    vecf d, m;
+};
+
+#endif

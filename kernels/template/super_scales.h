@@ -1,0 +1,34 @@
+/* Scales of a super-block as products with a dot instruction use them, and the float end of such a product. */
+#ifndef HEARTH_TEMPLATE_SUPER_SCALES_H
+#define HEARTH_TEMPLATE_SUPER_SCALES_H
+
+/* Lanes are rows. */
+struct super_scales {
+    veci scale[16]; /* int32, 8 or 16 of them */
+    veci pair[8];   /* int16 pairs of mins that meet pairs of bsum in vpdpwssd, 4 or 8 of them; only where there are mins */
+    vecf d, dmin;   /* the latter likewise */
+};
+
+/* acc + s * sum * d. */
+HEARTH_ALWAYS_INLINE vecf add_without_mins(vecf acc, veci sum, const struct super_scales *scales, const uint8_t *row,
+                                           const struct activations *x, size_t s)
+{
+    const vecf g = vecf_mul(veci_to_f(sum), scales->d);
+    return vecf_fma(g, broadcast_float(row + x->scales + 4 * s), acc);
+}
+
+/* acc + s * (sum * d - M * dmin), M from the mins: at most 63 * 127 * 256 = 2 048 256. */
+HEARTH_ALWAYS_INLINE vecf add_with_mins(vecf acc, veci sum, const struct super_scales *scales, const uint8_t *row,
+                                        const struct activations *x, size_t s, size_t sub_blocks)
+{
+    const uint8_t *bsum = row + x->sums + 2 * sub_blocks * s;
+    veci mins = veci_zero();
+    UNROLL
+    for (size_t j = 0; j < sub_blocks / 2; j++)
+        mins = add_dot16(mins, scales->pair[j], broadcast_dword(bsum + 4 * j));
+    vecf g = vecf_mul(veci_to_f(sum), scales->d);
+    g = vecf_fnma(veci_to_f(mins), scales->dmin, g);
+    return vecf_fma(g, broadcast_float(row + x->scales + 4 * s), acc);
+}
+
+#endif
