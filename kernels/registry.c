@@ -1,7 +1,8 @@
-/* The table of all kernels, and the choice from it. Rows stand by operation and format, each time reference, avx2, avx512, so that
- * the last row a CPU can run is the fastest. This file only names the kernels: it is built without AVX flags. */
+/* The table of all kernels, and the choice from it. Rows stand by operation and format, each time reference, avx2, avxvnni, avx512,
+ * so that the last row a CPU can run is the fastest. This file only names the kernels: it is built without AVX flags. */
 #include "avx2/avx2.h"
 #include "avx512/avx512.h"
+#include "avxvnni/avxvnni.h"
 #include "kernels.h"
 #include "reference/reference.h"
 
@@ -12,6 +13,11 @@
     {"matmul_" #name "_" #isa, HEARTH_OP_MATMUL, format, level,                                      \
      {.matmul = {hearth_matmul_##name##_##isa, tile_rows, hearth_tile_bytes_##name##_##isa,          \
                  hearth_pack_##name##_##isa, hearth_unpack_##name##_##isa}}}
+/* In the tiles of another level. */
+#define MATMUL_PACKED(name, format, isa, level, tile_rows, packed)                                   \
+    {"matmul_" #name "_" #isa, HEARTH_OP_MATMUL, format, level,                                      \
+     {.matmul = {hearth_matmul_##name##_##isa, tile_rows, hearth_tile_bytes_##name##_##packed,       \
+                 hearth_pack_##name##_##packed, hearth_unpack_##name##_##packed}}}
 #define DEQUANTIZE(name, format, isa, level)                                                         \
     {"dequantize_" #name "_" #isa, HEARTH_OP_DEQUANTIZE, format, level, {.dequantize = hearth_dequantize_##name##_##isa}}
 #define ATTENTION(name, format, isa, level)                                                          \
@@ -22,39 +28,51 @@
 const struct hearth_kernel hearth_kernels[] = {
     MATMUL(q4_0, HEARTH_Q4_0, reference, HEARTH_CPU_REFERENCE, 1),
     MATMUL(q4_0, HEARTH_Q4_0, avx2, HEARTH_CPU_AVX2, 8),
+    MATMUL_PACKED(q4_0, HEARTH_Q4_0, avxvnni, HEARTH_CPU_AVXVNNI, 8, avx2),
     MATMUL(q4_0, HEARTH_Q4_0, avx512, HEARTH_CPU_AVX512, 16),
     MATMUL(q4_1, HEARTH_Q4_1, reference, HEARTH_CPU_REFERENCE, 1),
     MATMUL(q4_1, HEARTH_Q4_1, avx2, HEARTH_CPU_AVX2, 8),
+    MATMUL_PACKED(q4_1, HEARTH_Q4_1, avxvnni, HEARTH_CPU_AVXVNNI, 8, avx2),
     MATMUL(q4_1, HEARTH_Q4_1, avx512, HEARTH_CPU_AVX512, 16),
     MATMUL(q5_0, HEARTH_Q5_0, reference, HEARTH_CPU_REFERENCE, 1),
     MATMUL(q5_0, HEARTH_Q5_0, avx2, HEARTH_CPU_AVX2, 8),
+    MATMUL_PACKED(q5_0, HEARTH_Q5_0, avxvnni, HEARTH_CPU_AVXVNNI, 8, avx2),
     MATMUL(q5_0, HEARTH_Q5_0, avx512, HEARTH_CPU_AVX512, 16),
     MATMUL(q5_1, HEARTH_Q5_1, reference, HEARTH_CPU_REFERENCE, 1),
     MATMUL(q5_1, HEARTH_Q5_1, avx2, HEARTH_CPU_AVX2, 8),
+    MATMUL_PACKED(q5_1, HEARTH_Q5_1, avxvnni, HEARTH_CPU_AVXVNNI, 8, avx2),
     MATMUL(q5_1, HEARTH_Q5_1, avx512, HEARTH_CPU_AVX512, 16),
     MATMUL(q8_0, HEARTH_Q8_0, reference, HEARTH_CPU_REFERENCE, 1),
     MATMUL(q8_0, HEARTH_Q8_0, avx2, HEARTH_CPU_AVX2, 8),
+    MATMUL_PACKED(q8_0, HEARTH_Q8_0, avxvnni, HEARTH_CPU_AVXVNNI, 8, avx2),
     MATMUL(q8_0, HEARTH_Q8_0, avx512, HEARTH_CPU_AVX512, 16),
     MATMUL(q2_K, HEARTH_Q2_K, reference, HEARTH_CPU_REFERENCE, 1),
     MATMUL(q2_K, HEARTH_Q2_K, avx2, HEARTH_CPU_AVX2, 8),
+    MATMUL_PACKED(q2_K, HEARTH_Q2_K, avxvnni, HEARTH_CPU_AVXVNNI, 8, avx2),
     MATMUL(q2_K, HEARTH_Q2_K, avx512, HEARTH_CPU_AVX512, 16),
     MATMUL(q3_K, HEARTH_Q3_K, reference, HEARTH_CPU_REFERENCE, 1),
     MATMUL(q3_K, HEARTH_Q3_K, avx2, HEARTH_CPU_AVX2, 8),
+    MATMUL_PACKED(q3_K, HEARTH_Q3_K, avxvnni, HEARTH_CPU_AVXVNNI, 8, avx2),
     MATMUL(q3_K, HEARTH_Q3_K, avx512, HEARTH_CPU_AVX512, 16),
     MATMUL(q4_K, HEARTH_Q4_K, reference, HEARTH_CPU_REFERENCE, 1),
     MATMUL(q4_K, HEARTH_Q4_K, avx2, HEARTH_CPU_AVX2, 8),
+    MATMUL_PACKED(q4_K, HEARTH_Q4_K, avxvnni, HEARTH_CPU_AVXVNNI, 8, avx2),
     MATMUL(q4_K, HEARTH_Q4_K, avx512, HEARTH_CPU_AVX512, 16),
     MATMUL(q5_K, HEARTH_Q5_K, reference, HEARTH_CPU_REFERENCE, 1),
     MATMUL(q5_K, HEARTH_Q5_K, avx2, HEARTH_CPU_AVX2, 8),
+    MATMUL_PACKED(q5_K, HEARTH_Q5_K, avxvnni, HEARTH_CPU_AVXVNNI, 8, avx2),
     MATMUL(q5_K, HEARTH_Q5_K, avx512, HEARTH_CPU_AVX512, 16),
     MATMUL(q6_K, HEARTH_Q6_K, reference, HEARTH_CPU_REFERENCE, 1),
     MATMUL(q6_K, HEARTH_Q6_K, avx2, HEARTH_CPU_AVX2, 8),
+    MATMUL_PACKED(q6_K, HEARTH_Q6_K, avxvnni, HEARTH_CPU_AVXVNNI, 8, avx2),
     MATMUL(q6_K, HEARTH_Q6_K, avx512, HEARTH_CPU_AVX512, 16),
     MATMUL(iq4_nl, HEARTH_IQ4_NL, reference, HEARTH_CPU_REFERENCE, 1),
     MATMUL(iq4_nl, HEARTH_IQ4_NL, avx2, HEARTH_CPU_AVX2, 8),
+    MATMUL_PACKED(iq4_nl, HEARTH_IQ4_NL, avxvnni, HEARTH_CPU_AVXVNNI, 8, avx2),
     MATMUL(iq4_nl, HEARTH_IQ4_NL, avx512, HEARTH_CPU_AVX512, 16),
     MATMUL(iq4_xs, HEARTH_IQ4_XS, reference, HEARTH_CPU_REFERENCE, 1),
     MATMUL(iq4_xs, HEARTH_IQ4_XS, avx2, HEARTH_CPU_AVX2, 8),
+    MATMUL_PACKED(iq4_xs, HEARTH_IQ4_XS, avxvnni, HEARTH_CPU_AVXVNNI, 8, avx2),
     MATMUL(iq4_xs, HEARTH_IQ4_XS, avx512, HEARTH_CPU_AVX512, 16),
     MATMUL(f32, HEARTH_F32, reference, HEARTH_CPU_REFERENCE, 1),
     MATMUL(f32, HEARTH_F32, avx2, HEARTH_CPU_AVX2, 4),

@@ -1,0 +1,14 @@
+/* Products with Q4_1 weights; a block of 8 rows is its nibbles. */
+#include "avxvnni/matmul.h"
+
+enum { OFFSET = 0, CODE_BYTES = 128 };
+#define HAS_MIN 1
+#define KERNEL(operation) hearth_##operation##_q4_1_avxvnni
+#define TILE_BYTES hearth_tile_bytes_q4_1_avx2
+
+HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *block)
+{
+    split_nibbles(w, block);
+}
+
+#include "avxvnni/matmul_block32.h"

@@ -1,0 +1,15 @@
+/* Products with Q5_0 weights; a block of 8 rows is 32 bytes of fifth bits and 128 of nibbles. */
+#include "avxvnni/matmul.h"
+
+enum { OFFSET = 16, CODE_BYTES = 160 };
+#define HAS_MIN 0
+#define KERNEL(operation) hearth_##operation##_q5_0_avxvnni
+#define TILE_BYTES hearth_tile_bytes_q5_0_avx2
+
+HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *block)
+{
+    split_nibbles(w, block + 32);
+    add_bits(w, block, 4);
+}
+
+#include "avxvnni/matmul_block32.h"

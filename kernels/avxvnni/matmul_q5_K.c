@@ -1,0 +1,28 @@
+/* Products with Q5_K weights; a super-block of 8 rows is a head (kquant_scales.h) and 8 times 32 bytes of fifth bits and 128 of
+ * nibbles. The bounds are those of avx512/matmul_q5_K.c. */
+#include "avxvnni/kquant_scales.h"
+
+enum { OFFSET = 0, EXACT = 2, SUPER_BYTES = 1408 };
+#define SUB_BLOCKS 8
+#define KERNEL(operation) hearth_##operation##_q5_K_avxvnni
+#define TILE_BYTES hearth_tile_bytes_q5_K_avx2
+
+HEARTH_ALWAYS_INLINE size_t super_block_at(size_t s, size_t k)
+{
+    (void)k;
+    return s * SUPER_BYTES;
+}
+
+HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *tile, size_t s, size_t k)
+{
+    read_scales_and_mins(out, tile + super_block_at(s, k));
+}
+
+HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *super, size_t step)
+{
+    const uint8_t *codes = super + KQUANT_HEAD_BYTES + 160 * step;
+    split_nibbles(w, codes + 32);
+    add_bits(w, codes, 4);
+}
+
+#include "template/dot_super.h"
