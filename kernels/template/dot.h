@@ -3,15 +3,17 @@
 #ifndef HEARTH_TEMPLATE_DOT_H
 #define HEARTH_TEMPLATE_DOT_H
 
+/* With vectors of 512 bits: 8 weights, 8 accumulators, 8 sums in flight for few tokens; 12 chains and 12 sums, 2 weights, 1
+ * broadcast for many, 27 of 32 registers. With 256 bits and 16 registers the sums go to the stack once in 32 k. */
 enum {
-    FEW_TOKENS = 8,            /* 8 weights, 8 accumulators, 8 sums in flight */
+    FEW_TOKENS = 8,
     PAIR_ROWS = 2 * TILE_ROWS, /* two tiles share the broadcast activations where there are many tokens */
-    GROUP_TOKENS = 6,          /* 2 tiles x 6 tokens: 12 chains and 12 sums, 2 weights, 1 broadcast: 27 of 32 registers */
-    TOKENS_AT_ONCE = 128,      /* float accumulators of 2 tiles x 128 tokens: 16 KB of stack */
+    GROUP_TOKENS = 6,
+    TOKENS_AT_ONCE = 128, /* float accumulators of 2 tiles x 128 tokens: 16 KB of stack with 16 rows, 8 with 8 */
 };
 
-/* A walk over packed bytes reads one stream, and hardware prefetchers stop at pages of 4 KB: fetch the `bytes` that lie a page
- * further. Never faults. */
+/* A walk over packed bytes reads one stream, and hardware prefetchers stop at pages of 4 KB: fetch the `bytes` that lie
+ * prefetch_bytes further. Never faults. */
 HEARTH_ALWAYS_INLINE void prefetch_ahead(const uint8_t *p, size_t bytes, size_t prefetch_bytes)
 {
     for (size_t i = 0; i < bytes; i += 64)

@@ -8,9 +8,9 @@
  *   panels_times_tokens  two panels times up to GROUP_TOKENS tokens.
  *
  * Few tokens: one tile at a time, weights unpacked into registers and used for all tokens. Many tokens: 256 k of two tiles are
- * unpacked to the stack (8 KB of codes, they stay in the L1 cache), and groups of tokens pass over them; each broadcast dword of
- * activations serves both tiles. Packed bytes are read once for up to TOKENS_AT_ONCE tokens; for more, the two tiles are walked
- * again, from the L2 cache. */
+ * unpacked to the stack (at most 8 KB of codes, they stay in the L1 cache), and groups of tokens pass over them; each broadcast
+ * dword of activations serves both tiles. Packed bytes are read once for up to TOKENS_AT_ONCE tokens; for more, the two tiles are
+ * walked again, from the L2 cache. */
 
 #ifndef TILE_BYTES
 #define TILE_BYTES KERNEL(tile_bytes)
