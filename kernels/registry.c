@@ -138,6 +138,7 @@ const struct hearth_kernel hearth_kernels[] = {
     PLAIN(quantize_q8_256, HEARTH_OP_QUANTIZE_Q8_256, quantize, avx512, HEARTH_CPU_AVX512),
     PLAIN(quantize_q8_0, HEARTH_OP_QUANTIZE_Q8_0, quantize, reference, HEARTH_CPU_REFERENCE),
     PLAIN(quantize_q8_0, HEARTH_OP_QUANTIZE_Q8_0, quantize, avx2, HEARTH_CPU_AVX2),
+    PLAIN(quantize_q8_0, HEARTH_OP_QUANTIZE_Q8_0, quantize, avx512, HEARTH_CPU_AVX512),
     PLAIN(rms_norm, HEARTH_OP_RMS_NORM, rms_norm, reference, HEARTH_CPU_REFERENCE),
     PLAIN(rms_norm, HEARTH_OP_RMS_NORM, rms_norm, avx2, HEARTH_CPU_AVX2),
     PLAIN(rms_norm, HEARTH_OP_RMS_NORM, rms_norm, avx512, HEARTH_CPU_AVX512),

@@ -25,6 +25,7 @@ static const char *const op_names[HEARTH_OP_COUNT] = {
     [HEARTH_OP_DEQUANTIZE] = "dequantize",
     [HEARTH_OP_QUANTIZE_Q8_32] = "quantize_q8_32",
     [HEARTH_OP_QUANTIZE_Q8_256] = "quantize_q8_256",
+    [HEARTH_OP_QUANTIZE_Q8_0] = "quantize_q8_0",
     [HEARTH_OP_RMS_NORM] = "rms_norm",
     [HEARTH_OP_LAYER_NORM] = "layer_norm",
     [HEARTH_OP_ROPE] = "rope",

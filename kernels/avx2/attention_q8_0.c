@@ -1,3 +1,4 @@
+/* Attention over a cache of Q8_0: the dots of codes; the rest is template/attention_q8_0.h. */
 #include "avx2/simd.h" /* vec16 and its operations; ISA(name) is name##_avx2 */
 
 #include "template/attention_q8_0.h" /* defines ISA(hearth_attention_q8_0) */

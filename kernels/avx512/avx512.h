@@ -27,7 +27,7 @@ hearth_dequantize_fn hearth_dequantize_q4_0_avx512, hearth_dequantize_q4_1_avx51
     hearth_dequantize_q5_1_avx512, hearth_dequantize_q8_0_avx512, hearth_dequantize_q2_K_avx512, hearth_dequantize_q3_K_avx512,
     hearth_dequantize_q4_K_avx512, hearth_dequantize_q5_K_avx512, hearth_dequantize_q6_K_avx512, hearth_dequantize_iq4_nl_avx512,
     hearth_dequantize_iq4_xs_avx512, hearth_dequantize_f32_avx512, hearth_dequantize_f16_avx512, hearth_dequantize_bf16_avx512;
-hearth_quantize_fn hearth_quantize_q8_32_avx512, hearth_quantize_q8_256_avx512;
+hearth_quantize_fn hearth_quantize_q8_32_avx512, hearth_quantize_q8_256_avx512, hearth_quantize_q8_0_avx512;
 
 hearth_rms_norm_fn hearth_rms_norm_avx512;
 hearth_layer_norm_fn hearth_layer_norm_avx512;
