@@ -254,8 +254,10 @@ void hearth_pack_cache_find(struct hearth_pack_cache *out, struct hearth_engine 
         return;
     const int folder = open_folder(e);
     const int fd = folder < 0 ? -1 : openat(folder, out->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0 && errno != ENOENT)
-        tell_errno(e, out->name, "open", errno);
+    if (fd < 0 && errno != ENOENT) {
+        tell_errno(e, out->name, folder < 0 ? "open folder" : "open", errno);
+        out->wanted = folder >= 0; /* else writing would fail for the same reason, and say so again */
+    }
     if (folder >= 0)
         (void)close(folder);
     if (fd < 0)

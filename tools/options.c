@@ -447,7 +447,7 @@ static void show_help(const struct argp *argp, const char *name)
 
 bool options_parse(struct options *out, int *exit_code, const struct options_command *command, int argc, char **argv)
 {
-    *out = (struct options){.n_generate = OPTIONS_GENERATE_DEFAULT, .quant = "Q4_K_M", .repeats = 3};
+    *out = (struct options){.n_generate = OPTIONS_GENERATE_DEFAULT, .repeats = 3};
     out->sampling.struct_size = sizeof out->sampling;
     hearth_sampling_init(&out->sampling);
     struct parse parse = {out, command, false, false};

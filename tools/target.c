@@ -2,6 +2,7 @@
 #include "target.h"
 
 #include "report.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,10 @@
 hearth_status target_open(struct target *target, hearth_error *error)
 {
     struct stat found;
+    if (target->name[0] == '\0') { /* the temporary name would be a good one */
+        errno = ENOENT;
+        return report_errno(error, target->name, "create");
+    }
     if (lstat(target->name, &found) == 0 && !S_ISREG(found.st_mode)) {
         target->fd = open(target->name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
         return target->fd >= 0 ? HEARTH_OK : report_errno(error, target->name, "open");

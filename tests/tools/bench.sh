@@ -152,6 +152,12 @@ exits() {
 }
 exits 2 --shape no-such-model
 exits 2 --shape llama-2-7b --quant Q9_9
+exits 2 --quant Q4_K_M
+exits 2 --shape llama-2-7b -m $model
+for option in --blas '-n 4' '-d 4' '-b 4'; do
+    # shellcheck disable=SC2086 # an option and its value
+    exits 2 $option
+done
 exits 2 -r 0
 for list in '' , 1, ,1 1-  -1 2-1 1-4* 1-4*1 1-4+0 0-4*2 1--4 1x 2000000 1-1000; do
     exits 2 -p "$list"
@@ -164,6 +170,8 @@ exits 2 --kernel q4_K -p 0
 exits 2 operand
 exits 2 --svg "$scratch/x.svg"
 exits 6 -m $model --svg "$scratch/nowhere/x.svg"
+exits 6 -m $model -p 1 -n 0 -r 64 --svg ""
+grep -q repeat "$scratch/err" && fail "--svg without a name is noticed after the measuring"
 exits 2 --probe -m $model
 exits 2 --probe --kernel q4
 exits 2 --format xml
