@@ -166,7 +166,7 @@ typedef void hearth_attention_merge_fn(float *o_a, float ml_a[2], const float *o
 
 /* ---- The registry ------------------------------------------------------------------------------------------------ */
 
-/* A level admits all rows below it. */
+/* A level admits the rows below it, but AVX512 none of AVXVNNI: hearth_cpu_runs(). */
 enum hearth_cpu_level {
     HEARTH_CPU_REFERENCE,
     HEARTH_CPU_AVX2,    /* AVX2, FMA, F16C, BMI2 */
