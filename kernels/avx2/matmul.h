@@ -2,9 +2,7 @@
  * whose next four bytes are broadcast to all rows. The vector of group n holds, in byte 4 * r + b, weight k = 4 * n + b of row r;
  * packed nibbles hold groups 2v (low) and 2v + 1 (high) in vector v.
  *
- * Few tokens: the weights of 32 k are decoded into registers once and meet every token; the tokens' accumulators live in memory, a
- * line of L1 each, so that one body serves any number of tokens. One token alone is a constant there and keeps its accumulators in
- * registers. Many tokens: matmul_panel.h. */
+ * Few tokens: weights are decoded in registers where they are multiplied (matmul_few.h). Many: matmul_panel.h. */
 #ifndef HEARTH_AVX2_MATMUL_H
 #define HEARTH_AVX2_MATMUL_H
 
@@ -16,7 +14,6 @@
 #include <string.h>
 
 #define TILE_ROWS 8
-#define TOKENS_MAX 16                         /* of a token tile */
 #define TOKENS_AT_ONCE 128                    /* of panels; sums of 16 rows: 8 KB of stack */
 #define ACTIVATION_BYTES ((size_t)384 * 1024) /* of a walk over the rows: they stay in L2 */
 
@@ -72,77 +69,44 @@ HEARTH_ALWAYS_INLINE __m256i high_nibbles(__m256i bytes)
     return low_nibbles(_mm256_srli_epi16(bytes, 4));
 }
 
-/* Four packed vectors, 128 bytes, to eight groups: 32 weights of each row, 0 ... 15. */
-HEARTH_ALWAYS_INLINE void decode_nibbles(__m256i w[8], const uint8_t *p)
+/* Of four packed vectors, 32 weights of each row, number v: groups 2v and 2v + 1, 0 ... 15. */
+HEARTH_ALWAYS_INLINE void decode_nibbles(__m256i w[2], const uint8_t *p, size_t v)
 {
-    UNROLL
-    for (size_t v = 0; v < 4; v++) {
-        w[2 * v] = low_nibbles(load32(p + 32 * v));
-        w[2 * v + 1] = high_nibbles(load32(p + 32 * v));
-    }
+    w[0] = low_nibbles(load32(p + 32 * v));
+    w[1] = high_nibbles(load32(p + 32 * v));
+}
+
+/* A word's bits moved up, or down where up < 0: `up` is a constant wherever this is inlined. */
+HEARTH_ALWAYS_INLINE __m256i move_up(__m256i bits, int up)
+{
+    return up < 0 ? _mm256_srli_epi16(bits, -up) : _mm256_slli_epi16(bits, up);
 }
 
 /* The same with a fifth bit: 32 bytes before the nibbles, whose bit n belongs to group n. 0 ... 31. */
-HEARTH_ALWAYS_INLINE void decode_fifth_bits(__m256i w[8], const uint8_t *p)
+HEARTH_ALWAYS_INLINE void decode_fifth_bits(__m256i w[2], const uint8_t *p, size_t v)
 {
     const __m256i mask = _mm256_set1_epi8(16);
     const __m256i plane = load32(p);
-    decode_nibbles(w, p + 32);
+    decode_nibbles(w, p + 32, v);
     UNROLL
-    for (int n = 0; n < 8; n++) { /* shifts of 16-bit lanes: what crosses a byte's border is masked away */
-        const __m256i bit4 = n < 4 ? _mm256_slli_epi16(plane, 4 - n) : _mm256_srli_epi16(plane, n - 4);
-        w[n] = _mm256_or_si256(w[n], _mm256_and_si256(bit4, mask));
-    }
+    for (int i = 0; i < 2; i++) /* shifts of 16-bit lanes: what crosses a byte's border is masked away */
+        w[i] = _mm256_or_si256(w[i], _mm256_and_si256(move_up(plane, 4 - 2 * (int)v - i), mask));
 }
 
-/* ---- Products ---------------------------------------------------------------------------------------------------- */
-
-/* Unsigned weights of one group times q[0..4): two products in each 16-bit lane, two lanes for each row. */
-HEARTH_ALWAYS_INLINE __m256i products(__m256i w, const int8_t *q)
-{
-    return _mm256_maddubs_epi16(w, broadcast_i32(q));
-}
-
-/* Groups 0 ... n-1, n even: 2n products in each lane. Two chains. */
-HEARTH_ALWAYS_INLINE __m256i products_of(const __m256i *w, const int8_t *q, size_t n)
-{
-    __m256i even = products(w[0], q);
-    __m256i odd = products(w[1], q + 4);
-    UNROLL
-    for (size_t i = 2; i < n; i += 2) {
-        even = _mm256_add_epi16(even, products(w[i], q + 4 * i));
-        odd = _mm256_add_epi16(odd, products(w[i + 1], q + 4 * i + 4));
-    }
-    return _mm256_add_epi16(even, odd);
-}
-
-/* Signed weights, Q8_0 and IQ4: the sums of 32 products for each row, each product times its 16-bit lane of `scales`, from the
- * absolute values of eight groups and their signed values at `weights`. vpmaddubsw wants one operand unsigned: the weight's sign
- * moves to the activation, which is within +-127, so that changing its sign never wraps. A 16-bit lane takes one pair of products,
- * at most 2 * 128 * 127 = 32 512. */
-HEARTH_ALWAYS_INLINE __m256i signed_products(const __m256i absolute[8], const void *weights, const int8_t *q, __m256i scales)
-{
-    __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-    UNROLL
-    for (size_t n = 0; n < 8; n++) {
-        const __m256i moved = _mm256_sign_epi8(broadcast_i32(q + 4 * n), load32((const uint8_t *)weights + 32 * n));
-        sum[n % 2] = _mm256_add_epi32(sum[n % 2], _mm256_madd_epi16(_mm256_maddubs_epi16(absolute[n], moved), scales));
-    }
-    return _mm256_add_epi32(sum[0], sum[1]);
-}
-
-/* The values of IQ4_NL's and IQ4_XS's nibbles, and their absolute values: eight groups of nibbles become both. */
-HEARTH_ALWAYS_INLINE void decode_iq4(__m256i absolute[8], __m256i values[8], const uint8_t *p)
+/* The values of IQ4_NL's and IQ4_XS's nibbles, and their absolute values: two groups of nibbles become both. */
+HEARTH_ALWAYS_INLINE void decode_iq4(__m256i absolute[2], __m256i values[2], const uint8_t *p, size_t v)
 {
     const __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)hearth_iq4_values));
     const __m256i absolute_table = _mm256_abs_epi8(table);
-    decode_nibbles(values, p);
+    decode_nibbles(values, p, v);
     UNROLL
-    for (size_t n = 0; n < 8; n++) {
+    for (size_t n = 0; n < 2; n++) {
         absolute[n] = _mm256_shuffle_epi8(absolute_table, values[n]);
         values[n] = _mm256_shuffle_epi8(table, values[n]);
     }
 }
+
+/* ---- Results ---------------------------------------------------------------------------------------------------- */
 
 /* One token's results; the last tile of a tensor may have fewer than 8 rows. */
 HEARTH_ALWAYS_INLINE void store_rows(float *y, __m256 acc, size_t rows)

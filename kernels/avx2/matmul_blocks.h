@@ -2,9 +2,8 @@
  * matmul_panel.h and KERNEL(operation), the name of a function,
  *   WEIGHTS_BYTES             of the weights of 8 rows of a block,
  *   HAS_MIN                   1 where every block has a line of scales and mins (matmul_block32.h), else 0,
- *   OFFSET_SHIFT              the codes' offset is 1 << OFFSET_SHIFT; 0: there is none,
- *   decode                    a block: eight groups of unsigned codes, or of absolute values and values where SIGNED. */
-#include "avx2/matmul_panel.h"
+ *   OFFSET_SHIFT              the codes' offset is 1 << OFFSET_SHIFT; 0: there is none. */
+#include "avx2/matmul_few.h"
 
 HEARTH_ALWAYS_INLINE size_t scales_at(size_t j)
 {
@@ -16,46 +15,46 @@ HEARTH_ALWAYS_INLINE size_t weights_at(size_t j)
     return HAS_MIN ? scales_at(j) + SCALES_BYTES : weights_offset(j, WEIGHTS_BYTES);
 }
 
-/* One token's sums of a block. */
-HEARTH_ALWAYS_INLINE __m256i block_products(const __m256i codes[8], const __m256i values[8], const int8_t *q)
-{
-    const __m256i ones = _mm256_set1_epi16(1);
-#if SIGNED
-    return signed_products(codes, values, q, ones);
-#else
-    (void)values;
-    __m256i sum = _mm256_madd_epi16(products_of(codes, q, LANE_GROUPS), ones);
-    UNROLL
-    for (size_t n = LANE_GROUPS; n < 8; n += LANE_GROUPS)
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products_of(codes + n, q + 4 * n, LANE_GROUPS), ones));
-    return sum;
-#endif
-}
-
 HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, __m256 d, __m256 m, const uint8_t *x, size_t k, size_t j)
 {
     return HAS_MIN ? fold_block32_min(acc, sum, d, m, x, k, j) : fold_block32(acc, sum, d, x, k, j, OFFSET_SHIFT);
 }
 
+/* One tile or two, rows of them all, more than 8 * (tiles - 1), times few tokens. */
 HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens, size_t prefetch_bytes)
+                                   size_t k, size_t tiles, size_t tokens, size_t prefetch_bytes)
 {
-    __m256 acc[TOKENS_MAX];
+    const size_t tile_bytes = KERNEL(tile_bytes)(k);
+    const __m256i ones = _mm256_set1_epi16(1);
+    const __m256i scales[2][1] = {{ones}, {ones}};
+    __m256 acc[2][FEW_TOKENS];
+    UNROLL
     for (size_t t = 0; t < tokens; t++)
-        acc[t] = _mm256_setzero_ps();
+        acc[0][t] = acc[1][t] = _mm256_setzero_ps();
     for (size_t j = 0; j < k / 32; j++) {
-        const __m256 d = load8_halves(w + scales_at(j));
-        const __m256 m = HAS_MIN ? load8_halves(w + scales_at(j) + MINS_OFFSET) : _mm256_setzero_ps();
-        __m256i codes[8], values[8];
-        prefetch(w + weights_at(j), WEIGHTS_BYTES + (HAS_MIN ? SCALES_BYTES : SCALES_BYTES / 2), prefetch_bytes);
-        decode(codes, values, w + weights_at(j));
-        for (size_t t = 0; t < tokens; t++) {
-            const uint8_t *row = x + t * x_stride;
-            acc[t] = fold(acc[t], block_products(codes, values, (const int8_t *)row + 32 * j), d, m, row, k, j);
+        const size_t ahead = bytes_ahead(weights_at(j), tile_bytes, tiles, prefetch_bytes);
+        const uint8_t *packed[2];
+        __m256i sum[2][FEW_TOKENS];
+        UNROLL
+        for (size_t i = 0; i < tiles; i++) {
+            packed[i] = w + i * tile_bytes + weights_at(j);
+            prefetch(packed[i], WEIGHTS_BYTES + (HAS_MIN ? SCALES_BYTES : SCALES_BYTES / 2), ahead);
+            UNROLL
+            for (size_t t = 0; t < tokens; t++)
+                sum[i][t] = _mm256_setzero_si256();
+        }
+        add_few(sum, packed, (const int8_t *)x + 32 * j, x_stride, scales, tiles, tokens);
+        UNROLL
+        for (size_t i = 0; i < tiles; i++) {
+            const uint8_t *at = w + i * tile_bytes + scales_at(j);
+            const __m256 d = load8_halves(at);
+            const __m256 m = HAS_MIN ? load8_halves(at + MINS_OFFSET) : _mm256_setzero_ps();
+            UNROLL
+            for (size_t t = 0; t < tokens; t++)
+                acc[i][t] = fold(acc[i][t], sum[i][t], d, m, x + t * x_stride, k, j);
         }
     }
-    for (size_t t = 0; t < tokens; t++)
-        store_rows(y + t * y_stride, acc[t], rows);
+    store_few(y, y_stride, acc, rows, tiles, tokens);
 }
 
 /* Up to eight blocks of a tile. */

@@ -5,9 +5,9 @@
 
 #define WEIGHTS_BYTES 128
 
-HEARTH_ALWAYS_INLINE void decode(__m256i absolute[8], __m256i values[8], const uint8_t *p)
+HEARTH_ALWAYS_INLINE void decode_two(__m256i absolute[2], __m256i values[2], const uint8_t *p, size_t v)
 {
-    decode_iq4(absolute, values, p);
+    decode_iq4(absolute, values, p, v);
 }
 
 #define KERNEL(operation) hearth_##operation##_iq4_nl_avx2

@@ -39,17 +39,17 @@ HEARTH_ALWAYS_INLINE size_t super_block_at(size_t b, size_t k)
     return b * BLOCK_BYTES;
 }
 
-HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, const uint8_t *w, size_t b, size_t k)
+HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, uint8_t room[ROOM_BYTES], const uint8_t *w, size_t b, size_t k)
 {
     const uint8_t *p = w + super_block_at(b, k);
-    decode_scales(out->room, p);
-    out->scales = out->room;
+    decode_scales(room, p);
+    out->scales = room;
     out->d = load8_halves(p);
 }
 
-HEARTH_ALWAYS_INLINE void decode(__m256i absolute[8], __m256i values[8], const uint8_t *p)
+HEARTH_ALWAYS_INLINE void decode_two(__m256i absolute[2], __m256i values[2], const uint8_t *p, size_t v)
 {
-    decode_iq4(absolute, values, p);
+    decode_iq4(absolute, values, p, v);
 }
 
 HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const uint8_t *x, size_t k, size_t b)

@@ -5,11 +5,13 @@
 #include "avx2/matmul.h"
 #include "common/block_format.h"
 
-/* Scales of sub-blocks as signed bytes, number j of row r at 8 * j + r, in the tile or in `room`. pairs: what meets the sums of
- * activations, as 16-bit numbers of sub-blocks 2i and 2i + 1 of each row. */
+#define ROOM_BYTES 128
+
+/* Scales of sub-blocks as signed bytes, number j of row r at 8 * j + r, in the tile or in ROOM_BYTES beside, which are no part of
+ * this so that the rest can stay in registers. pairs: what meets the sums of activations, as 16-bit numbers of sub-blocks 2i and
+ * 2i + 1 of each row. */
 struct super_block {
     const uint8_t *scales;
-    uint8_t room[128];
     __m256i pairs[8];
     __m256 d, dmin;
 };

@@ -7,13 +7,14 @@
 
 #define TWO_BITS_BYTES 64 /* of 32 k */
 
-/* Eight groups, 32 codes of each row, 0 ... 3. Shifts of 16-bit lanes: what crosses a byte's border is masked away. */
-HEARTH_ALWAYS_INLINE void decode_two_bits(__m256i w[8], const uint8_t *p)
+/* Groups 2v and 2v + 1 of 32 k, 0 ... 3. Shifts of 16-bit lanes: what crosses a byte's border is masked away. */
+HEARTH_ALWAYS_INLINE void decode_two_bits(__m256i w[2], const uint8_t *p, size_t v)
 {
     const __m256i two = _mm256_set1_epi8(3);
+    const __m256i bytes = load32(p + v / 2 * 32);
     UNROLL
-    for (int n = 0; n < 8; n++)
-        w[n] = _mm256_and_si256(_mm256_srli_epi16(load32(p + n / 4 * 32), n % 4 * 2), two);
+    for (int i = 0; i < 2; i++)
+        w[i] = _mm256_and_si256(move_up(bytes, -(int)(v % 2 * 4) - 2 * i), two);
 }
 
 /* Places 32 codes of row r, 0 ... 3 each, into two vectors. */

@@ -13,7 +13,7 @@
 
 /* Spec, section 6.3: of the three quarters a, b, c of the field (4 bytes of 8 rows each), the low six bits of a and b are scales
  * and mins 0 ... 3; those of 4 ... 7 have four bits in c and two on top of a and b. */
-HEARTH_ALWAYS_INLINE void decode_head(struct super_block *out, const uint8_t *p)
+HEARTH_ALWAYS_INLINE void decode_head(struct super_block *out, uint8_t room[ROOM_BYTES], const uint8_t *p)
 {
     const __m256i six = _mm256_set1_epi8(63);
     const __m256i four = _mm256_set1_epi8(15);
@@ -24,12 +24,12 @@ HEARTH_ALWAYS_INLINE void decode_head(struct super_block *out, const uint8_t *p)
     const __m256i above_a = _mm256_and_si256(_mm256_srli_epi16(a, 2), two);
     const __m256i above_b = _mm256_and_si256(_mm256_srli_epi16(b, 2), two);
     const __m256i mins_high = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(c, 4), four), above_b);
-    out->scales = out->room;
-    store32(out->room, _mm256_and_si256(a, six));
-    store32(out->room + 32, _mm256_or_si256(_mm256_and_si256(c, four), above_a));
-    store32(out->room + 64, _mm256_and_si256(b, six));
-    store32(out->room + 96, mins_high);
-    all_pairs(out->pairs, out->room + 64, 8);
+    out->scales = room;
+    store32(room, _mm256_and_si256(a, six));
+    store32(room + 32, _mm256_or_si256(_mm256_and_si256(c, four), above_a));
+    store32(room + 64, _mm256_and_si256(b, six));
+    store32(room + 96, mins_high);
+    all_pairs(out->pairs, room + 64, 8);
     out->d = load8_halves(p);
     out->dmin = load8_halves(p + DMIN_OFFSET);
 }

@@ -3,7 +3,8 @@
  * the frames of super-blocks and of blocks of 32. The including file has defined
  *   SIGNED        1 where a code is a signed byte (Q8_0, IQ4), else 0,
  *   LANE_GROUPS   how many groups of 4 k a 16-bit lane takes before it is widened: 8, 4 or 2; 1 where SIGNED,
- *   SCALE_GROUPS  the groups that share a scale: 8 or 4.
+ *   SCALE_GROUPS  the groups that share a scale: 8 or 4,
+ *   decode_two    groups 2v and 2v + 1 of 32 k: unsigned codes, or absolute values and values where SIGNED.
  *
  * A signed weight is its absolute value and a mask of its sign: with s = -1 where w < 0, else 0, w * q = |w| * (q ^ s) + (|w| & s)
  * in two's complement, since ~q = -q - 1. What is not multiplied, the sum of |w| over negative w, belongs to the weights alone and
@@ -19,6 +20,14 @@ enum {
     MANY_TOKENS = 8,  /* from here on panels are faster; even groups of at most 4 have 3 or 4 tokens then */
     PAIR_ROWS = 2 * TILE_ROWS,
 };
+
+/* All eight groups of 32 k. */
+HEARTH_ALWAYS_INLINE void decode(__m256i codes[8], __m256i values[8], const uint8_t *p)
+{
+    UNROLL
+    for (size_t v = 0; v < 4; v++)
+        decode_two(codes + 2 * v, values + 2 * v, p, v);
+}
 
 /* Unsigned codes, or absolute values with masks of signs behind. */
 struct panel_codes {

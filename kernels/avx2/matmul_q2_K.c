@@ -18,26 +18,26 @@ HEARTH_ALWAYS_INLINE size_t super_block_at(size_t b, size_t k)
     return b * BLOCK_BYTES;
 }
 
-HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, const uint8_t *w, size_t b, size_t k)
+HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, uint8_t room[ROOM_BYTES], const uint8_t *w, size_t b, size_t k)
 {
     const uint8_t *p = w + super_block_at(b, k);
     uint8_t mins[128];
     UNROLL
     for (size_t i = 0; i < 128; i += 32) {
         const __m256i both = load32(p + FIELD_OFFSET + i);
-        store32(out->room + i, low_nibbles(both));
+        store32(room + i, low_nibbles(both));
         store32(mins + i, high_nibbles(both));
     }
-    out->scales = out->room;
+    out->scales = room;
     all_pairs(out->pairs, mins, 16);
     out->d = load8_halves(p);
     out->dmin = load8_halves(p + DMIN_OFFSET);
 }
 
-HEARTH_ALWAYS_INLINE void decode(__m256i codes[8], __m256i values[8], const uint8_t *p)
+HEARTH_ALWAYS_INLINE void decode_two(__m256i codes[2], __m256i values[2], const uint8_t *p, size_t v)
 {
     (void)values;
-    decode_two_bits(codes, p);
+    decode_two_bits(codes, p, v);
 }
 
 HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const uint8_t *x, size_t k, size_t b)

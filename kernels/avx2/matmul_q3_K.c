@@ -39,17 +39,15 @@ HEARTH_ALWAYS_INLINE void decode_scales(uint8_t scales[128], const uint8_t *p)
     }
 }
 
-/* Eight groups, 32 weights of each row, 0 ... 7. */
-HEARTH_ALWAYS_INLINE void decode_codes(__m256i w[8], const uint8_t *p)
+/* Groups 2v and 2v + 1, 0 ... 7. */
+HEARTH_ALWAYS_INLINE void decode_codes(__m256i w[2], const uint8_t *p, size_t v)
 {
     const __m256i mask = _mm256_set1_epi8(4);
     const __m256i plane = load32(p + TWO_BITS_BYTES);
-    decode_two_bits(w, p);
+    decode_two_bits(w, p, v);
     UNROLL
-    for (int n = 0; n < 8; n++) {
-        const __m256i bit2 = n < 2 ? _mm256_slli_epi16(plane, 2 - n) : _mm256_srli_epi16(plane, n - 2);
-        w[n] = _mm256_or_si256(w[n], _mm256_and_si256(bit2, mask));
-    }
+    for (int i = 0; i < 2; i++)
+        w[i] = _mm256_or_si256(w[i], _mm256_and_si256(move_up(plane, 2 - 2 * (int)v - i), mask));
 }
 
 HEARTH_ALWAYS_INLINE size_t super_block_at(size_t b, size_t k)
@@ -57,18 +55,18 @@ HEARTH_ALWAYS_INLINE size_t super_block_at(size_t b, size_t k)
     return all_d_bytes(k) + b * BLOCK_BYTES;
 }
 
-HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, const uint8_t *w, size_t b, size_t k)
+HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, uint8_t room[ROOM_BYTES], const uint8_t *w, size_t b, size_t k)
 {
-    decode_scales(out->room, w + super_block_at(b, k));
-    out->scales = out->room;
+    decode_scales(room, w + super_block_at(b, k));
+    out->scales = room;
     all_pairs(out->pairs, out->scales, 16);
     out->d = load8_halves(w + D_BYTES * b);
 }
 
-HEARTH_ALWAYS_INLINE void decode(__m256i codes[8], __m256i values[8], const uint8_t *p)
+HEARTH_ALWAYS_INLINE void decode_two(__m256i codes[2], __m256i values[2], const uint8_t *p, size_t v)
 {
     (void)values;
-    decode_codes(codes, p);
+    decode_codes(codes, p, v);
 }
 
 HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const uint8_t *x, size_t k, size_t b)

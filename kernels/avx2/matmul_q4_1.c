@@ -6,10 +6,10 @@
 #define WEIGHTS_BYTES 128
 #define BLOCK_BYTES (SCALES_BYTES + WEIGHTS_BYTES)
 
-HEARTH_ALWAYS_INLINE void decode(__m256i codes[8], __m256i values[8], const uint8_t *p)
+HEARTH_ALWAYS_INLINE void decode_two(__m256i codes[2], __m256i values[2], const uint8_t *p, size_t v)
 {
     (void)values;
-    decode_nibbles(codes, p);
+    decode_nibbles(codes, p, v);
 }
 
 #define KERNEL(operation) hearth_##operation##_q4_1_avx2

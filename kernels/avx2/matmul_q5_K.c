@@ -13,15 +13,15 @@ HEARTH_ALWAYS_INLINE size_t super_block_at(size_t b, size_t k)
     return b * BLOCK_BYTES;
 }
 
-HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, const uint8_t *w, size_t b, size_t k)
+HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, uint8_t room[ROOM_BYTES], const uint8_t *w, size_t b, size_t k)
 {
-    decode_head(out, w + super_block_at(b, k));
+    decode_head(out, room, w + super_block_at(b, k));
 }
 
-HEARTH_ALWAYS_INLINE void decode(__m256i codes[8], __m256i values[8], const uint8_t *p)
+HEARTH_ALWAYS_INLINE void decode_two(__m256i codes[2], __m256i values[2], const uint8_t *p, size_t v)
 {
     (void)values;
-    decode_fifth_bits(codes, p);
+    decode_fifth_bits(codes, p, v);
 }
 
 #define KERNEL(operation) hearth_##operation##_q5_K_avx2

@@ -18,19 +18,15 @@ static inline size_t all_d_bytes(size_t k)
     return (k / 256 * D_BYTES + 63) & ~(size_t)63;
 }
 
-/* Eight groups, 32 weights of each row, 0 ... 63. */
-HEARTH_ALWAYS_INLINE void decode_codes(__m256i w[8], const uint8_t *p)
+/* Groups 2v and 2v + 1, 0 ... 63. */
+HEARTH_ALWAYS_INLINE void decode_codes(__m256i w[2], const uint8_t *p, size_t v)
 {
     const __m256i mask = _mm256_set1_epi8(48);
-    decode_nibbles(w, p + UPPER_BYTES);
+    const __m256i upper = load32(p + v / 2 * 32);
+    decode_nibbles(w, p + UPPER_BYTES, v);
     UNROLL
-    for (size_t i = 0; i < 2; i++) { /* shifts of 16-bit lanes: what crosses a byte's border is masked away */
-        const __m256i upper = load32(p + 32 * i);
-        w[4 * i] = _mm256_or_si256(w[4 * i], _mm256_and_si256(_mm256_slli_epi16(upper, 4), mask));
-        w[4 * i + 1] = _mm256_or_si256(w[4 * i + 1], _mm256_and_si256(_mm256_slli_epi16(upper, 2), mask));
-        w[4 * i + 2] = _mm256_or_si256(w[4 * i + 2], _mm256_and_si256(upper, mask));
-        w[4 * i + 3] = _mm256_or_si256(w[4 * i + 3], _mm256_and_si256(_mm256_srli_epi16(upper, 2), mask));
-    }
+    for (int i = 0; i < 2; i++) /* shifts of 16-bit lanes: what crosses a byte's border is masked away */
+        w[i] = _mm256_or_si256(w[i], _mm256_and_si256(move_up(upper, 4 - (int)(v % 2 * 4) - 2 * i), mask));
 }
 
 HEARTH_ALWAYS_INLINE size_t super_block_at(size_t b, size_t k)
@@ -38,17 +34,18 @@ HEARTH_ALWAYS_INLINE size_t super_block_at(size_t b, size_t k)
     return all_d_bytes(k) + b * BLOCK_BYTES;
 }
 
-HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, const uint8_t *w, size_t b, size_t k)
+HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, uint8_t room[ROOM_BYTES], const uint8_t *w, size_t b, size_t k)
 {
+    (void)room;
     out->scales = w + super_block_at(b, k);
     all_pairs(out->pairs, out->scales, 16);
     out->d = load8_halves(w + D_BYTES * b);
 }
 
-HEARTH_ALWAYS_INLINE void decode(__m256i codes[8], __m256i values[8], const uint8_t *p)
+HEARTH_ALWAYS_INLINE void decode_two(__m256i codes[2], __m256i values[2], const uint8_t *p, size_t v)
 {
     (void)values;
-    decode_codes(codes, p);
+    decode_codes(codes, p, v);
 }
 
 HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const uint8_t *x, size_t k, size_t b)

@@ -5,11 +5,11 @@
 
 #define WEIGHTS_BYTES 256
 
-HEARTH_ALWAYS_INLINE void decode(__m256i absolute[8], __m256i values[8], const uint8_t *p)
+HEARTH_ALWAYS_INLINE void decode_two(__m256i absolute[2], __m256i values[2], const uint8_t *p, size_t v)
 {
     UNROLL
-    for (size_t n = 0; n < 8; n++) {
-        values[n] = load32(p + 32 * n);
+    for (size_t n = 0; n < 2; n++) {
+        values[n] = load32(p + 64 * v + 32 * n);
         absolute[n] = _mm256_abs_epi8(values[n]);
     }
 }

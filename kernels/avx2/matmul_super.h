@@ -3,28 +3,11 @@
  *   HEAD_BYTES, WEIGHTS_BYTES  of a super-block of 8 rows before the weights, and of the weights of 32 k,
  *   super_block_at             its byte offset in a tile,
  *   read_head                  what all tokens need of it, a struct super_block,
- *   decode                     32 k: eight groups of unsigned codes, or of absolute values and values where SIGNED,
  *   fold                       the float end of the arithmetic. */
-#include "avx2/matmul_panel.h"
+#include "avx2/matmul_few.h"
 
 /* Scale vectors of 32 k, and where the first of them is among a super-block's. */
 #define SCALES (8 / SCALE_GROUPS)
-
-/* One token's sums of 32 k, each times its scale. */
-HEARTH_ALWAYS_INLINE __m256i scaled_products(const __m256i codes[8], const __m256i values[8], const int8_t *q,
-                                             const __m256i scales[SCALES])
-{
-#if SIGNED
-    return signed_products(codes, values, q, scales[0]);
-#else
-    (void)values;
-    __m256i sum = _mm256_madd_epi16(products_of(codes, q, LANE_GROUPS), scales[0]);
-    UNROLL
-    for (size_t n = LANE_GROUPS; n < 8; n += LANE_GROUPS)
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products_of(codes + n, q + 4 * n, LANE_GROUPS), scales[n / SCALE_GROUPS]));
-    return sum;
-#endif
-}
 
 HEARTH_ALWAYS_INLINE void scales_of(__m256i scales[SCALES], const struct super_block *block, size_t j)
 {
@@ -33,36 +16,51 @@ HEARTH_ALWAYS_INLINE void scales_of(__m256i scales[SCALES], const struct super_b
         scales[i] = scale_pairs(block->scales, SCALES * j + i, SCALES * j + i);
 }
 
+/* One tile or two, rows of them all, more than 8 * (tiles - 1), times few tokens. */
 HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tokens, size_t prefetch_bytes)
+                                   size_t k, size_t tiles, size_t tokens, size_t prefetch_bytes)
 {
-    __m256 acc[TOKENS_MAX];
-    __m256i sum[TOKENS_MAX];
+    const size_t tile_bytes = KERNEL(tile_bytes)(k);
+    __m256 acc[2][FEW_TOKENS];
+    __m256i sum[2][FEW_TOKENS];
+    UNROLL
     for (size_t t = 0; t < tokens; t++)
-        acc[t] = _mm256_setzero_ps();
+        acc[0][t] = acc[1][t] = _mm256_setzero_ps();
     for (size_t b = 0; b < k / 256; b++) {
-        const uint8_t *packed = w + super_block_at(b, k);
-        struct super_block block;
-        prefetch(packed, HEAD_BYTES, prefetch_bytes);
-        read_head(&block, w, b, k);
-        packed += HEAD_BYTES;
-        for (size_t t = 0; t < tokens; t++)
-            sum[t] = _mm256_setzero_si256();
-        for (size_t j = 0; j < 8; j++, packed += WEIGHTS_BYTES) {
-            __m256i scales[SCALES], codes[8], values[8];
-            scales_of(scales, &block, j);
-            prefetch(packed, WEIGHTS_BYTES, prefetch_bytes);
-            decode(codes, values, packed);
-            for (size_t t = 0; t < tokens; t++) {
-                const int8_t *q = (const int8_t *)x + t * x_stride + 256 * b + 32 * j;
-                sum[t] = _mm256_add_epi32(sum[t], scaled_products(codes, values, q, scales));
-            }
+        const size_t ahead = bytes_ahead(super_block_at(b, k), tile_bytes, tiles, prefetch_bytes);
+        const uint8_t *packed[2];
+        struct super_block block[2];
+        uint8_t room[2][ROOM_BYTES];
+        UNROLL
+        for (size_t i = 0; i < tiles; i++) {
+            packed[i] = w + i * tile_bytes + super_block_at(b, k);
+            prefetch(packed[i], HEAD_BYTES, ahead);
+            read_head(&block[i], room[i], w + i * tile_bytes, b, k);
+            packed[i] += HEAD_BYTES;
+            UNROLL
+            for (size_t t = 0; t < tokens; t++)
+                sum[i][t] = _mm256_setzero_si256();
         }
-        for (size_t t = 0; t < tokens; t++)
-            acc[t] = fold(acc[t], sum[t], &block, x + t * x_stride, k, b);
+        for (size_t j = 0; j < 8; j++) {
+            __m256i scales[2][SCALES];
+            UNROLL
+            for (size_t i = 0; i < tiles; i++) {
+                prefetch(packed[i], WEIGHTS_BYTES, ahead);
+                scales_of(scales[i], &block[i], j);
+            }
+            add_few(sum, packed, (const int8_t *)x + 256 * b + 32 * j, x_stride, (const __m256i(*)[SCALES])scales, tiles, tokens);
+            UNROLL
+            for (size_t i = 0; i < tiles; i++)
+                packed[i] += WEIGHTS_BYTES;
+        }
+        UNROLL
+        for (size_t i = 0; i < tiles; i++) {
+            UNROLL
+            for (size_t t = 0; t < tokens; t++)
+                acc[i][t] = fold(acc[i][t], sum[i][t], &block[i], x + t * x_stride, k, b);
+        }
     }
-    for (size_t t = 0; t < tokens; t++)
-        store_rows(y + t * y_stride, acc[t], rows);
+    store_few(y, y_stride, acc, rows, tiles, tokens);
 }
 
 /* A super-block of a tile. */
@@ -77,8 +75,9 @@ static void fill_panel(struct panel *out, const uint8_t *w, size_t b, size_t k)
 {
     const uint8_t *packed = w + super_block_at(b, k);
     const size_t next = HEAD_BYTES + 8 * WEIGHTS_BYTES;
+    uint8_t room[ROOM_BYTES];
     prefetch(packed, HEAD_BYTES, next);
-    read_head(&out->block, w, b, k);
+    read_head(&out->block, room, w, b, k);
     packed += HEAD_BYTES;
     out->start = _mm256_setzero_si256();
     for (size_t j = 0; j < 8; j++, packed += WEIGHTS_BYTES) {

@@ -1,16 +1,47 @@
 /* The walk over rows and tokens, the last part of a quantized product's template. What stands before it defines
  *   KERNEL(operation)    the name of a function,
- *   multiply             one tile times up to TOKENS_MAX tokens: weights are unpacked into registers and meet all tokens,
+ *   multiply             one tile or two times up to FEW_TOKENS tokens, both numbers constants,
  *   struct panel, fill_panel, panels_times_tokens
  *                        256 k of a tile unpacked, and two of them times up to GROUP_TOKENS tokens. */
 
+/* `rows` of two tiles, more than those of one, times up to FEW_TOKENS tokens. */
+static void multiply_few(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
+                         size_t tokens, size_t prefetch_bytes)
+{
+    switch (tokens) { /* constants: accumulators stay in registers */
+    case 1:
+        multiply(y, y_stride, w, x, x_stride, rows, k, 2, 1, prefetch_bytes);
+        return;
+    case 2:
+        multiply(y, y_stride, w, x, x_stride, rows, k, 2, 2, prefetch_bytes);
+        return;
+    case 3:
+        multiply(y, y_stride, w, x, x_stride, rows, k, 2, 3, prefetch_bytes);
+        return;
+    default:
+        multiply(y, y_stride, w, x, x_stride, rows, k, 2, 4, prefetch_bytes);
+        return;
+    }
+}
+
+/* The same times fewer than MANY_TOKENS, in even groups: after the first, the weights come from L2. */
+static void multiply_groups(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
+                            size_t tokens, size_t prefetch_bytes)
+{
+    const size_t groups = (tokens + FEW_TOKENS - 1) / FEW_TOKENS;
+    for (size_t g = 0; g < groups; g++) {
+        const size_t t = tokens * g / groups;
+        multiply_few(y + t * y_stride, y_stride, w, x + t * x_stride, x_stride, rows, k, tokens * (g + 1) / groups - t,
+                     prefetch_bytes);
+    }
+}
+
+/* The last tile of an odd number. */
 static void multiply_tile(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
                           size_t tokens, size_t prefetch_bytes)
 {
-    if (tokens == 1) /* a constant: its accumulator stays in a register */
-        multiply(y, y_stride, w, x, x_stride, rows, k, 1, prefetch_bytes);
-    else
-        multiply(y, y_stride, w, x, x_stride, rows, k, tokens, prefetch_bytes);
+    for (size_t t = 0; t < tokens; t++)
+        multiply(y + t * y_stride, y_stride, w, x + t * x_stride, x_stride, rows, k, 1, 1, prefetch_bytes);
 }
 
 /* `rows` of two tiles, more than one, times MANY_TOKENS ... TOKENS_AT_ONCE tokens. */
@@ -46,18 +77,15 @@ void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, siz
         const size_t n = tokens * (p + 1) / parts - first;
         const uint8_t *tokens_at = (const uint8_t *)x + first * x_stride;
         const uint8_t *tile = w;
-        for (size_t r = 0; r < rows; tile += tile_bytes) {
+        for (size_t r = 0; r < rows; r += PAIR_ROWS, tile += 2 * tile_bytes) {
             float *at = y + first * y_stride + r;
-            if (n >= MANY_TOKENS && rows - r > TILE_ROWS) {
-                multiply_pair(at, y_stride, tile, tokens_at, x_stride, rows - r < PAIR_ROWS ? rows - r : PAIR_ROWS, k, n);
-                tile += tile_bytes;
-                r += PAIR_ROWS;
-                continue;
-            }
-            for (size_t t = 0; t < n; t += TOKENS_MAX)
-                multiply_tile(at + t * y_stride, y_stride, tile, tokens_at + t * x_stride, x_stride, rows - r, k,
-                              n - t < TOKENS_MAX ? n - t : TOKENS_MAX, prefetch_bytes);
-            r += TILE_ROWS;
+            const size_t left = rows - r < PAIR_ROWS ? rows - r : PAIR_ROWS;
+            if (left <= TILE_ROWS)
+                multiply_tile(at, y_stride, tile, tokens_at, x_stride, left, k, n, prefetch_bytes);
+            else if (n >= MANY_TOKENS)
+                multiply_pair(at, y_stride, tile, tokens_at, x_stride, left, k, n);
+            else
+                multiply_groups(at, y_stride, tile, tokens_at, x_stride, left, k, n, prefetch_bytes);
         }
     }
 }
