@@ -105,11 +105,11 @@ typedef vec16 load_values_fn(const void *values, size_t head_dim, size_t p, size
 typedef vec16 load_last_values_fn(const void *values, size_t head_dim, size_t p, size_t d, size_t n);
 
 /* Dimensions d … d + 16 * vecs - 1 of the outputs. Where a block begins, outputs are multiplied by its factor, one rounding; one
- * that does not grow has factor 1, which changes nothing. `next`: what will be read after this, fetched meanwhile, `step` bytes a
- * position; or NULL. */
+ * that does not grow has factor 1, which changes nothing. `next`: what will be read after this, fetched meanwhile: for each
+ * position that many cache lines, `step` bytes further on. */
 HEARTH_ALWAYS_INLINE void add_columns(const struct group *g, const void *values, load_values_fn *load, const uint8_t *next,
-                                      size_t step, size_t head_dim, size_t value_d, size_t d, size_t from, size_t to,
-                                      const size_t n, const size_t vecs)
+                                      const size_t lines, size_t step, size_t head_dim, size_t value_d, size_t d, size_t from,
+                                      size_t to, const size_t n, const size_t vecs)
 {
     vec16 sum[VEC16_TILE];
     UNROLL
@@ -122,13 +122,14 @@ HEARTH_ALWAYS_INLINE void add_columns(const struct group *g, const void *values,
             for (size_t i = 0; i < n * vecs; i++)
                 sum[i] = vec16_mul(sum[i], vec16_set1(g->factor[i / vecs * SEGMENT_BLOCKS + p / BLOCK]));
         }
-        for (; p < stop; p++) {
+        for (; p < stop; p++, next += step) {
             vec16 value[8];
             UNROLL
             for (size_t v = 0; v < vecs; v++)
                 value[v] = load(values, head_dim, p, value_d + 16 * v);
-            for (size_t byte = 0; next && byte < step; byte += 64)
-                __builtin_prefetch(next + (p - from) * step + byte);
+            UNROLL
+            for (size_t line = 0; line < lines; line++)
+                __builtin_prefetch(next + 64 * line);
             UNROLL
             for (size_t i = 0; i < n; i++) {
                 const vec16 x = vec16_set1(g->s[i * SEGMENT + p]);
@@ -160,19 +161,21 @@ HEARTH_ALWAYS_INLINE void add_last_columns(const struct group *g, const void *va
     }
 }
 
-/* All dimensions, run by run. The values lie at `bytes`, `row` of them for a position. */
+/* All dimensions, run by run. The values lie at `bytes`, `row` of them for a position, `element` for a dimension. */
 HEARTH_ALWAYS_INLINE void add_rows(const struct group *g, const void *values, load_values_fn *load, load_last_values_fn *load_last,
-                                   const uint8_t *bytes, size_t row, size_t head_dim, size_t from, size_t to, const size_t n)
+                                   const uint8_t *bytes, size_t row, const size_t element, size_t head_dim, size_t from, size_t to,
+                                   const size_t n)
 {
     const size_t vecs = tile_vecs(n);
+    const size_t lines = (16 * vecs * element + 63) / 64;
     for (size_t p = from; p < to; p += RUN - p % RUN) {
         const size_t stop = p + RUN - p % RUN < to ? p + RUN - p % RUN : to;
         const uint8_t *next = bytes + (p + RUN) * row;
         size_t d = 0;
         for (; d + 16 * vecs <= head_dim; d += 16 * vecs, next += 16 * vecs * RUN * row / head_dim)
-            add_columns(g, values, load, next, 16 * vecs * row / head_dim, head_dim, d, d, p, stop, n, vecs);
+            add_columns(g, values, load, next, lines, 16 * vecs * row / head_dim, head_dim, d, d, p, stop, n, vecs);
         for (; vecs > 1 && d + 16 <= head_dim; d += 16)
-            add_columns(g, values, load, NULL, 0, head_dim, d, d, p, stop, n, 1);
+            add_columns(g, values, load, next, 0, 0, head_dim, d, d, p, stop, n, 1);
         if (d < head_dim)
             add_last_columns(g, values, load_last, head_dim, d, d, p, stop);
     }
@@ -188,7 +191,7 @@ HEARTH_ALWAYS_INLINE vec16 load_slice(const void *slice, size_t head_dim, size_t
 }
 
 static void add_slice(const struct group *g, const float *slice, size_t d, size_t from, size_t to){
-#define ADD(n) add_columns(g, slice, load_slice, NULL, 0, 0, 0, d, from, to, n, 1)
+#define ADD(n) add_columns(g, slice, load_slice, (const uint8_t *)slice, 0, 0, 0, 0, d, from, to, n, 1)
     FOR_GROUP(g->n, ADD)
 #undef ADD
 }

@@ -23,7 +23,8 @@ HEARTH_ALWAYS_INLINE vec16 load_last_values(const void *values, size_t head_dim,
 static void add_values(const struct group *g, float *scratch, const void *values, size_t head_dim, size_t from, size_t to)
 {
     (void)scratch;
-#define ADD(n) add_rows(g, values, load_values, load_last_values, values, head_dim * sizeof(float), head_dim, from, to, n)
+#define ADD(n)                                                                                                                     \
+    add_rows(g, values, load_values, load_last_values, values, head_dim * sizeof(float), sizeof(float), head_dim, from, to, n)
     FOR_GROUP(g->n, ADD)
 #undef ADD
 }

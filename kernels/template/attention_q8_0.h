@@ -43,16 +43,22 @@ HEARTH_ALWAYS_INLINE vec16 load_last_values(const void *values, size_t head_dim,
 static struct values widen_scales(float *scratch, const void *values, size_t head_dim, size_t from, size_t to)
 {
     const struct values v = {values, scratch, hearth_cache_groups(head_dim)};
-    for (size_t p = from; p < to; p++)
-        for (size_t j = 0; j < v.groups; j++)
-            scratch[p * v.groups + j] = half_at(v.codes + p * 34 * v.groups + 32 * v.groups + 2 * j);
+    for (size_t p = from; p < to; p++) {
+        const int8_t *halves = v.codes + p * 34 * v.groups + 32 * v.groups;
+        float *scales = scratch + p * v.groups;
+        size_t j = 0;
+        for (; j + 4 <= v.groups; j += 4)
+            _mm_storeu_ps(scales + j, _mm_cvtph_ps(_mm_loadl_epi64((const __m128i *)(const void *)(halves + 2 * j))));
+        for (; j < v.groups; j++)
+            scales[j] = half_at(halves + 2 * j);
+    }
     return v;
 }
 
 static void add_values(const struct group *g, float *scratch, const void *values, size_t head_dim, size_t from, size_t to)
 {
     const struct values v = widen_scales(scratch, values, head_dim, from, to);
-#define ADD(n) add_rows(g, &v, load_values, load_last_values, (const uint8_t *)v.codes, 34 * v.groups, head_dim, from, to, n)
+#define ADD(n) add_rows(g, &v, load_values, load_last_values, (const uint8_t *)v.codes, 34 * v.groups, 1, head_dim, from, to, n)
     FOR_GROUP(g->n, ADD)
 #undef ADD
 }
