@@ -1,11 +1,11 @@
-/* How rows are shared among workers: in units of 16 rows, contiguous, the same when weights are packed (first touch) and when they
- * are used. */
+/* How rows are shared among workers: in units of HEARTH_ROW_UNIT rows, contiguous, the same when weights are packed (first touch)
+ * and when they are used. */
 #ifndef HEARTH_ENGINE_SHARE_H
 #define HEARTH_ENGINE_SHARE_H
 
 #include <stdint.h>
 
-#define HEARTH_ROW_UNIT 16u /* a multiple of every kernel's tile, and of a cache line of outputs */
+#define HEARTH_ROW_UNIT 32u /* a multiple of every kernel's pair of tiles, and of a cache line of outputs */
 
 struct hearth_range {
     uint32_t begin, end;

@@ -2,13 +2,13 @@
  * ones as [4][16], then 32 vectors of nibbles (matmul.h): 2176 bytes, as in the file. A nibble stands for a value of a table; with
  * 128 added, 1 ... 241, it is an unsigned code.
  *
- * A chain ends at no more than 127 * 127 * 32 = 516 128, times a scale of at most 32: 16 516 096, below 2^24, so that f32 holds the
- * product of one; all 8 sub-blocks: 132 128 768, int32 holds it. */
+ * A chain ends at no more than 127 * 127 * 32 = 516 128, times a scale of at most 32, times 8 sub-blocks:
+ * 132 128 768, int32 holds it. */
 #include "avx512/codes.h"
 #include "avx512/kquant_scales.h"
 
 enum { SCALES_H = 32, SCALES_L = 64, NIBBLES = 128, SUPER_BYTES = NIBBLES + 2048 };
-enum { OFFSET = 128, EXACT = 1 };
+enum { OFFSET = 128 };
 #define SUB_BLOCKS 8
 #define KERNEL(operation) hearth_##operation##_iq4_xs_avx512
 

@@ -1,13 +1,13 @@
 /* Products with Q2_K weights. A super-block of 16 rows: d[16] and dmin[16] as halves, the file's scale bytes as [16][16], each with
  * the scale of a sub-block low and its min high, then 16 vectors of two-bit codes (matmul.h): 1344 bytes, as in the file.
  *
- * A sub-block's dot is at most 3 * 127 * 16 = 6096, times a scale of at most 15, times 16 sub-blocks: 1 463 040, below 2^24, so
- * that f32 adds all of them exactly; the mins' part is at most 15 * 127 * 256 = 487 680. */
+ * A sub-block's dot is at most 3 * 127 * 16 = 6096, times a scale of at most 15, times 16 sub-blocks: 1 463 040; the mins' part is
+ * at most 15 * 127 * 256 = 487 680. */
 #include "avx512/codes.h"
 #include "avx512/kquant_scales.h"
 
 enum { SCALES = 64, TWO_BITS = SCALES + 256, SUPER_BYTES = TWO_BITS + 1024 };
-enum { OFFSET = 0, EXACT = 16 };
+enum { OFFSET = 0 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q2_K_avx512
 

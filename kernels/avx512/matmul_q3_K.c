@@ -3,12 +3,12 @@
  * bits (bit 4r + b of mask n is that of k = 4n + b of row r): 1728 bytes, with the halves 1760, as in the file.
  *
  * Codes are 0 ... 7 and stand for -4 ... 3. A chain ends at no more than 4 * 127 * 16 = 8128, times a scale of at most 32, times 16
- * sub-blocks: 4 161 536, below 2^24, so that f32 adds all of them exactly. */
+ * sub-blocks: 4 161 536. */
 #include "avx512/codes.h"
 #include "avx512/kquant_scales.h"
 
 enum { TWO_BITS = 192, THIRD_BITS = TWO_BITS + 1024, SUPER_BYTES = THIRD_BITS + 512, PAIR_BYTES = 64 + 2 * SUPER_BYTES };
-enum { OFFSET = 4, EXACT = 16 };
+enum { OFFSET = 4 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q3_K_avx512
 

@@ -1,13 +1,13 @@
 /* Products with Q4_K weights. A super-block of 16 rows: scales and mins (kquant_scales.h), then 32 vectors of nibbles (matmul.h):
  * 2304 bytes, as in the file.
  *
- * A sub-block's dot is at most 15 * 127 * 32 = 60 960, times a scale of at most 63: 3 840 480. Four of these are below 2^24, so
- * that f32 adds them exactly; all 8 are 30 723 840, int32 holds them. */
+ * A sub-block's dot is at most 15 * 127 * 32 = 60 960, times a scale of at most 63, times
+ * 8 sub-blocks: 30 723 840, int32 holds it. */
 #include "avx512/codes.h"
 #include "avx512/kquant_scales.h"
 
 enum { NIBBLES = 256, SUPER_BYTES = NIBBLES + 2048 };
-enum { OFFSET = 0, EXACT = 4 };
+enum { OFFSET = 0 };
 #define SUB_BLOCKS 8
 #define KERNEL(operation) hearth_##operation##_q4_K_avx512
 

@@ -1,13 +1,13 @@
 /* Products with Q5_K weights. A super-block of 16 rows: scales and mins (kquant_scales.h), 32 vectors of nibbles (matmul.h), 64
  * masks of fifth bits (bit 4r + b of mask n is that of k = 4n + b of row r): 2816 bytes, as in the file.
  *
- * A sub-block's dot is at most 31 * 127 * 32 = 125 984, times a scale of at most 63: 7 936 992. Two of these are below 2^24, so
- * that f32 adds them exactly; all 8 are 63 495 936, int32 holds them. */
+ * A sub-block's dot is at most 31 * 127 * 32 = 125 984, times a scale of at most 63, times
+ * 8 sub-blocks: 63 495 936, int32 holds it. */
 #include "avx512/codes.h"
 #include "avx512/kquant_scales.h"
 
 enum { NIBBLES = 256, FIFTH_BITS = NIBBLES + 2048, SUPER_BYTES = FIFTH_BITS + 512 };
-enum { OFFSET = 0, EXACT = 2 };
+enum { OFFSET = 0 };
 #define SUB_BLOCKS 8
 #define KERNEL(operation) hearth_##operation##_q5_K_avx512
 

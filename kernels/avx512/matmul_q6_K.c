@@ -2,13 +2,13 @@
  * of its own. A super-block: scales [16][16] as int8, 32 vectors of nibbles (matmul.h), 16 vectors of upper bits: byte 4r + b of
  * vector h holds those of k = 16h + 4i + b of row r at bits 2i: 3328 bytes, with the halves 3360, as in the file.
  *
- * Codes are 0 ... 63 and stand for -32 ... 31. A chain ends at no more than 32 * 127 * 16 = 65 024, times a scale of at most 128:
- * 8 323 072. Two of these are below 2^24, so that f32 adds them exactly; all 16 are 133 169 152, int32 holds them. */
+ * Codes are 0 ... 63 and stand for -32 ... 31. A chain ends at no more than 32 * 127 * 16 = 65 024, times a scale of at most 128,
+ * times 16 sub-blocks: 133 169 152, int32 holds it. */
 #include "avx512/codes.h"
 #include "avx512/kquant_scales.h"
 
 enum { NIBBLES = 256, UPPER_BITS = NIBBLES + 2048, SUPER_BYTES = UPPER_BITS + 1024, PAIR_BYTES = 64 + 2 * SUPER_BYTES };
-enum { OFFSET = 32, EXACT = 2 };
+enum { OFFSET = 32 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q6_K_avx512
 

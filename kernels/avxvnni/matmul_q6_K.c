@@ -2,7 +2,7 @@
  * upper bits and 128 of nibbles. The bounds are those of avx512/matmul_q6_K.c. */
 #include "avxvnni/kquant_scales.h"
 
-enum { OFFSET = 32, EXACT = 2, SUPER_BYTES = 1664 };
+enum { OFFSET = 32, SUPER_BYTES = 1664 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q6_K_avxvnni
 #define TILE_BYTES hearth_tile_bytes_q6_K_avx2

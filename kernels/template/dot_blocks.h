@@ -69,13 +69,12 @@ struct panel {
     size_t blocks;
 };
 
-static void fill_panel(struct panel *out, const uint8_t *tile, size_t c, size_t k, size_t prefetch_bytes)
+static void fill_panel(struct panel *out, const uint8_t *tile, size_t c, size_t k)
 {
     const size_t left = k / 32 - 8 * c;
     out->blocks = left < 8 ? left : 8;
     for (size_t j = 0; j < out->blocks; j++) {
         const uint8_t *block = tile + block_at(8 * c + j);
-        prefetch_ahead(block, BLOCK_BYTES, prefetch_bytes);
         out->scales[j] = load_scales(tile, 8 * c + j);
         read_weights(out->w + 8 * j, block);
     }
@@ -124,17 +123,16 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
                 UNROLL
                 for (size_t i = 0; i < 2; i++)
                     dot[i][t] = add_dot(dot[i][t], panels[i].w[8 * j + n], q);
-            }
-        }
-        UNROLL
-        for (size_t t = 0; t < tokens; t++) {
-            const vecf s = broadcast_float(x->rows + t * x->stride + x->scales + 4 * (8 * c + j));
-            UNROLL
-            for (size_t i = 0; i < 2; i++) {
-                const struct scales *w = &panels[i].scales[j];
-                a[i][t] = vecf_fma(veci_to_f(dot[i][t]), vecf_mul(w->d, s), a[i][t]);
-                if (HAS_MIN)
-                    a[i][t] = vecf_fma(w->m, vecf_set1(token[t].min_part[j]), a[i][t]);
+                if (n < 7)
+                    continue;
+                const vecf s = broadcast_float(x->rows + t * x->stride + x->scales + 4 * (8 * c + j));
+                UNROLL
+                for (size_t i = 0; i < 2; i++) {
+                    const struct scales *w = &panels[i].scales[j];
+                    a[i][t] = vecf_fma(veci_to_f(dot[i][t]), vecf_mul(w->d, s), a[i][t]);
+                    if (HAS_MIN)
+                        a[i][t] = vecf_fma(w->m, vecf_set1(token[t].min_part[j]), a[i][t]);
+                }
             }
         }
     }

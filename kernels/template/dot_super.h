@@ -3,17 +3,14 @@
  *   KERNEL(operation)  the name of a function,
  *   SUB_BLOCKS         scales in a super-block, 8 or 16,
  *   OFFSET             what the format takes away from its codes; 0: it has mins instead,
- *   EXACT              how many scaled sub-blocks one after another f32 adds exactly, a divisor of SUB_BLOCKS,
  *   SUPER_BYTES        bytes of a super-block of a tile (without halves that several share),
  *   super_block_at     its byte offset in a tile of k,
  *   read_scales        of a super-block,
  *   read_weights       of 32 k of a super-block: 8 vectors of unsigned codes.
  *
  * The integer chain of a sub-block begins at -OFFSET * bsum, so that it ends at the sum of (code - OFFSET) * q; no partial sum is
- * above 128 * 4064 + 255 * 127 * 32, far inside int32. Where weights serve many tokens, chains are scaled and added as floats,
- * EXACT of them, and their sums as int32: every step is exact, so that the one rounding is that of the whole sum, as in the
- * contract. A conversion and a fused multiply-add cost the units that do the dot instruction one slot; a 32-bit multiplication
- * costs them more on some CPUs. */
+ * above 128 * 4064 + 255 * 127 * 32, far inside int32. Scaled chains are added as
+ * int32: every step is exact, so that the one rounding is that of the whole sum, as in the contract. */
 
 enum { DOTS = 64 / SUB_BLOCKS }; /* dot instructions of a sub-block, 4 k each */
 
@@ -98,55 +95,41 @@ HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uin
 
 struct panel {
     veci w[64];
-    vecf scale[SUB_BLOCKS];
     struct super_scales scales;
 };
 
-static void fill_panel(struct panel *out, const uint8_t *tile, size_t s, size_t k, size_t prefetch_bytes)
+static void fill_panel(struct panel *out, const uint8_t *tile, size_t s, size_t k)
 {
     const uint8_t *super = tile + super_block_at(s, k);
     read_scales(&out->scales, tile, s, k);
-    for (size_t j = 0; j < SUB_BLOCKS; j++)
-        out->scale[j] = veci_to_f(out->scales.scale[j]);
-    for (size_t step = 0; step < 8; step++) {
-        prefetch_ahead(super + SUPER_BYTES / 8 * step, SUPER_BYTES / 8, prefetch_bytes);
+    for (size_t step = 0; step < 8; step++)
         read_weights(out->w + 8 * step, super, step);
-    }
 }
 
-/* sum[i][t] += sub-blocks from ... from + EXACT - 1 of panel i times token t. */
-HEARTH_ALWAYS_INLINE void add_sub_blocks(veci sum[2][GROUP_TOKENS], const struct panel panels[2], const struct starts *starts,
-                                         const uint8_t *q, size_t stride, size_t from, size_t tokens)
+/* sum[i][t] += sub-block j of panel i times token t. */
+HEARTH_ALWAYS_INLINE void add_sub_block(veci sum[2][GROUP_TOKENS], const struct panel panels[2], const struct starts *starts,
+                                        const uint8_t *q, size_t stride, size_t j, size_t tokens)
 {
-    vecf chain[2][GROUP_TOKENS];
+    veci dot[2][GROUP_TOKENS];
     UNROLL
-    for (size_t i = 0; i < 2 * tokens; i++)
-        chain[i % 2][i / 2] = vecf_zero();
-    for (size_t j = from; j < from + EXACT; j++) {
-        veci dot[2][GROUP_TOKENS];
+    for (size_t t = 0; t < tokens; t++)
+        dot[0][t] = dot[1][t] = start_of_chain(&starts[t], j);
+    UNROLL
+    for (size_t n = 0; n < DOTS; n++) {
         UNROLL
-        for (size_t i = 0; i < 2 * tokens; i++)
-            dot[i % 2][i / 2] = start_of_chain(&starts[i / 2], j);
-        UNROLL
-        for (size_t n = 0; n < DOTS; n++) {
+        for (size_t t = 0; t < tokens; t++) {
+            const veci x = broadcast_dword(q + t * stride + 4 * (j * DOTS + n));
             UNROLL
-            for (size_t t = 0; t < tokens; t++) {
-                const veci x = broadcast_dword(q + t * stride + 4 * (j * DOTS + n));
-                UNROLL
-                for (size_t i = 0; i < 2; i++)
-                    dot[i][t] = add_dot(dot[i][t], panels[i].w[j * DOTS + n], x);
-            }
-        }
-        UNROLL
-        for (size_t i = 0; i < 2; i++) {
-            UNROLL
-            for (size_t t = 0; t < tokens; t++)
-                chain[i][t] = vecf_fma(veci_to_f(dot[i][t]), panels[i].scale[j], chain[i][t]);
+            for (size_t i = 0; i < 2; i++)
+                dot[i][t] = add_dot(dot[i][t], panels[i].w[j * DOTS + n], x);
         }
     }
     UNROLL
-    for (size_t i = 0; i < 2 * tokens; i++)
-        sum[i % 2][i / 2] = veci_add(sum[i % 2][i / 2], vecf_to_i(chain[i % 2][i / 2]));
+    for (size_t i = 0; i < 2; i++) {
+        UNROLL
+        for (size_t t = 0; t < tokens; t++)
+            sum[i][t] = veci_add(sum[i][t], veci_mul(dot[i][t], panels[i].scales.scale[j]));
+    }
 }
 
 /* acc[t][16 i + r] += super-block s of tile i, row r, times token t, for two panels and `tokens` <= GROUP_TOKENS. */
@@ -160,8 +143,8 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
         find_starts(&starts[t], x->rows + t * x->stride, x, s);
         sum[0][t] = sum[1][t] = veci_zero();
     }
-    for (size_t from = 0; from < SUB_BLOCKS; from += EXACT)
-        add_sub_blocks(sum, panels, starts, x->rows + 256 * s, x->stride, from, tokens);
+    for (size_t j = 0; j < SUB_BLOCKS; j++)
+        add_sub_block(sum, panels, starts, x->rows + 256 * s, x->stride, j, tokens);
     UNROLL
     for (size_t t = 0; t < tokens; t++) {
         UNROLL

@@ -64,19 +64,30 @@ static void panels_times_group(float (*acc)[PAIR_ROWS], const struct panel panel
     }
 }
 
-/* Two tiles times FEW_TOKENS + 1 ... TOKENS_AT_ONCE tokens. */
-static void tiles_times_many(float (*acc)[PAIR_ROWS], const uint8_t *w, const struct activations *x, size_t k, size_t tokens,
-                             size_t prefetch_bytes)
+/* Fetch part `i` of `n` of `bytes` bytes of both tiles. */
+HEARTH_ALWAYS_INLINE void prefetch_part(const uint8_t *p, size_t tile_bytes, size_t bytes, size_t i, size_t n)
+{
+    for (size_t at = bytes * i / n & ~(size_t)63; at < bytes * (i + 1) / n; at += 64) {
+        _mm_prefetch((const char *)p + at, _MM_HINT_T0);
+        _mm_prefetch((const char *)p + tile_bytes + at, _MM_HINT_T0);
+    }
+}
+
+/* Two tiles times FEW_TOKENS + 1 ... TOKENS_AT_ONCE tokens. The bytes of the next panels come while these are used. */
+static void tiles_times_many(float (*acc)[PAIR_ROWS], const uint8_t *w, const struct activations *x, size_t k, size_t tokens)
 {
     const size_t groups = (tokens + GROUP_TOKENS - 1) / GROUP_TOKENS;
+    const size_t chunks = (k + 255) / 256;
+    const size_t chunk_bytes = TILE_BYTES(k) / chunks;
     struct panel panels[2];
     memset(acc, 0, tokens * sizeof *acc);
-    for (size_t c = 0; c * 256 < k; c++) {
-        fill_panel(&panels[0], w, c, k, prefetch_bytes);
-        fill_panel(&panels[1], w + TILE_BYTES(k), c, k, prefetch_bytes);
+    for (size_t c = 0; c < chunks; c++) {
+        fill_panel(&panels[0], w, c, k);
+        fill_panel(&panels[1], w + TILE_BYTES(k), c, k);
         for (size_t g = 0; g < groups; g++) {
             const size_t from = tokens * g / groups;
             const struct activations group = activations_from(x, from);
+            prefetch_part(w + (c + 1) * chunk_bytes, TILE_BYTES(k), chunk_bytes, g, groups);
             panels_times_group(acc + from, panels, &group, c, tokens * (g + 1) / groups - from);
         }
     }
@@ -84,7 +95,7 @@ static void tiles_times_many(float (*acc)[PAIR_ROWS], const uint8_t *w, const st
 
 /* `rows` of two tiles, all or fewer, times more than FEW_TOKENS tokens. */
 static void pair_times_many(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
-                            size_t tokens, size_t prefetch_bytes)
+                            size_t tokens)
 {
     float acc[TOKENS_AT_ONCE][PAIR_ROWS];
     const size_t parts = (tokens + TOKENS_AT_ONCE - 1) / TOKENS_AT_ONCE;
@@ -92,7 +103,7 @@ static void pair_times_many(float *y, size_t y_stride, const uint8_t *w, const s
         const size_t from = tokens * p / parts;
         const size_t n = tokens * (p + 1) / parts - from;
         const struct activations part = activations_from(x, from);
-        tiles_times_many(acc, w, &part, k, n, prefetch_bytes);
+        tiles_times_many(acc, w, &part, k, n);
         for (size_t t = 0; t < n; t++)
             memcpy(y + (from + t) * y_stride, acc[t], rows * sizeof(float));
     }
@@ -119,7 +130,7 @@ void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, siz
         const size_t tiles = tokens > FEW_TOKENS && left > TILE_ROWS ? 2 : 1;
         const size_t n = left < tiles * TILE_ROWS ? left : tiles * TILE_ROWS;
         if (tiles == 2)
-            pair_times_many(y + r, y_stride, tile, &a, n, k, tokens, prefetch_bytes);
+            pair_times_many(y + r, y_stride, tile, &a, n, k, tokens);
         else
             tile_times_many(y + r, y_stride, tile, &a, n, k, tokens, prefetch_bytes);
         tile += tiles * TILE_BYTES(k);
