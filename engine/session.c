@@ -93,7 +93,7 @@ void hearth_session_layout(struct hearth_session *s, const struct hearth_model *
     void *stream = hearth_arena_take(arena, HEARTH_PLAN_SESSION, hearth_text_stream_bytes(STREAM_PIECE), 1);
     if (!arena->base)
         return;
-    s->sampler = sampler ? hearth_sampler_init(sampler, h->n_vocab, s->limits.context) : NULL;
+    s->sampler = sampler ? hearth_sampler_init(sampler, h->n_vocab, s->limits.context, model->tokenizer, s->scratch) : NULL;
     s->stream = stream ? hearth_text_stream_init(stream, STREAM_PIECE) : NULL;
 }
 

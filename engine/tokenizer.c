@@ -756,13 +756,13 @@ static void add_symbol(struct work *work, const uint8_t *symbol, size_t n, uint3
     *prev = at;
 }
 
-/* A stretch of text without special tokens. */
-static void encode_part(struct work *work, const uint8_t *text, size_t bytes)
+/* A stretch of text without special tokens; goes_on: no space is put before it. */
+static void encode_part(struct work *work, const uint8_t *text, size_t bytes, bool goes_on)
 {
     if (bytes == 0)
         return;
     uint32_t prev = NO_SYMBOL;
-    if (work->tokenizer->add_space_prefix)
+    if (work->tokenizer->add_space_prefix && !goes_on)
         add_symbol(work, (const uint8_t *)" ", 1, &prev);
     for (size_t i = 0; i < bytes;) {
         uint8_t symbol[4];
@@ -827,6 +827,7 @@ hearth_status hearth_tokenizer_encode(const struct hearth_tokenizer *tokenizer, 
 
     const uint8_t *at = (const uint8_t *)text;
     const bool control = (flags & HEARTH_TOKENIZE_SPECIAL) != 0;
+    const bool goes_on = (flags & HEARTH_TOKENIZER_CONTINUE) != 0;
     const bool has_bos = bytes > 0 && match_special(tokenizer, at, bytes, control) == tokenizer->bos;
     if (flags & HEARTH_TOKENIZE_BOS && tokenizer->add_bos && !has_bos)
         emit(&work, tokenizer->bos);
@@ -837,7 +838,7 @@ hearth_status hearth_tokenizer_encode(const struct hearth_tokenizer *tokenizer, 
             i++;
             continue;
         }
-        encode_part(&work, at + begin, i - begin);
+        encode_part(&work, at + begin, i - begin, goes_on && begin == 0);
         emit(&work, id);
         i += text_of(tokenizer, id).size;
         while (tokenizer->kinds[id] & KIND_STRIP && i < bytes && is_space(at[i]))
@@ -845,7 +846,7 @@ hearth_status hearth_tokenizer_encode(const struct hearth_tokenizer *tokenizer, 
         begin = i;
     }
     if (begin < bytes)
-        encode_part(&work, at + begin, bytes - begin);
+        encode_part(&work, at + begin, bytes - begin, goes_on && begin == 0);
     *n_ids = work.n_ids;
     return work.n_ids > capacity ? HEARTH_E_CONFIG : HEARTH_OK;
 }
@@ -867,6 +868,14 @@ struct hearth_view hearth_tokenizer_piece(const struct hearth_tokenizer *tokeniz
     default:
         return (struct hearth_view){tokenizer->text, 0};
     }
+}
+
+struct hearth_view hearth_tokenizer_text(const struct hearth_tokenizer *tokenizer, int32_t id)
+{
+    const uint32_t type = kind_at(tokenizer, id) & KIND_TYPE;
+    if (type == HEARTH_TOKEN_CONTROL || type == HEARTH_TOKEN_UNKNOWN)
+        return text_of(tokenizer, id);
+    return hearth_tokenizer_piece(tokenizer, id);
 }
 
 struct hearth_view hearth_tokenizer_next_piece(const struct hearth_tokenizer *tokenizer, bool *begins, int32_t id)

@@ -27,15 +27,21 @@ hearth_status hearth_tokenizer_plan(const struct hearth_vocab *vocab, const char
 hearth_status hearth_tokenizer_init(struct hearth_tokenizer **out, void *memory, uint64_t bytes, const struct hearth_vocab *vocab,
                                     const char *file_name, hearth_error *err);
 
-/* Text to ids; flags are HEARTH_TOKENIZE_* of hearth.h. Counts all ids in *n_ids and writes the first `capacity` (ids may be NULL
- * when capacity is 0). HEARTH_OK, or HEARTH_E_CONFIG when there are more ids than capacity; nothing else. Bytes that are not UTF-8
- * become byte tokens. A text that already begins with the BOS token gets no second one. Never adds an end token. */
+/* A flag of encode beside those of hearth.h: the text goes on where another one ended, so no space is put before it. */
+#define HEARTH_TOKENIZER_CONTINUE 0x80000000u
+
+/* Text to ids; flags are HEARTH_TOKENIZE_* of hearth.h and the one above. Counts all ids in *n_ids and writes the first `capacity`
+ * (ids may be NULL when capacity is 0). HEARTH_OK, or HEARTH_E_CONFIG when there are more ids than capacity; nothing else. Bytes
+ * that are not UTF-8 become byte tokens. A text that already begins with the BOS token gets no second one. Never adds an end token.
+ */
 hearth_status hearth_tokenizer_encode(const struct hearth_tokenizer *tokenizer, void *scratch, const char *text, size_t bytes,
                                       uint32_t flags, int32_t *ids, size_t capacity, size_t *n_ids);
 
 /* The bytes an id shows: empty for control, unknown and unused tokens and for ids that do not exist. Points into the tables. */
 struct hearth_view hearth_tokenizer_piece(const struct hearth_tokenizer *tokenizer, int32_t id);
-/* The same for a text read from its beginning, where the space that encode puts before the text is dropped again: set *begins
+/* As piece, but control and unknown tokens have their names. */
+struct hearth_view hearth_tokenizer_text(const struct hearth_tokenizer *tokenizer, int32_t id);
+/* As piece for a text read from its beginning, where the space that encode puts before the text is dropped again: set *begins
  * before the first token, call for each token in turn. For the continuation of a text use hearth_tokenizer_piece(). */
 struct hearth_view hearth_tokenizer_next_piece(const struct hearth_tokenizer *tokenizer, bool *begins, int32_t id);
 /* The longest piece of the vocabulary in bytes: what hearth_text_stream_bytes() wants to know. */

@@ -222,7 +222,27 @@ HEARTH_API hearth_status hearth_detokenize(const hearth_model *model, const int3
 
 typedef struct hearth_session hearth_session;
 
-/** How the next token is chosen (docs/sampling.md). hearth_sampling_init() gives the defaults. */
+/** Added to the logit of a token before it is compared with others; -INFINITY forbids the token. */
+typedef struct hearth_logit_bias {
+    int32_t token;
+    float bias; /* not NaN, not +INFINITY */
+} hearth_logit_bias;
+
+#define HEARTH_LOGIT_BIAS_MAX 256
+#define HEARTH_DRY_BREAKERS_MAX 16 /* together at most 256 bytes, each of 1 to 40 */
+
+/* Steps of hearth_sampling.order. */
+#define HEARTH_SAMPLER_TOP_N_SIGMA 1
+#define HEARTH_SAMPLER_TOP_K 2
+#define HEARTH_SAMPLER_TYPICAL 3
+#define HEARTH_SAMPLER_TOP_P 4
+#define HEARTH_SAMPLER_MIN_P 5
+#define HEARTH_SAMPLER_XTC 6
+#define HEARTH_SAMPLER_TEMPERATURE 7
+#define HEARTH_SAMPLER_STEPS 7
+
+/** How the next token is chosen (docs/sampling.md). Begin with hearth_sampling_init(), which gives the defaults. What the pointers
+ * name is copied when it is set. Structures that end behind `seed`, as the first version's did, are taken: the rest is off. */
 typedef struct hearth_sampling {
     uint32_t struct_size;
     int32_t top_k;         /* 40; <= 0 off */
@@ -230,10 +250,34 @@ typedef struct hearth_sampling {
     float top_p;           /* 0.95; 1 off */
     float min_p;           /* 0.05; 0 off */
     float repeat_penalty;  /* 1, off */
-    int32_t repeat_last_n; /* 64 tokens; 0 off; -1 the whole context */
+    int32_t repeat_last_n; /* tokens that the three penalties look back: 64; 0 off; -1 the whole context */
     uint64_t seed;         /* the same seed gives the same answer */
+
+    float frequency_penalty;         /* 0, off; subtracted for each time a token stands there */
+    float presence_penalty;          /* 0, off; subtracted once */
+    float dry_multiplier;            /* 0, off; what would continue a repetition loses multiplier * base^(its length - allowed) */
+    float dry_base;                  /* 1.75; >= 1 */
+    int32_t dry_allowed_length;      /* 2 */
+    int32_t dry_last_n;              /* 64 tokens; 0 off; -1 the whole context */
+    const char *const *dry_breakers; /* texts that no repetition is followed across: line feed, ':', '"', '*' */
+    uint32_t n_dry_breakers;
+    float typical_p;         /* 1, off */
+    float top_n_sigma;       /* -1; <= 0 off */
+    float xtc_probability;   /* 0, off */
+    float xtc_threshold;     /* 0.1; > 0.5 off */
+    float dynatemp_range;    /* 0, off; temperature +- range, by how sure the model is */
+    float dynatemp_exponent; /* 1 */
+    int32_t mirostat;        /* 0, off; 1 and 2 replace every filter */
+    float mirostat_tau;      /* 5 bits of surprise are aimed at */
+    float mirostat_eta;      /* 0.1; how fast */
+    uint32_t min_keep;       /* 0; no filter leaves fewer tokens */
+    uint32_t n_logit_bias;   /* at most HEARTH_LOGIT_BIAS_MAX */
+    const hearth_logit_bias *logit_bias;
+    int32_t order[8]; /* HEARTH_SAMPLER_* from first to last, then zeros; all zero: in the order of their numbers */
+    bool ignore_end;  /* never choose a token that ends an answer */
 } hearth_sampling;
 
+/** Fill in the defaults and struct_size. Thread-safe. */
 HEARTH_API void hearth_sampling_init(hearth_sampling *sampling);
 
 /**
@@ -293,7 +337,7 @@ typedef bool hearth_text_fn(const char *text, size_t bytes, void *user);
 
 typedef struct hearth_generation {
     uint32_t struct_size;
-    uint32_t max_tokens;             /* 0: 256 */
+    uint32_t max_tokens;             /* 0: 256; UINT32_MAX: until the context is full */
     const char *const *stop_strings; /* at most 16, each of 1 … 256 bytes; NUL-terminated; found across token borders */
     uint32_t n_stop_strings;
     hearth_text_fn *text; /* may be NULL */

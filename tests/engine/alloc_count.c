@@ -114,6 +114,10 @@ int main(void)
     hearth_sampling_init(&sampling);
     sampling.seed = 7;
     sampling.repeat_penalty = 1.1f;
+    sampling.dry_multiplier = 0.8f;
+    sampling.typical_p = 0.9f;
+    sampling.xtc_probability = 0.5f;
+    sampling.dynatemp_range = 0.2f;
     size_t shown = 0;
     unsigned generated = 0;
     atomic_store(&counting, 1);
