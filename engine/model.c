@@ -235,6 +235,12 @@ bool hearth_model_is_end(const hearth_model *m, int32_t token)
     return m && hearth_tokenizer_is_end(m->tokenizer, token);
 }
 
+static hearth_status too_many(size_t capacity, size_t n_ids, hearth_error *err)
+{
+    return hearth_fail(err, HEARTH_E_CONFIG, NULL, "tokenize: ids: more than there is room for (got %zu, need %zu)", capacity,
+                       n_ids);
+}
+
 hearth_status hearth_tokenize(hearth_model *m, const char *text, size_t text_bytes, uint32_t flags, int32_t *ids, size_t capacity,
                               size_t *n_ids, hearth_error *error)
 {
@@ -248,9 +254,40 @@ hearth_status hearth_tokenize(hearth_model *m, const char *text, size_t text_byt
     const hearth_status status =
         hearth_tokenizer_encode(m->tokenizer, m->scratch, text ? text : "", text_bytes, flags, ids, capacity, n_ids);
     (void)pthread_mutex_unlock(&m->lock);
-    if (status == HEARTH_OK)
-        return HEARTH_OK;
-    return hearth_fail(error, status, NULL, "tokenize: ids: more than there is room for (got %zu, need %zu)", capacity, *n_ids);
+    return status == HEARTH_OK ? HEARTH_OK : too_many(capacity, *n_ids, error);
+}
+
+/* Names every key that is missing. */
+static hearth_status refuse_infill(const struct hearth_model *m, hearth_error *err)
+{
+    static const char *const keys[] = {"fim_pre", "fim_suf", "fim_mid"};
+    char missing[128] = "";
+    for (uint32_t i = 0; i < 3; i++) {
+        const size_t at = strlen(missing);
+        if (hearth_tokenizer_infill_id(m->tokenizer, i) == HEARTH_TOKEN_NONE)
+            (void)snprintf(missing + at, sizeof missing - at, "%stokenizer.ggml.%s_token_id", at ? ", " : "", keys[i]);
+    }
+    return hearth_fail(err, HEARTH_E_UNSUPPORTED, NULL, "infill: the model has no tokens for it (missing keys: %s)", missing);
+}
+
+hearth_status hearth_tokenize_infill(hearth_model *m, const char *prefix, size_t prefix_bytes, const char *suffix,
+                                     size_t suffix_bytes, int32_t *ids, size_t capacity, size_t *n_ids, hearth_error *error)
+{
+    HEARTH_NEED(n_ids, error);
+    *n_ids = 0;
+    HEARTH_NEED(m, error);
+    HEARTH_NEED_FOR(prefix, prefix_bytes, error);
+    HEARTH_NEED_FOR(suffix, suffix_bytes, error);
+    HEARTH_NEED_FOR(ids, capacity, error);
+    HEARTH_TRY(hearth_engine_check(m->engine, error)); /* as above */
+    const struct hearth_view before = {(const uint8_t *)(prefix ? prefix : ""), prefix_bytes};
+    const struct hearth_view after = {(const uint8_t *)(suffix ? suffix : ""), suffix_bytes};
+    (void)pthread_mutex_lock(&m->lock);
+    const hearth_status status = hearth_tokenizer_encode_infill(m->tokenizer, m->scratch, before, after, ids, capacity, n_ids);
+    (void)pthread_mutex_unlock(&m->lock);
+    if (status == HEARTH_E_UNSUPPORTED)
+        return refuse_infill(m, error);
+    return status == HEARTH_OK ? HEARTH_OK : too_many(capacity, *n_ids, error);
 }
 
 hearth_status hearth_detokenize(const hearth_model *m, const int32_t *ids, size_t n_ids, char *text, size_t capacity,

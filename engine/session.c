@@ -399,12 +399,17 @@ static double seconds_now(void)
 
 /* Why the answer ends with this token; HEARTH_STOP_NOT_YET when it goes on. */
 #define HEARTH_STOP_NOT_YET (-1)
-static int32_t show(struct hearth_session *s, int32_t id, bool last)
+static int32_t show(struct hearth_session *s, const hearth_generation *g, int32_t id, bool last)
 {
-    if (hearth_tokenizer_is_end(s->model->tokenizer, id))
+    const struct hearth_tokenizer *tokenizer = s->model->tokenizer;
+    const bool ends = hearth_tokenizer_is_end(tokenizer, id);
+    if (ends && !g->keep_special)
         return HEARTH_STOP_END;
-    const struct hearth_view piece = hearth_tokenizer_piece(s->model->tokenizer, id);
-    switch (hearth_text_stream_push(s->stream, piece.bytes, piece.size)) {
+    const struct hearth_view piece = g->keep_special ? hearth_tokenizer_text(tokenizer, id) : hearth_tokenizer_piece(tokenizer, id);
+    const enum hearth_stream_state state = hearth_text_stream_push(s->stream, piece.bytes, piece.size);
+    if (ends)
+        return HEARTH_STOP_END;
+    switch (state) {
     case HEARTH_STREAM_STOPPED:
         return HEARTH_STOP_STRING;
     case HEARTH_STREAM_CANCELLED:
@@ -426,7 +431,7 @@ static hearth_status generate_one(struct hearth_session *s, const hearth_generat
     if (g->ids && result->n_generated < g->ids_capacity)
         g->ids[result->n_generated] = id;
     result->n_generated++;
-    result->stop = show(s, id, result->n_generated == max_tokens);
+    result->stop = show(s, g, id, result->n_generated == max_tokens);
     if (result->stop == HEARTH_STOP_LENGTH || (result->stop == HEARTH_STOP_CALLBACK && s->position < s->limits.context)) {
         s->unfed = id;
         s->n_unfed = 1;
@@ -453,13 +458,16 @@ static hearth_status generate(struct hearth_session *s, const hearth_generation 
 hearth_status hearth_generate(hearth_session *s, const hearth_generation *generation, hearth_result *result, hearth_error *error)
 {
     hearth_result unseen = {.struct_size = sizeof unseen};
+    const size_t least = offsetof(hearth_generation, keep_special); /* of the first version */
+    hearth_generation known = {0};
     HEARTH_NEED(generation, error);
     if (!result)
         result = &unseen;
-    if (generation->struct_size < sizeof *generation || result->struct_size < sizeof *result)
+    if (generation->struct_size < least || result->struct_size < sizeof *result)
         return hearth_fail(error, HEARTH_E_CONFIG, NULL,
                            "generate: a struct_size is too small (got %" PRIu32 " and %" PRIu32 ", need %zu and %zu)",
-                           generation->struct_size, result->struct_size, sizeof *generation, sizeof *result);
+                           generation->struct_size, result->struct_size, least, sizeof *result);
+    memcpy(&known, generation, generation->struct_size < sizeof known ? generation->struct_size : sizeof known);
     HEARTH_TRY(enter(s, error));
-    return leave(s, generate(s, generation, result, error));
+    return leave(s, generate(s, &known, result, error));
 }

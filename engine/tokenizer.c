@@ -32,6 +32,7 @@ struct hearth_tokenizer {
     uint32_t n_tokens, n_special, max_piece;
     uint32_t slot_mask;
     int32_t bos, unk;
+    int32_t infill[3]; /* before the prefix, the suffix, the answer; HEARTH_TOKEN_NONE */
     bool add_bos, add_space_prefix;
     bool special_begins[256];   /* a special token begins with this byte */
     int32_t byte_ids[256];      /* what stands for a byte that no token spells */
@@ -55,6 +56,9 @@ enum role {
     ROLE_PAD, /* fill-in-the-middle: the first name of each that exists is an end */
     ROLE_REPO,
     ROLE_SEPARATOR,
+    ROLE_PREFIX, /* the three pieces of an infill prompt */
+    ROLE_SUFFIX,
+    ROLE_MIDDLE,
     ROLE_COUNT
 };
 
@@ -101,6 +105,38 @@ static const struct name {
     {"<REPO>", ROLE_REPO},
     {"<reponame>", ROLE_REPO},
     {"<|file_sep|>", ROLE_SEPARATOR},
+    {"<|fim_prefix|>", ROLE_PREFIX},
+    {"<fim-prefix>", ROLE_PREFIX},
+    {"<fim_prefix>", ROLE_PREFIX},
+    {"<\xef\xbd\x9c"
+     "fim\xe2\x96\x81"
+     "begin\xef\xbd\x9c>",
+     ROLE_PREFIX},
+    {"<PRE>", ROLE_PREFIX},
+    {"\xe2\x96\x81<PRE>", ROLE_PREFIX},
+    {"<|code_prefix|>", ROLE_PREFIX},
+    {"<|prefix|>", ROLE_PREFIX},
+    {"<|fim_suffix|>", ROLE_SUFFIX},
+    {"<fim-suffix>", ROLE_SUFFIX},
+    {"<fim_suffix>", ROLE_SUFFIX},
+    {"<\xef\xbd\x9c"
+     "fim\xe2\x96\x81hole\xef\xbd\x9c>",
+     ROLE_SUFFIX},
+    {"<SUF>", ROLE_SUFFIX},
+    {"\xe2\x96\x81<SUF>", ROLE_SUFFIX},
+    {"<|code_suffix|>", ROLE_SUFFIX},
+    {"<|suffix|>", ROLE_SUFFIX},
+    {"<|fim_middle|>", ROLE_MIDDLE},
+    {"<fim-middle>", ROLE_MIDDLE},
+    {"<fim_middle>", ROLE_MIDDLE},
+    {"<\xef\xbd\x9c"
+     "fim\xe2\x96\x81"
+     "end\xef\xbd\x9c>",
+     ROLE_MIDDLE},
+    {"<MID>", ROLE_MIDDLE},
+    {"\xe2\x96\x81<MID>", ROLE_MIDDLE},
+    {"<|code_middle|>", ROLE_MIDDLE},
+    {"<|middle|>", ROLE_MIDDLE},
 };
 #define NAME_COUNT (sizeof names / sizeof names[0])
 
@@ -112,7 +148,7 @@ static bool view_is(struct hearth_view view, const char *text)
 
 static const struct name *find_name(struct hearth_view text)
 {
-    if (text.size < 4 || (text.bytes[0] != '<' && text.bytes[0] != '[' && text.bytes[0] != '_'))
+    if (text.size < 4 || !strchr("<[_\xe2", text.bytes[0]))
         return NULL;
     for (size_t i = 0; i < NAME_COUNT; i++) {
         if (view_is(text, names[i].text))
@@ -142,7 +178,7 @@ struct survey {
     const char *file_name;
     bool harmony, tool_response; /* exceptions of 7.3 */
     bool phi3;
-    int32_t by_role[ROLE_COUNT]; /* PAD, REPO, SEPARATOR: the id, and the name it was found by */
+    int32_t by_role[ROLE_COUNT]; /* from PAD on: the id, and the name it was found by */
     const struct name *name_of[ROLE_COUNT];
     uint32_t n_merge, n_special, n_slots;
     uint64_t text_bytes, max_piece;
@@ -219,6 +255,10 @@ static uint32_t type_after_rules(const struct survey *survey, const struct name 
     case ROLE_END_LLAMA:
         *end = !survey->tool_response;
         return *end ? HEARTH_TOKEN_CONTROL : HEARTH_TOKEN_NORMAL;
+    case ROLE_PREFIX:
+    case ROLE_SUFFIX:
+    case ROLE_MIDDLE:
+        return type;
     case ROLE_PAD:
     case ROLE_REPO:
     case ROLE_SEPARATOR:
@@ -581,6 +621,14 @@ static int32_t id_or_none(int32_t id, uint32_t n_tokens)
     return id >= 0 && (uint32_t)id < n_tokens ? id : HEARTH_TOKEN_NONE;
 }
 
+/* The id of a key, or of the names that stand for it where the key is missing. */
+static int32_t id_or_named(const struct survey *survey, int32_t id, enum role role)
+{
+    if (id == HEARTH_TOKEN_NONE && survey->name_of[role])
+        return survey->by_role[role];
+    return id_or_none(id, survey->vocab->n_tokens);
+}
+
 hearth_status hearth_tokenizer_init(struct hearth_tokenizer **out, void *memory, uint64_t bytes, const struct hearth_vocab *vocab,
                                     const char *file_name, hearth_error *err)
 {
@@ -598,6 +646,9 @@ hearth_status hearth_tokenizer_init(struct hearth_tokenizer **out, void *memory,
     tokenizer->slot_mask = survey.n_slots - 1;
     tokenizer->bos = id_or_none(vocab->bos, vocab->n_tokens);
     tokenizer->unk = id_or_none(vocab->unk, vocab->n_tokens);
+    tokenizer->infill[0] = id_or_named(&survey, vocab->fim_prefix, ROLE_PREFIX);
+    tokenizer->infill[1] = id_or_named(&survey, vocab->fim_suffix, ROLE_SUFFIX);
+    tokenizer->infill[2] = id_or_named(&survey, vocab->fim_middle, ROLE_MIDDLE);
     tokenizer->add_bos = vocab->add_bos && tokenizer->bos != HEARTH_TOKEN_NONE;
     tokenizer->add_space_prefix = vocab->add_space_prefix;
     tokenizer->offsets = (uint32_t *)(void *)(base + survey.at_offsets);
@@ -849,6 +900,50 @@ hearth_status hearth_tokenizer_encode(const struct hearth_tokenizer *tokenizer, 
         encode_part(&work, at + begin, bytes - begin, goes_on && begin == 0);
     *n_ids = work.n_ids;
     return work.n_ids > capacity ? HEARTH_E_CONFIG : HEARTH_OK;
+}
+
+struct infill { /* ids gathered so far */
+    int32_t *ids;
+    size_t capacity, n;
+};
+
+static void add_id(struct infill *out, int32_t id)
+{
+    if (out->n < out->capacity)
+        out->ids[out->n] = id;
+    out->n++;
+}
+
+static void add_text(struct infill *out, const struct hearth_tokenizer *tokenizer, void *scratch, struct hearth_view text,
+                     uint32_t flags)
+{
+    const size_t room = out->n < out->capacity ? out->capacity - out->n : 0;
+    size_t n;
+    (void)hearth_tokenizer_encode(tokenizer, scratch, (const char *)text.bytes, text.size, flags, room ? out->ids + out->n : NULL,
+                                  room, &n);
+    out->n += n;
+}
+
+hearth_status hearth_tokenizer_encode_infill(const struct hearth_tokenizer *tokenizer, void *scratch, struct hearth_view prefix,
+                                             struct hearth_view suffix, int32_t *ids, size_t capacity, size_t *n_ids)
+{
+    struct infill out = {.ids = ids, .capacity = capacity};
+    for (size_t i = 0; i < 3; i++)
+        if (tokenizer->infill[i] == HEARTH_TOKEN_NONE)
+            return HEARTH_E_UNSUPPORTED;
+    add_text(&out, tokenizer, scratch, (struct hearth_view){prefix.bytes, 0}, HEARTH_TOKENIZE_BOS);
+    add_id(&out, tokenizer->infill[0]);
+    add_text(&out, tokenizer, scratch, prefix, 0);
+    add_id(&out, tokenizer->infill[1]);
+    add_text(&out, tokenizer, scratch, suffix, HEARTH_TOKENIZER_CONTINUE);
+    add_id(&out, tokenizer->infill[2]);
+    *n_ids = out.n;
+    return out.n > capacity ? HEARTH_E_CONFIG : HEARTH_OK;
+}
+
+int32_t hearth_tokenizer_infill_id(const struct hearth_tokenizer *tokenizer, uint32_t piece)
+{
+    return tokenizer->infill[piece];
 }
 
 /* ---- Ids to text ------------------------------------------------------------------------------------------------------ */

@@ -37,6 +37,14 @@ hearth_status hearth_tokenizer_init(struct hearth_tokenizer **out, void *memory,
 hearth_status hearth_tokenizer_encode(const struct hearth_tokenizer *tokenizer, void *scratch, const char *text, size_t bytes,
                                       uint32_t flags, int32_t *ids, size_t capacity, size_t *n_ids);
 
+/* The prompt [BOS] PREFIX prefix SUFFIX suffix MIDDLE of an infill model; special tokens in the texts are not looked for. The space
+ * that stands for the beginning of a text is put before the prefix alone, as these models were trained. As encode, and
+ * HEARTH_E_UNSUPPORTED when the vocabulary lacks one of the three tokens. */
+hearth_status hearth_tokenizer_encode_infill(const struct hearth_tokenizer *tokenizer, void *scratch, struct hearth_view prefix,
+                                             struct hearth_view suffix, int32_t *ids, size_t capacity, size_t *n_ids);
+/* The token before the prefix (0), before the suffix (1), before the answer (2); HEARTH_TOKEN_NONE. */
+int32_t hearth_tokenizer_infill_id(const struct hearth_tokenizer *tokenizer, uint32_t piece);
+
 /* The bytes an id shows: empty for control, unknown and unused tokens and for ids that do not exist. Points into the tables. */
 struct hearth_view hearth_tokenizer_piece(const struct hearth_tokenizer *tokenizer, int32_t id);
 /* As piece, but control and unknown tokens have their names. */

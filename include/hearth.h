@@ -211,6 +211,15 @@ HEARTH_API bool hearth_model_is_end(const hearth_model *model, int32_t token);
 HEARTH_API hearth_status hearth_tokenize(hearth_model *model, const char *text, size_t text_bytes, uint32_t flags, int32_t *ids,
                                          size_t capacity, size_t *n_ids, hearth_error *error);
 /**
+ * The prompt of a fill-in-the-middle model: beginning of text where the model wants one, the prefix token, the text before the gap,
+ * the suffix token, the text after it, the middle token; what the model generates then belongs into the gap. Special tokens in the
+ * two texts are not recognised. Parameters, cost and threads as of hearth_tokenize().
+ * @return HEARTH_OK, HEARTH_E_UNSUPPORTED (the model has no such tokens; the message names the keys), HEARTH_E_CONFIG (as above).
+ */
+HEARTH_API hearth_status hearth_tokenize_infill(hearth_model *model, const char *prefix, size_t prefix_bytes, const char *suffix,
+                                                size_t suffix_bytes, int32_t *ids, size_t capacity, size_t *n_ids,
+                                                hearth_error *error);
+/**
  * Token ids to bytes of text; special tokens give nothing. The result is not NUL-terminated and may end inside a character.
  * @param text_bytes  Receives the length of the whole text, also when it is more than capacity.
  * Thread-safe.
@@ -344,6 +353,7 @@ typedef struct hearth_generation {
     void *text_user;
     int32_t *ids; /* receives the tokens chosen, at most ids_capacity; may be NULL */
     size_t ids_capacity;
+    bool keep_special; /* show special tokens by their names, the ending one included; not in the first version */
 } hearth_generation;
 
 typedef struct hearth_result {

@@ -264,9 +264,15 @@ static const struct {
     {PREFIX "eom_token_id", offsetof(struct hearth_vocab, eom), {HEARTH_TOKEN_NONE, HEARTH_TOKEN_NONE}, true},
     {PREFIX "unknown_token_id", offsetof(struct hearth_vocab, unk), {0, HEARTH_TOKEN_NONE}, false},
     {PREFIX "padding_token_id", offsetof(struct hearth_vocab, pad), {HEARTH_TOKEN_NONE, HEARTH_TOKEN_NONE}, false},
+    {PREFIX "prefix_token_id", offsetof(struct hearth_vocab, fim_prefix), {HEARTH_TOKEN_NONE, HEARTH_TOKEN_NONE}, false},
+    {PREFIX "suffix_token_id", offsetof(struct hearth_vocab, fim_suffix), {HEARTH_TOKEN_NONE, HEARTH_TOKEN_NONE}, false},
+    {PREFIX "middle_token_id", offsetof(struct hearth_vocab, fim_middle), {HEARTH_TOKEN_NONE, HEARTH_TOKEN_NONE}, false},
+    {PREFIX "fim_pre_token_id", offsetof(struct hearth_vocab, fim_prefix), {HEARTH_TOKEN_NONE, HEARTH_TOKEN_NONE}, false},
+    {PREFIX "fim_suf_token_id", offsetof(struct hearth_vocab, fim_suffix), {HEARTH_TOKEN_NONE, HEARTH_TOKEN_NONE}, false},
+    {PREFIX "fim_mid_token_id", offsetof(struct hearth_vocab, fim_middle), {HEARTH_TOKEN_NONE, HEARTH_TOKEN_NONE}, false},
 };
 
-/* A negative number, -1 above all, is an id that does not exist. */
+/* A negative number, -1 above all, is an id that does not exist. A row without a default leaves alone what one before it found. */
 static hearth_status read_id(const struct reader *in, const struct hearth_vocab *vocab, size_t row, int32_t *out)
 {
     const char *key = special_ids[row].key;
@@ -276,16 +282,32 @@ static hearth_status read_id(const struct reader *in, const struct hearth_vocab 
     bool found = true;
     if (!pair || !hearth_gguf_is_negative(pair))
         HEARTH_TRY(hearth_gguf_get_u64(in->gguf, key, &id, &found, in->err));
-    *out = HEARTH_TOKEN_NONE;
-    if (!found)
+    if (!found && fallback != HEARTH_TOKEN_NONE)
         *out = fallback < (int32_t)vocab->n_tokens ? fallback : HEARTH_TOKEN_NONE;
-    else if (id < vocab->n_tokens)
+    if (!found)
+        return HEARTH_OK;
+    *out = HEARTH_TOKEN_NONE;
+    if (id < vocab->n_tokens)
         *out = (int32_t)id;
     else if (special_ids[row].required)
         return reject(in, HEARTH_E_FORMAT, "E_TOKENID", key, "no such token (got %" PRId64 ", need below %" PRIu32 ")", (int64_t)id,
                       vocab->n_tokens);
     else
         warn(in, "%s names no token (got %" PRId64 ", need below %" PRIu32 ") and is ignored", key, (int64_t)id, vocab->n_tokens);
+    return HEARTH_OK;
+}
+
+static hearth_status read_ids(const struct reader *in, struct hearth_vocab *out)
+{
+    static const size_t n = sizeof special_ids / sizeof special_ids[0];
+    int32_t id = HEARTH_TOKEN_NONE;
+    for (size_t i = 0; i < n; i++)
+        memcpy((char *)out + special_ids[i].offset, &id, sizeof id);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(&id, (char *)out + special_ids[i].offset, sizeof id);
+        HEARTH_TRY(read_id(in, out, i, &id));
+        memcpy((char *)out + special_ids[i].offset, &id, sizeof id);
+    }
     return HEARTH_OK;
 }
 
@@ -334,11 +356,7 @@ hearth_status hearth_vocab_read(struct hearth_vocab *out, const struct hearth_gg
     HEARTH_TRY(read_token_types(&in, &vocab));
     HEARTH_TRY(read_merges(&in, &vocab));
     HEARTH_TRY(check_texts(&in, &vocab));
-    for (size_t i = 0; i < sizeof special_ids / sizeof special_ids[0]; i++) {
-        int32_t id;
-        HEARTH_TRY(read_id(&in, &vocab, i, &id));
-        memcpy((char *)&vocab + special_ids[i].offset, &id, sizeof id);
-    }
+    HEARTH_TRY(read_ids(&in, &vocab));
     HEARTH_TRY(read_switches(&in, &vocab));
     if (vocab.eos == HEARTH_TOKEN_NONE && vocab.eot == HEARTH_TOKEN_NONE && vocab.eom == HEARTH_TOKEN_NONE)
         warn(&in, "the file names no token that ends a text");

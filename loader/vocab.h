@@ -28,6 +28,7 @@ struct hearth_vocab {
     const struct hearth_gguf_pair *token_types; /* i32 array, NULL: all normal */
     const struct hearth_gguf_pair *merges;      /* string array, BPE only */
     int32_t bos, eos, eot, eom, unk, pad;       /* HEARTH_TOKEN_NONE when there is none; after defaults, before look-up by text */
+    int32_t fim_prefix, fim_suffix, fim_middle; /* likewise */
     bool add_bos, add_eos, add_space_prefix;
 };
 

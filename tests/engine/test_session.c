@@ -108,6 +108,37 @@ Test(session, stop_strings_work_across_tokens, .init = open_all, .fini = close_a
     cr_expect(text.n >= 4 && strcmp(text.bytes + text.n - 4, "kitc") == 0, "showed '%s'", text.bytes);
 }
 
+Test(session, special_tokens_show_when_asked_for, .init = open_all, .fini = close_all)
+{
+    struct text text = {.n = 0};
+    hearth_generation g = {.struct_size = sizeof g, .max_tokens = 24, .text = collect, .text_user = &text, .keep_special = true};
+    feed_prompt();
+    cr_assert_eq(hearth_generate(session, &g, NULL, &err), HEARTH_OK);
+    cr_expect(text.n > 7 && strcmp(text.bytes + text.n - 7, "<|end|>") == 0, "showed '%s'", text.bytes);
+    text.n = 0;
+    g.struct_size = offsetof(hearth_generation, keep_special); /* the first version had no such field */
+    feed_prompt();
+    cr_assert_eq(hearth_generate(session, &g, NULL, &err), HEARTH_OK);
+    cr_expect_null(strchr(text.bytes, '<'), "showed '%s'", text.bytes);
+    g.struct_size--;
+    cr_expect_eq(hearth_generate(session, &g, NULL, &err), HEARTH_E_CONFIG);
+}
+
+Test(session, an_answer_without_an_end_fills_the_context, .init = open_all, .fini = close_all)
+{
+    struct text text = {.n = 0};
+    hearth_sampling s;
+    hearth_sampling_init(&s);
+    s.temperature = 0;
+    s.ignore_end = true;
+    cr_assert_eq(hearth_session_set_sampling(session, &s, &err), HEARTH_OK);
+    feed_prompt();
+    const uint32_t room = hearth_session_context(session) - hearth_session_position(session);
+    const hearth_result result = generate(&text, UINT32_MAX, NULL, 0);
+    cr_expect_eq(result.stop, HEARTH_STOP_CONTEXT);
+    cr_expect_eq(result.n_generated, room + 1);
+}
+
 Test(session, length_and_callback_stop, .init = open_all, .fini = close_all)
 {
     struct text text = {.n = 0};

@@ -60,6 +60,7 @@ static void make_vocab_of_bytes(struct fixture *f, const struct token *tokens, c
     f->vocab.bos = n > 1 ? 1 : HEARTH_TOKEN_NONE;
     f->vocab.eos = n > 2 ? 2 : HEARTH_TOKEN_NONE;
     f->vocab.eot = f->vocab.eom = f->vocab.pad = HEARTH_TOKEN_NONE;
+    f->vocab.fim_prefix = f->vocab.fim_suffix = f->vocab.fim_middle = HEARTH_TOKEN_NONE;
     f->vocab.add_bos = true;
     f->vocab.add_space_prefix = true;
     free(texts);

@@ -189,3 +189,17 @@ Test(vocab, harmless_defects_are_warnings)
     cr_expect(strstr(f.warnings, "unknown_token_id names no token"), "%s", f.warnings);
     close_fixture(&f);
 }
+
+/* The older keys of the infill tokens serve where the newer ones are missing. */
+Test(vocab, infill_tokens_have_two_keys_each)
+{
+    struct fixture f = spm(300);
+    gguf_builder_set_u32(&f.builder, "tokenizer.ggml.prefix_token_id", 290);
+    gguf_builder_set_u32(&f.builder, "tokenizer.ggml.suffix_token_id", 291);
+    gguf_builder_set_u32(&f.builder, "tokenizer.ggml.fim_suf_token_id", 292);
+    gguf_builder_set_u32(&f.builder, "tokenizer.ggml.fim_mid_token_id", 300);
+    read_built(&f, 300);
+    cr_expect(f.vocab.fim_prefix == 290 && f.vocab.fim_suffix == 292 && f.vocab.fim_middle == HEARTH_TOKEN_NONE);
+    cr_expect(strstr(f.warnings, "fim_mid_token_id names no token (got 300, need below 300)"), "%s", f.warnings);
+    close_fixture(&f);
+}
