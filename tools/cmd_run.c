@@ -6,6 +6,7 @@
 #include "output.h"
 #include "process.h"
 #include "report.h"
+#include "sampling.h"
 #include "text.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -15,30 +16,40 @@ static const struct argp_option table[] = {
     OPTION_MODEL,
     {"prompt", 'p', "TEXT", 0, "the prompt; special tokens in it are recognised", 2},
     {"file", 'f', "FILE", 0, "read the prompt from a file, - is standard input", 2},
-    {"no-escape", OPTION_KEY_NO_ESCAPE, NULL, 0, "do not process \\n, \\t, \\xHH ... in -p and --stop", 2},
-    {"predict", 'n', "N", 0, "tokens to generate (256); 0: only read the prompt", 3},
-    OPTION_CONTEXT,
-    OPTION_BATCH,
-    OPTION_THREADS,
+    {"no-escape", OPTION_KEY_NO_ESCAPE, NULL, OPTION_MORE, "do not process \\n, \\t, \\xHH ... in -p and --stop", 2},
+    {"prefix-file", OPTION_KEY_PREFIX_FILE, "FILE", OPTION_MORE, "fill in what comes after this text", 2},
+    {"suffix-file", OPTION_KEY_SUFFIX_FILE, "FILE", OPTION_MORE, "and before this one (CodeLlama and the like)", 2},
+    {"predict", 'n', "N", 0, "tokens to generate (256); 0: none; -1: no limit", 3},
+    {"n-predict", 'n', "N", OPTION_HIDDEN, NULL, 3},
+    {"stop", OPTION_KEY_STOP, "STR", 0, "end before this text; up to 16 times", 3},
+    {"reverse-prompt", 'r', "STR", OPTION_HIDDEN, NULL, 3},
+    {"keep-special", OPTION_KEY_KEEP_SPECIAL, NULL, OPTION_MORE, "show special tokens by their names", 3},
+    {"special", OPTION_KEY_KEEP_SPECIAL, NULL, OPTION_HIDDEN, NULL, 3},
     {"temp", OPTION_KEY_TEMP, "T", 0, "temperature (0.8); 0 takes the likeliest token", 4},
     {"top-k", OPTION_KEY_TOP_K, "K", 0, "keep the K likeliest tokens (40); 0 is off", 4},
     {"top-p", OPTION_KEY_TOP_P, "P", 0, "keep the likeliest with this share (0.95); 1: off", 4},
     {"min-p", OPTION_KEY_MIN_P, "P", 0, "drop below this share of the best (0.05); 0: off", 4},
     {"repeat-penalty", OPTION_KEY_REPEAT_PENALTY, "R", 0, "hold back the last 64 tokens (1, off)", 4},
     {"seed", 's', "S", 0, "the same seed gives the same text (random)", 4},
-    {"stop", OPTION_KEY_STOP, "STR", 0, "end before this text; up to 16 times", 3},
+    OPTIONS_SAMPLING_MORE,
+    OPTION_CONTEXT,
+    {"ctx-size", 'c', "CTX", OPTION_HIDDEN, NULL, 6},
+    {"batch", 'b', "BATCH", OPTION_MORE, "prompt tokens computed together (512)", 6},
+    {"batch-size", 'b', "BATCH", OPTION_HIDDEN, NULL, 6},
+    OPTION_THREADS,
     OPTION_RAM_CAP,
     OPTION_PACK_CACHE,
     OPTION_KV,
-    OPTION_FLOAT_GEMM,
+    {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", OPTION_MORE, "float weights by own kernels (default) or blas", 6},
     OPTION_JSON,
     OPTION_QUIET,
     OPTION_HELP,
+    OPTION_HELP_ALL,
     {0},
 };
 
-static const struct options_command command = {
-    "hearth run", "Generate text. Without -p and -f the prompt is read from a standard input that is no terminal.", table};
+static const struct options_command command = {"hearth run",
+                                               "Generate text. Without -p and -f the prompt is read from standard input.", table};
 
 /* Asked when nothing else is; in the chat form of the bundled model. */
 static const char greeting[] = "<|user|>\nWho are you?<|end|>\n<|assistant|>\n";
@@ -64,8 +75,10 @@ struct run {
     hearth_model *model;
     hearth_session *session;
     char *prompt; /* owned, when it was read from a file */
+    char *suffix; /* likewise; the text is the prefix then */
     const char *text;
-    size_t text_bytes;
+    size_t text_bytes, suffix_bytes;
+    bool infill;
     uint32_t n_prompt;
     int32_t *ids; /* prompt first, then the tokens generated */
     size_t ids_capacity;
@@ -84,18 +97,33 @@ static void sample_private(struct run *run)
 
 /* ---- Opening ------------------------------------------------------------------------------------------------------ */
 
+/* `path` NULL is an empty text. */
+static hearth_status read_file(const struct run *run, char **text, size_t *n, const char *path, hearth_error *error)
+{
+    const size_t most = (size_t)hearth_plan_context(run->plan) * PROMPT_BYTES_PER_POSITION;
+    return path ? process_read_file(text, n, path, most > PROMPT_BYTES_MIN ? most : PROMPT_BYTES_MIN, error) : HEARTH_OK;
+}
+
+static hearth_status read_infill(struct run *run, hearth_error *error)
+{
+    HEARTH_TRY(read_file(run, &run->prompt, &run->text_bytes, run->options.prefix_file, error));
+    HEARTH_TRY(read_file(run, &run->suffix, &run->suffix_bytes, run->options.suffix_file, error));
+    run->text = run->prompt;
+    return HEARTH_OK;
+}
+
 static hearth_status read_prompt(struct run *run, hearth_error *error)
 {
     const struct options *o = &run->options;
+    if (run->infill)
+        return read_infill(run, error);
     if (o->prompt) {
         run->text = o->prompt;
         run->text_bytes = o->prompt_bytes;
         return HEARTH_OK;
     }
     if (o->file || !isatty(STDIN_FILENO)) {
-        const size_t most = (size_t)hearth_plan_context(run->plan) * PROMPT_BYTES_PER_POSITION;
-        const size_t limit = most > PROMPT_BYTES_MIN ? most : PROMPT_BYTES_MIN;
-        HEARTH_TRY(process_read_file(&run->prompt, &run->text_bytes, o->file ? o->file : "-", limit, error));
+        HEARTH_TRY(read_file(run, &run->prompt, &run->text_bytes, o->file ? o->file : "-", error));
         run->text = run->prompt;
     }
     if (!o->file && run->text_bytes == 0) {
@@ -127,26 +155,33 @@ static hearth_status open_session(struct run *run, const hearth_limits *limits, 
 
 /* ---- Reading the prompt ------------------------------------------------------------------------------------------- */
 
+static hearth_status tokenize(const struct run *run, int32_t *ids, size_t capacity, size_t *n_ids, hearth_error *error)
+{
+    if (run->infill)
+        return hearth_tokenize_infill(run->model, run->text, run->text_bytes, run->suffix, run->suffix_bytes, ids, capacity, n_ids,
+                                      error);
+    return hearth_tokenize(run->model, run->text, run->text_bytes, HEARTH_TOKENIZE_BOS | HEARTH_TOKENIZE_SPECIAL, ids, capacity,
+                           n_ids, error);
+}
+
 static hearth_status tokenize_prompt(struct run *run, hearth_error *error)
 {
-    static const uint32_t flags = HEARTH_TOKENIZE_BOS | HEARTH_TOKENIZE_SPECIAL;
-    hearth_estimate estimate = {.struct_size = sizeof estimate};
-    HEARTH_TRY(hearth_session_estimate(run->session, run->text, run->text_bytes, flags, run->options.n_generate, &estimate, error));
-    if (estimate.n_prompt == 0)
-        return hearth_fail(error, HEARTH_E_CONFIG, NULL, "prompt: has no tokens");
-    if (estimate.n_prompt > estimate.n_context)
-        return hearth_fail_needed(error, HEARTH_E_CONTEXT_FULL, estimate.n_prompt, estimate.n_context,
-                                  "prompt: longer than the context (got %" PRIu32 " tokens, need at most %" PRIu32 ")",
-                                  estimate.n_prompt, estimate.n_context);
-    run->n_prompt = estimate.n_prompt;
+    const uint32_t n_context = hearth_session_context(run->session);
+    size_t n_ids;
+    const hearth_status status = tokenize(run, NULL, 0, &n_ids, error); /* E_CONFIG only tells that nothing had room */
+    if (n_ids == 0)
+        return status != HEARTH_OK ? status : hearth_fail(error, HEARTH_E_CONFIG, NULL, "prompt: has no tokens");
+    if (n_ids > n_context)
+        return hearth_fail_needed(error, HEARTH_E_CONTEXT_FULL, n_ids, n_context,
+                                  "prompt: longer than the context (got %zu tokens, need at most %" PRIu32 ")", n_ids, n_context);
+    run->n_prompt = (uint32_t)n_ids;
     /* one token is chosen, not fed, when the context is full */
-    const uint32_t most = estimate.n_context - estimate.n_prompt + 1;
+    const uint32_t most = n_context - run->n_prompt + 1;
     run->ids_capacity = run->options.n_generate < most ? run->options.n_generate : most;
     run->ids = malloc((run->n_prompt + run->ids_capacity) * sizeof *run->ids);
     if (!run->ids)
         return report_no_memory(error, "token ids");
-    size_t n_ids;
-    return hearth_tokenize(run->model, run->text, run->text_bytes, flags, run->ids, run->n_prompt, &n_ids, error);
+    return tokenize(run, run->ids, run->n_prompt, &n_ids, error);
 }
 
 /* Batch by batch, so that an interrupt is noticed; the numbers do not depend on it. */
@@ -233,7 +268,8 @@ static hearth_status generate(struct run *run, hearth_error *error)
                                           .text = on_text,
                                           .text_user = &run->sink,
                                           .ids = run->ids + run->n_prompt,
-                                          .ids_capacity = run->ids_capacity};
+                                          .ids_capacity = run->ids_capacity,
+                                          .keep_special = o->keep_special};
     HEARTH_TRY(hearth_generate(run->session, &generation, &run->result, error));
     sample_private(run);
     return run->sink.out_of_memory ? report_no_memory(error, "generated text") : HEARTH_OK;
@@ -337,6 +373,7 @@ int cmd_run(int argc, char **argv)
     if (!options_parse(&run.options, &exit_code, &command, argc, argv))
         return exit_code;
     process_catch_interrupts();
+    run.infill = run.options.prefix_file || run.options.suffix_file;
     run.sink.stream = !run.options.json;
     run.sink.terminal = isatty(STDOUT_FILENO);
     hearth_error error = {0};
@@ -344,6 +381,7 @@ int cmd_run(int argc, char **argv)
     close_all(&run);
     exit_code = finish(&run, status, &error);
     free(run.prompt);
+    free(run.suffix);
     free(run.ids);
     free(run.sink.kept);
     return exit_code;

@@ -3,7 +3,9 @@
 #include "options.h"
 
 #include "common/status.h"
+#include "refused.h"
 #include "report.h"
+#include "sampling.h"
 #include "text.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -24,7 +26,7 @@ struct parse { /* what the handler of argp works on */
     struct options *options;
     const struct options_command *command;
     bool reported; /* the error line has been shown */
-    bool help;
+    bool help, help_all;
 };
 
 static const struct argp_option *find_option(const struct argp_option *table, int key)
@@ -58,21 +60,13 @@ static error_t take_u32(struct parse *parse, int key, const char *value, uint32_
     return bad_value(parse, key, value, need);
 }
 
-static error_t take_float(struct parse *parse, int key, const char *value, float *out, double min, double max)
-{
-    if (text_parse_float(out, value, min, max))
-        return 0;
-    char need[64];
-    (void)snprintf(need, sizeof need, "a number from %g to %g", min, max);
-    return bad_value(parse, key, value, need);
-}
-
-static error_t take_top_k(struct parse *parse, int key, const char *value)
+/* -1 asks for as many tokens as there is room for. */
+static error_t take_generate(struct parse *parse, int key, const char *value)
 {
     int64_t number;
     if (!text_parse_signed(&number, value, -1, INT32_MAX))
-        return bad_value(parse, key, value, "a whole number from -1 to 2147483647; 0 and -1 are off");
-    parse->options->sampling.top_k = (int32_t)number;
+        return bad_value(parse, key, value, "a whole number from 0 to 2147483647, or -1: until the context is full");
+    parse->options->n_generate = number < 0 ? UINT32_MAX : (uint32_t)number;
     return 0;
 }
 
@@ -206,6 +200,10 @@ static error_t take_flag(struct parse *parse, int key)
     case 'h':
         parse->help = true;
         return ECANCELED;
+    case OPTION_KEY_HELP_ALL:
+        parse->help = true;
+        parse->help_all = true;
+        return ECANCELED;
     case 'q':
         o->quiet = true;
         return 0;
@@ -220,6 +218,9 @@ static error_t take_flag(struct parse *parse, int key)
         return 0;
     case OPTION_KEY_SPECIAL:
         o->special = true;
+        return 0;
+    case OPTION_KEY_KEEP_SPECIAL:
+        o->keep_special = true;
         return 0;
     case OPTION_KEY_IDS:
         o->ids = true;
@@ -251,6 +252,10 @@ static error_t take_option(int key, char *value, struct argp_state *argp)
     const error_t bench = is_bench ? take_bench_option(parse, key, value) : ARGP_ERR_UNKNOWN;
     if (bench != ARGP_ERR_UNKNOWN)
         return bench;
+    char need[SAMPLING_NEED_MAX];
+    const error_t sampling = sampling_take(o, key, value, need);
+    if (sampling != ARGP_ERR_UNKNOWN)
+        return sampling == 0 ? 0 : bad_value(parse, key, value, need);
     switch (key) {
     case ARGP_KEY_ARG:
         return take_operand(parse, value);
@@ -264,11 +269,17 @@ static error_t take_option(int key, char *value, struct argp_state *argp)
     case 'f':
         o->file = value;
         return 0;
+    case OPTION_KEY_PREFIX_FILE:
+        o->prefix_file = value;
+        return 0;
+    case OPTION_KEY_SUFFIX_FILE:
+        o->suffix_file = value;
+        return 0;
     case 'o':
         o->output = value;
         return 0;
     case 'n':
-        return take_u32(parse, key, value, &o->n_generate, 0, INT32_MAX);
+        return take_generate(parse, key, value);
     case 'c':
         return take_u32(parse, key, value, &o->context, 2, INT32_MAX);
     case 'b':
@@ -277,16 +288,7 @@ static error_t take_option(int key, char *value, struct argp_state *argp)
         return take_u32(parse, key, value, &o->threads, 1, OPTIONS_THREADS_MAX);
     case 's':
         return take_seed(parse, key, value);
-    case OPTION_KEY_TEMP:
-        return take_float(parse, key, value, &o->sampling.temperature, 0, 100);
-    case OPTION_KEY_TOP_K:
-        return take_top_k(parse, key, value);
-    case OPTION_KEY_TOP_P:
-        return take_float(parse, key, value, &o->sampling.top_p, 0, 1);
-    case OPTION_KEY_MIN_P:
-        return take_float(parse, key, value, &o->sampling.min_p, 0, 1);
-    case OPTION_KEY_REPEAT_PENALTY:
-        return take_float(parse, key, value, &o->sampling.repeat_penalty, 0.01, 100);
+    case 'r': /* as others call it */
     case OPTION_KEY_STOP:
         return take_stop(parse, key, value);
     case OPTION_KEY_RAM_CAP:
@@ -367,26 +369,84 @@ static void report_refused(const struct options_command *command, const char *ar
     (void)report_usage("%s: unknown option (got '%s', see %s --help)", command->name, quoted, command->name);
 }
 
+/* The row that an argument means: an exact name, the only one that begins so, or a short option alone. NULL: none, or several. */
+static const struct argp_option *row_of(const struct options_command *command, const char *argument)
+{
+    const struct argp_option *row = NULL;
+    if (argument[0] == '-' && argument[1] == '-')
+        return find_long(command->table, argument + 2, strcspn(argument + 2, "="), &row) == 1 ? row : NULL;
+    if (argument[0] == '-' && argument[1] != '\0' && argument[2] == '\0')
+        row = find_option(command->table, (unsigned char)argument[1]);
+    return row && row->key != 0 ? row : NULL;
+}
+
+/* Whether the next argument is this one's value. */
+static bool takes_next(const struct options_command *command, const char *argument)
+{
+    const struct argp_option *row = row_of(command, argument);
+    return row && row->arg && !(argument[1] == '-' && strchr(argument, '='));
+}
+
+/* Whether an argument is a switch of other programs that has its own line here. Values of options are passed over. */
+static bool report_refused_by_name(const struct options_command *command, int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i += takes_next(command, argv[i]) ? 2 : 1) {
+        const char *reason = row_of(command, argv[i]) ? NULL : refused_reason(argv[i]);
+        char quoted[HEARTH_QUOTE_MAX];
+        if (!reason)
+            continue;
+        (void)report_usage("%s: is not taken (%s)", hearth_quote(quoted, argv[i], strlen(argv[i])), reason);
+        return true;
+    }
+    return false;
+}
+
+/* The argument that getopt stumbled over, which argp does not tell: the first option that is none, else the last of all. */
+static const char *wrong_argument(const struct options_command *command, int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i += takes_next(command, argv[i]) ? 2 : 1) {
+        const bool is_long = argv[i][0] == '-' && argv[i][1] == '-';
+        const bool is_short = argv[i][0] == '-' && argv[i][1] != '\0' && !is_long;
+        if ((is_long && !row_of(command, argv[i])) ||
+            (is_short && find_option(command->table, (unsigned char)argv[i][1])->key == 0))
+            return argv[i];
+    }
+    return argv[argc - 1];
+}
+
 /* ---- After parsing ------------------------------------------------------------------------------------------------ */
+
+/* Process the escapes of a text that stands in argv, which belongs to the program. */
+static int finish_string(const struct options *o, const char *flag, const char *text, size_t max)
+{
+    char *at = (char *)(uintptr_t)text;
+    const size_t given = strlen(at);
+    const size_t n = o->no_escape ? given : text_unescape(at, given);
+    if (n == 0 || n > max || memchr(at, '\0', n) || !text_is_utf8(at, n))
+        return report_usage("%s: wrong value (got %zu bytes, need 1 to %zu bytes of UTF-8 without NUL)", flag, n, max);
+    at[n] = '\0';
+    return 0;
+}
 
 static int finish_text(struct options *o)
 {
+    int exit_code = 0;
     if (o->prompt && o->file)
         return report_usage("-f: cannot stand beside -p (got both, need one prompt)");
+    if ((o->prefix_file || o->suffix_file) && (o->prompt || o->file))
+        return report_usage("--%s-file: cannot stand beside -p and -f (got both, need one prompt)",
+                            o->prefix_file ? "prefix" : "suffix");
+    if (o->prefix_file && o->suffix_file && strcmp(o->prefix_file, "-") == 0 && strcmp(o->suffix_file, "-") == 0)
+        return report_usage("--suffix-file: standard input is the prefix already (got '-', need a file)");
     if (o->prompt) {
         const size_t n = strlen(o->prompt);
         o->prompt_bytes = o->no_escape ? n : text_unescape(o->prompt, n);
     }
-    for (uint32_t i = 0; i < o->n_stops; i++) {
-        char *stop = (char *)(uintptr_t)o->stops[i]; /* points into argv, which belongs to the program */
-        const size_t given = strlen(stop);
-        const size_t n = o->no_escape ? given : text_unescape(stop, given);
-        if (n == 0 || n > OPTIONS_STOP_BYTES_MAX || memchr(stop, '\0', n) || !text_is_utf8(stop, n))
-            return report_usage("--stop: wrong value (got %zu bytes, need 1 to %d bytes of UTF-8 without NUL)", n,
-                                OPTIONS_STOP_BYTES_MAX);
-        stop[n] = '\0';
-    }
-    return 0;
+    for (uint32_t i = 0; i < o->n_stops && exit_code == 0; i++)
+        exit_code = finish_string(o, "--stop", o->stops[i], OPTIONS_STOP_BYTES_MAX);
+    for (uint32_t i = 0; o->breakers_given && i < o->sampling.n_dry_breakers && exit_code == 0; i++)
+        exit_code = finish_string(o, "--dry-sequence-breaker", o->breakers[i], OPTIONS_BREAKER_BYTES_MAX);
+    return exit_code;
 }
 
 static uint64_t random_seed(void)
@@ -437,12 +497,20 @@ static const char *default_model(void)
     return found ? found : FALLBACK_MODEL;
 }
 
-static void show_help(const struct argp *argp, const char *name)
+static void show_help(const struct argp *argp, const struct parse *parse)
 {
+    struct argp_option table[OPTIONS_TABLE_MAX] = {{0}};
+    struct argp all = *argp;
+    for (size_t i = 0; parse->help_all && i + 1 < OPTIONS_TABLE_MAX && argp->options[i].key != 0; i++) {
+        table[i] = argp->options[i];
+        if ((table[i].flags & OPTION_MORE) == OPTION_MORE)
+            table[i].flags = 0;
+        all.options = table;
+    }
     (void)setenv("ARGP_HELP_FMT", "no-dup-args-note,rmargin=80,long-opt-col=6,opt-doc-col=29,short-opt-col=2", 0);
     char copy[64]; /* argp wants to write to it */
-    (void)snprintf(copy, sizeof copy, "%s", name);
-    argp_help(argp, stdout, ARGP_HELP_SHORT_USAGE | ARGP_HELP_PRE_DOC | ARGP_HELP_LONG | ARGP_HELP_POST_DOC, copy);
+    (void)snprintf(copy, sizeof copy, "%s", parse->command->name);
+    argp_help(&all, stdout, ARGP_HELP_SHORT_USAGE | ARGP_HELP_PRE_DOC | ARGP_HELP_LONG | ARGP_HELP_POST_DOC, copy);
 }
 
 bool options_parse(struct options *out, int *exit_code, const struct options_command *command, int argc, char **argv)
@@ -450,22 +518,24 @@ bool options_parse(struct options *out, int *exit_code, const struct options_com
     *out = (struct options){.n_generate = OPTIONS_GENERATE_DEFAULT, .repeats = 3};
     out->sampling.struct_size = sizeof out->sampling;
     hearth_sampling_init(&out->sampling);
-    struct parse parse = {out, command, false, false};
+    struct parse parse = {.options = out, .command = command};
     const struct argp argp = {.options = command->table, .parser = take_option, .doc = command->synopsis};
-    int next = 0;
-    const error_t failed = argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_ERRS | ARGP_NO_HELP, &next, &parse);
+    *exit_code = REPORT_USAGE_EXIT;
+    if (report_refused_by_name(command, argc, argv))
+        return false;
+    const error_t failed = argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &parse);
     report_set_quiet(out->quiet);
     if (parse.help) {
-        show_help(&argp, command->name);
+        show_help(&argp, &parse);
         *exit_code = report_finish_output();
         return false;
     }
     if (failed) {
         if (!parse.reported)
-            report_refused(command, argv[next > 1 && next <= argc ? next - 1 : argc - 1]);
-        *exit_code = REPORT_USAGE_EXIT;
+            report_refused(command, wrong_argument(command, argc, argv));
         return false;
     }
+    sampling_finish(out);
     *exit_code = finish_text(out);
     if (*exit_code != 0)
         return false;

@@ -7,6 +7,8 @@
 
 #define OPTIONS_STOPS_MAX 16
 #define OPTIONS_STOP_BYTES_MAX 256
+#define OPTIONS_BREAKER_BYTES_MAX 40
+#define OPTIONS_TABLE_MAX 96 /* rows of a command, more than any has */
 #define OPTIONS_THREADS_MAX 1024
 #define OPTIONS_GENERATE_DEFAULT 256
 #define OPTIONS_REPEATS_MAX 64
@@ -26,9 +28,12 @@ struct options {
     char *prompt;      /* NULL when not given; escapes are done */
     size_t prompt_bytes;
     const char *file;
-    uint32_t n_generate;
-    uint32_t context, batch, threads; /* 0 when not given */
-    hearth_sampling sampling;
+    const char *prefix_file, *suffix_file; /* NULL when not given */
+    uint32_t n_generate;                   /* UINT32_MAX: as many as the context holds */
+    uint32_t context, batch, threads;      /* 0 when not given */
+    hearth_sampling sampling;              /* its pointers name the two below, or what the library has */
+    hearth_logit_bias biases[HEARTH_LOGIT_BIAS_MAX];
+    const char *breakers[HEARTH_DRY_BREAKERS_MAX];
     const char *stops[OPTIONS_STOPS_MAX];
     uint32_t n_stops;
     uint64_t ram_cap;       /* 0 when not given */
@@ -37,7 +42,7 @@ struct options {
     int32_t float_gemm;
     const char *tokens, *output; /* logits */
     uint32_t chunk;              /* 0 when not given */
-    bool seed_given, no_escape, json, quiet;
+    bool seed_given, breakers_given, no_escape, keep_special, json, quiet;
     bool no_bos, special, ids, decode; /* tokenize */
     const char *shape, *quant;         /* bench, from here; strings NULL when not given */
     const char *kernel, *svg, *compare[2];
@@ -81,23 +86,51 @@ enum option_key {
     OPTION_KEY_SAVE_LOGITS,
     OPTION_KEY_AGAINST,
     OPTION_KEY_PACK_CACHE,
+    OPTION_KEY_REPEAT_LAST_N,
+    OPTION_KEY_FREQUENCY_PENALTY,
+    OPTION_KEY_PRESENCE_PENALTY,
+    OPTION_KEY_DRY_MULTIPLIER,
+    OPTION_KEY_DRY_BASE,
+    OPTION_KEY_DRY_ALLOWED_LENGTH,
+    OPTION_KEY_DRY_LAST_N,
+    OPTION_KEY_DRY_BREAKER,
+    OPTION_KEY_TYPICAL,
+    OPTION_KEY_TOP_N_SIGMA,
+    OPTION_KEY_XTC_PROBABILITY,
+    OPTION_KEY_XTC_THRESHOLD,
+    OPTION_KEY_DYNATEMP_RANGE,
+    OPTION_KEY_DYNATEMP_EXPONENT,
+    OPTION_KEY_MIROSTAT,
+    OPTION_KEY_MIROSTAT_TAU,
+    OPTION_KEY_MIROSTAT_ETA,
+    OPTION_KEY_MIN_KEEP,
+    OPTION_KEY_SAMPLERS,
+    OPTION_KEY_IGNORE_EOS,
+    OPTION_KEY_KEEP_SPECIAL,
+    OPTION_KEY_PREFIX_FILE,
+    OPTION_KEY_SUFFIX_FILE,
+    OPTION_KEY_HELP_ALL,
     OPTION_KEY_COUNT
 };
 
+/* Flags of an entry that --help-all shows and --help does not. (argp has the second for its line of usage, which is not shown.) */
+#define OPTION_MORE (OPTION_HIDDEN | OPTION_NO_USAGE)
+
 /* Entries shared by the tables of several commands. The number at the end is the group: help lists groups in order, and the options
- * of one by name: 1 model, 2 input, 3 what to do, 4 sampling, 5 resources, 6 output, 7 help. */
+ * of one by name: 1 model, 2 input, 3 what to do, 4 sampling, 5 more of it, 6 resources, 7 output, 8 help. */
 /* clang-format off */
 #define OPTION_MODEL   {"model", 'm', "MODEL", 0, "GGUF file (default: the bundled model)", 1}
-#define OPTION_CONTEXT {"ctx", 'c', "CTX", 0, "positions (default: as trained, at most 4096)", 5}
-#define OPTION_BATCH   {"batch", 'b', "BATCH", 0, "prompt tokens computed together (512)", 5}
-#define OPTION_THREADS {"threads", 't', "THREADS", 0, "workers (default: usable physical cores)", 5}
-#define OPTION_RAM_CAP {"ram-cap", OPTION_KEY_RAM_CAP, "SIZE", 0, "refuse to take more memory; K, M, G, T", 5}
-#define OPTION_KV      {"kv", OPTION_KEY_KV, "TYPE", 0, "cache in f16 (default), f32 or q8_0", 5}
-#define OPTION_FLOAT_GEMM {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", 0, "float weights by own kernels (default) or blas", 5}
-#define OPTION_PACK_CACHE {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", 0, "keep packed weights in a folder; map them", 5}
-#define OPTION_JSON    {"json", OPTION_KEY_JSON, NULL, 0, "JSON on standard output", 6}
-#define OPTION_QUIET   {"quiet", 'q', NULL, 0, "only errors on standard error", 6}
-#define OPTION_HELP    {"help", 'h', NULL, 0, "show this and end", 7}
+#define OPTION_CONTEXT {"ctx", 'c', "CTX", 0, "positions (default: as trained, at most 4096)", 6}
+#define OPTION_BATCH   {"batch", 'b', "BATCH", 0, "prompt tokens computed together (512)", 6}
+#define OPTION_THREADS {"threads", 't', "THREADS", 0, "workers (default: usable physical cores)", 6}
+#define OPTION_RAM_CAP {"ram-cap", OPTION_KEY_RAM_CAP, "SIZE", 0, "refuse to take more memory; K, M, G, T", 6}
+#define OPTION_KV      {"kv", OPTION_KEY_KV, "TYPE", 0, "cache in f16 (default), f32 or q8_0", 6}
+#define OPTION_FLOAT_GEMM {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", 0, "float weights by own kernels (default) or blas", 6}
+#define OPTION_PACK_CACHE {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", 0, "keep packed weights in a folder; map them", 6}
+#define OPTION_JSON    {"json", OPTION_KEY_JSON, NULL, 0, "JSON on standard output", 7}
+#define OPTION_QUIET   {"quiet", 'q', NULL, 0, "only errors on standard error", 7}
+#define OPTION_HELP    {"help", 'h', NULL, 0, "show this and end", 8}
+#define OPTION_HELP_ALL {"help-all", OPTION_KEY_HELP_ALL, NULL, 0, "show the rarer options too", 8}
 /* clang-format on */
 
 struct options_command {

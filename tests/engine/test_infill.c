@@ -1,4 +1,4 @@
-/* The prompt of a model that fills in the middle: which tokens, in which order, and what is refused. */
+/* The prompt of a model that fills in the middle: which tokens, in which order, and what is refused; and by the program. */
 #include "hearth.h"
 #include "support/gguf_builder.h"
 #include <criterion/criterion.h>
@@ -172,4 +172,45 @@ Test(infill, missing_keys_are_named)
     open_vocabulary();
     cr_expect_eq(hearth_tokenize_infill(model, "a", 1, "b", 1, NULL, 0, &n, &err), HEARTH_E_UNSUPPORTED);
     cr_expect_not_null(strstr(err.message, "keys: tokenizer.ggml.fim_suf_token_id)"), "%s", err.message);
+}
+
+static void write_text(char *path, const char *text)
+{
+    const int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    (void)close(fd);
+}
+
+Test(infill, the_program_fills_in)
+{
+    char path[] = "/tmp/hearth-infill-XXXXXX", prefix[] = "/tmp/hearth-infill-XXXXXX", suffix[] = "/tmp/hearth-infill-XXXXXX";
+    char command[400], line[4096] = "";
+    const char *program = getenv("HEARTH");
+    cr_assert_not_null(program);
+    gguf_builder_free(&builder);
+    gguf_builder_init(&builder);
+    gguf_builder_add_llama(&builder, NULL);
+    name_code_llama();
+    write_text(path, "");
+    gguf_builder_write_file(&builder, path);
+    write_text(prefix, "a</s>");
+    write_text(suffix, " b");
+    static const struct {
+        bool prefix, suffix;
+        const char *want;
+    } cases[] = {{true, true, "\"n_prompt\": 12,"}, {true, false, "\"n_prompt\": 10,"}, {false, true, "\"n_prompt\": 6,"}};
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(command, sizeof command, "'%s' run -q --json -n 3 -m %s %s %s %s %s </dev/null", program, path,
+                       cases[i].prefix ? "--prefix-file" : "", cases[i].prefix ? prefix : "",
+                       cases[i].suffix ? "--suffix-file" : "", cases[i].suffix ? suffix : "");
+        FILE *pipe = popen(command, "r");
+        cr_assert_not_null(pipe);
+        cr_expect_not_null(fgets(line, sizeof line, pipe));
+        cr_expect_eq(pclose(pipe), 0);
+        cr_expect_not_null(strstr(line, cases[i].want), "case %zu: %s", i, line); /* </s> is four characters and no token */
+    }
+    (void)unlink(path);
+    (void)unlink(prefix);
+    (void)unlink(suffix);
 }

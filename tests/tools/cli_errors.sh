@@ -45,8 +45,15 @@ for command in run plan info tokenize logits selftest; do
     expect 2 E_USAGE $command --walk
     expect 2 E_USAGE $command -W
     expect 2 E_USAGE $command operand
+    expect 2 E_USAGE $command --walk -q
+    grep -q "got '--walk'" "$scratch/err" || failed "$command --walk -q: another option is blamed"
     fine $command --help
 done
+fine run --help-all
+[ "$(grep -c -e '--mirostat' "$scratch/out")" = 3 ] || failed "run --help-all: not every option"
+fine run -h
+[ "$(wc -l <"$scratch/out")" -le 24 ] || failed "run -h: longer than a screen"
+[ "$(awk '{ if (length($0) > n) n = length($0) } END { print n }' "$scratch/out")" -le 80 ] || failed "run -h: wider than a screen"
 for option in -m -p -f -n -c -b -t --temp --top-k --top-p --min-p --repeat-penalty --seed --stop --ram-cap --kv --float-gemm --pack-cache; do
     expect 2 E_USAGE run $option
 done
@@ -58,7 +65,7 @@ for value in '' 0 -1 1e3 0x10 ' 5' 5x 99999999999999999999; do
     expect 2 E_USAGE run -t "$value"
 done
 expect 2 E_USAGE run -c 1
-expect 2 E_USAGE run -n -1
+expect 2 E_USAGE run -n -2
 expect 2 E_USAGE run -t 100000
 for value in '' nan inf -1 1e30 0x1p3 1,5 ' 1' 1x .; do
     expect 2 E_USAGE run --temp "$value"
@@ -71,6 +78,28 @@ expect 2 E_USAGE run --top-k 1.5
 expect 2 E_USAGE run --top-k 4294967296
 expect 2 E_USAGE run --seed -1
 expect 2 E_USAGE run --seed 18446744073709551616
+for option in repeat-last-n frequency-penalty presence-penalty dry-multiplier dry-base dry-allowed-length dry-penalty-last-n typical \
+    top-nsigma xtc-probability xtc-threshold dynatemp-range dynatemp-exp mirostat mirostat-ent mirostat-lr min-keep; do
+    expect 2 E_USAGE run --$option
+    for value in '' nan -101 1e30 4294967296 x; do
+        expect 2 E_USAGE run --$option "$value"
+    done
+done
+for value in '' 5 +1 5+ 5++1 5--1 5+inf 5-nan 5+1, ,5+1 4294967296+1 00000000000000000005+1 5+1e39; do
+    expect 2 E_USAGE run --logit-bias "$value"
+done
+expect 2 E_TOKENID run --logit-bias 2048+1
+expect 2 E_USAGE run --logit-bias "$(awk 'BEGIN { for (i = 0; i < 257; i++) printf "%s5+1", i ? "," : "" }')"
+fine run -n 1 --logit-bias 5+1,6-1.5e1 --logit-bias 7-inf
+for value in '' ';' top_k, top_k,,top_p top_k,dry penalties up 'top_k;top_k;top_k;top_k;top_k;top_k;top_k;top_k'; do
+    expect 2 E_USAGE run --samplers "$value"
+done
+fine run -n 1 --samplers 'penalties;dry;temperature,top_n_sigma;typ_p'
+expect 2 E_USAGE run --dry-sequence-breaker ''
+expect 2 E_USAGE run --dry-sequence-breaker '\x00'
+expect 2 E_USAGE run --dry-sequence-breaker "$(printf '%41s' x)"
+fine run -n 1 --dry-multiplier 1 --dry-sequence-breaker '\n\n' --dry-sequence-breaker "$(printf '%40s' x)"
+fine run -n 1 --dry-multiplier 1 --dry-sequence-breaker none
 for value in '' 0 -1 1KK 1P 1.5G K 18446744073709551615K; do
     expect 2 E_USAGE run --ram-cap "$value"
 done
@@ -82,6 +111,24 @@ expect 2 E_USAGE run --stop "$(printf '\377')"
 expect 2 E_USAGE run --stop "$(printf '%300s' x)"
 expect 2 E_USAGE run -m "$(printf 'a\377')"
 expect 2 E_USAGE run -p text -f file
+for option in --prefix-file --suffix-file; do
+    expect 2 E_USAGE run $option
+    expect 2 E_USAGE run $option a -p text
+    expect 2 E_USAGE run $option a -f a
+done
+expect 2 E_USAGE run --prefix-file - --suffix-file -
+# Switches of others are refused by name, unless they are the value of an option.
+for option in '-ngl 33' -ngl --n-gpu-layers=33 '--n-gpu-layers 33' --no-mmap --mlock '-fa on' '-ctk q8_0' '-ub 512' '-hf a/b' -cnv '-q -sp -p x'; do
+    # shellcheck disable=SC2086 # several arguments
+    expect 2 E_USAGE run $option
+    grep -q 'is not taken (' "$scratch/err" || failed "run $option: no reason given"
+done
+expect 2 E_USAGE bench -ngl 0
+fine run -n 1 -p -ngl
+fine run -n 1 --prompt --no-mmap
+fine run -n 1 --prompt=--no-mmap
+# Names that users of other programs type.
+fine run --n-predict 1 --ctx-size 64 --batch-size 8 --temperature 0 --reverse-prompt x -r y --typical-p 0.9 --top-n-sigma 1 --special
 expect 2 E_USAGE logits --tokens 1
 expect 2 E_USAGE logits -o "$scratch/x"
 expect 2 E_CONFIG logits --tokens 1,two -o "$scratch/x"
@@ -141,6 +188,10 @@ for size in 1 3 4 7 8 15 16 23 24 25 31 32 33 60 100 1000 10000 30000; do
     expect 3 'E_[A-Z_]*' info -m "$scratch/cut"
 done
 expect 6 E_NOT_FOUND run -f "$scratch/nowhere"
+expect 6 E_NOT_FOUND run --prefix-file "$scratch/nowhere"
+expect 6 E_NOT_FOUND run --prefix-file /dev/null --suffix-file "$scratch/nowhere"
+expect 4 E_UNSUPPORTED run --prefix-file /dev/null
+grep -q 'tokenizer.ggml.fim_pre_token_id' "$scratch/err" || failed 'run --prefix-file: the missing keys are not named'
 expect 6 E_IO run -f "$scratch/folder"
 expect 6 E_NOT_FOUND logits --tokens "@$scratch/nowhere" -o "$scratch/x"
 expect 6 E_NOT_FOUND logits --tokens 1 -o "$scratch/nowhere/x"

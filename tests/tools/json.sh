@@ -57,6 +57,10 @@ grep -q '"stop": "end"' "$scratch/end" || fail "run --json: no stop at the end o
 grep -q '"text": "Okay, the kitchen ".*"stop": "string"' "$scratch/stop" || fail "run --json: no stop at the stop string"
 "$HEARTH" run --json -q -n 100 --seed 1 -c 16 -p 'ROMEO:\n' >"$scratch/full"
 grep -q '"stop": "\(context\|end\)"' "$scratch/full" || fail "run --json: no stop where the context is full"
+"$HEARTH" run --json -q -n -1 --temp 0 --ignore-eos -c 64 -p 'ROMEO:\n' >"$scratch/endless"
+grep -q '"stop": "context"' "$scratch/endless" || fail "run --json -n -1 --ignore-eos: another end than that of the context"
+"$HEARTH" run --json -q -n 40 --temp 0 --keep-special -p '<|user|>\nTurn on the kitchen light.<|end|>\n<|assistant|>\n' >"$scratch/special"
+grep -q '"text": "Okay, the kitchen light is now on.<|end|>"' "$scratch/special" || fail "run --json --keep-special: no special token"
 "$HEARTH" run --json -q -n 0 -p 'ROMEO:\n' >"$scratch/zero"
 grep -q '"text": "", "ids": \[\], .*"n_gen": 0.*"first_token_seconds": null' "$scratch/zero" || fail "run --json -n 0 generates something"
 # Wild sampling makes bytes that are no UTF-8; the object stays valid.
