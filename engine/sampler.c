@@ -36,6 +36,7 @@ struct hearth_sampler {
     uint32_t n_heap;                 /* not yet taken out */
     uint32_t begin, end;             /* of the sorted list, what the filters have left */
     float temperature;               /* that probabilities have now */
+    bool min_p_is_next;
     /* mirostat */
     double mu;       /* surprise allowed, in bits */
     double surprise; /* of the token chosen last */
@@ -340,9 +341,10 @@ static void sink(uint64_t *heap, uint32_t i, uint32_t n)
 static void collect(struct hearth_sampler *sampler)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < sampler->n_vocab; i++)
-        if (sampler->values[i] >= -FLT_MAX)
-            sampler->candidates[n++] = candidate_of(sampler->values[i], i);
+    for (uint32_t i = 0; i < sampler->n_vocab; i++) { /* without a branch; n <= i */
+        sampler->candidates[n] = candidate_of(sampler->values[i], i);
+        n += sampler->values[i] >= -FLT_MAX;
+    }
     for (uint32_t i = n / 2; i-- > 0;)
         sink(sampler->candidates, i, n);
     sampler->n_candidates = n;
@@ -391,18 +393,15 @@ static uint32_t least(const struct hearth_sampler *sampler)
     return sampler->options.min_keep > 1 ? sampler->options.min_keep : 1;
 }
 
-struct sums {
-    double weights;   /* S */
-    double distances; /* of d * exp(d) */
-};
-
-/* Over the candidates that are left: in sorted order, or by ids when none is missing, which spares the sorting. */
-static struct sums sum_weights(struct hearth_sampler *sampler)
+/* S over the candidates that are left: in sorted order, or by ids when none is missing, which spares the sorting. `mean` (may be
+ * NULL) receives E[d]. */
+static double sum_weights(struct hearth_sampler *sampler, double *mean)
 {
     const bool all = count_left(sampler) == sampler->n_candidates;
     const uint32_t n = all ? sampler->n_vocab : count_left(sampler);
     const float top = value_at(sampler, sampler->begin);
-    struct sums sums = {0.0, 0.0};
+    double sum = 0.0;
+    double distances = 0.0;
     float d[EXP_CHUNK], w[EXP_CHUNK];
     for (uint32_t begin = 0; begin < n; begin += EXP_CHUNK) {
         const uint32_t count = n - begin < EXP_CHUNK ? n - begin : EXP_CHUNK;
@@ -413,12 +412,15 @@ static struct sums sum_weights(struct hearth_sampler *sampler)
         if (sampler->exp)
             sampler->exp->exp(w, d, count);
         for (uint32_t i = 0; i < count; i++) {
-            const double weight = (double)(sampler->exp ? w[i] : hearth_expf(d[i]));
-            sums.weights += weight;
-            sums.distances += weight > 0.0 ? weight * (double)d[i] : 0.0; /* d may be -infinity */
+            w[i] = sampler->exp ? w[i] : hearth_expf(d[i]);
+            sum += (double)w[i];
         }
+        for (uint32_t i = 0; mean && i < count; i++)
+            distances += w[i] > 0.0f ? (double)w[i] * (double)d[i] : 0.0; /* d may be -infinity */
     }
-    return sums;
+    if (mean)
+        *mean = distances / sum;
+    return sum;
 }
 
 /* ---- Filters -------------------------------------------------------------------------------------------------------------- */
@@ -479,14 +481,14 @@ static void typical(struct hearth_sampler *sampler)
     const double p = (double)sampler->options.typical_p;
     if (p >= 1.0)
         return;
-    const struct sums sums = sum_weights(sampler);
-    const double mean = sums.distances / sums.weights;
+    double mean;
+    const double all = sum_weights(sampler, &mean);
     uint32_t left = sampler->begin;
     while (left < sampler->end && (double)distance(sampler, left) > mean)
         left++;
     uint32_t right = left;
     double sum = 0.0;
-    while (count_left(sampler) > right - left && (right - left < least(sampler) || sum <= p * sums.weights)) {
+    while (count_left(sampler) > right - left && (right - left < least(sampler) || sum <= p * all)) {
         const bool can_left = left > sampler->begin;
         const bool nearer = can_left && (right == sampler->end ||
                                          (double)distance(sampler, left - 1) - mean <= mean - (double)distance(sampler, right));
@@ -496,23 +498,32 @@ static void typical(struct hearth_sampler *sampler)
     sampler->end = right;
 }
 
+/* The lowest logit that min-p keeps. */
+static double min_p_bound(struct hearth_sampler *sampler)
+{
+    const double p = (double)sampler->options.min_p;
+    const double top = (double)value_at(sampler, sampler->begin);
+    return p > 0.0 ? top + (double)sampler->temperature * hearth_log64(p) : -HUGE_VAL;
+}
+
+/* Where min-p is next, what it would drop is not even taken out of the heap. */
 static void top_p(struct hearth_sampler *sampler)
 {
+    const double lowest = sampler->min_p_is_next ? min_p_bound(sampler) : -HUGE_VAL;
     if (sampler->options.top_p >= 1.0f)
         return;
-    const double target = (double)sampler->options.top_p * sum_weights(sampler).weights;
+    const double target = (double)sampler->options.top_p * sum_weights(sampler, NULL);
     double sum = 0.0;
     uint32_t n = 0;
-    while (n < count_left(sampler) && (n == 0 || sum < target))
+    while (n < count_left(sampler) && (n == 0 || (sum < target && (double)value_at(sampler, sampler->begin + n) >= lowest)))
         sum += (double)weight(sampler, sampler->begin + n++);
     keep_first(sampler, n);
 }
 
 static void min_p(struct hearth_sampler *sampler)
 {
-    const double p = (double)sampler->options.min_p;
-    if (p > 0.0)
-        keep_from(sampler, (double)value_at(sampler, sampler->begin) + (double)sampler->temperature * hearth_log64(p));
+    if (sampler->options.min_p > 0.0f)
+        keep_from(sampler, min_p_bound(sampler));
 }
 
 /* Of the candidates above the threshold all but the last go. */
@@ -523,7 +534,7 @@ static void xtc(struct hearth_sampler *sampler)
         return;
     if (hearth_rng_uniform(&sampler->rng) > (double)options->xtc_probability)
         return;
-    const double threshold = (double)options->xtc_threshold * sum_weights(sampler).weights;
+    const double threshold = (double)options->xtc_threshold * sum_weights(sampler, NULL);
     uint32_t n = 0;
     while (n < count_left(sampler) && (double)weight(sampler, sampler->begin + n) >= threshold)
         n++;
@@ -549,8 +560,9 @@ static void temperature(struct hearth_sampler *sampler)
     if (range <= 0.0 || count_left(sampler) == 1)
         return;
     sampler->temperature = 1.0f;
-    const struct sums sums = sum_weights(sampler);
-    const double entropy = hearth_log64(sums.weights) - sums.distances / sums.weights;
+    double mean;
+    const double sum = sum_weights(sampler, &mean);
+    const double entropy = hearth_log64(sum) - mean;
     const double low = t > range ? t - range : 0.0;
     const double share = entropy / hearth_log64((double)count_left(sampler));
     const double hot = low + (t + range - low) * power(share, (double)sampler->options.dynatemp_exponent);
@@ -570,12 +582,11 @@ static void filter(struct hearth_sampler *sampler)
                                                              [HEARTH_SAMPLER_MIN_P] = min_p,
                                                              [HEARTH_SAMPLER_XTC] = xtc,
                                                              [HEARTH_SAMPLER_TEMPERATURE] = temperature};
-    const int32_t *order = sampler->options.order;
-    for (int32_t i = 0; i < HEARTH_SAMPLER_STEPS; i++) {
-        if (order[0] == 0)
-            steps[i + 1](sampler);
-        else if (order[i] != 0)
-            steps[order[i]](sampler);
+    static const int32_t usual[8] = {1, 2, 3, 4, 5, 6, 7};
+    const int32_t *order = sampler->options.order[0] != 0 ? sampler->options.order : usual;
+    for (int32_t i = 0; i < HEARTH_SAMPLER_STEPS && order[i] != 0; i++) {
+        sampler->min_p_is_next = order[i + 1] == HEARTH_SAMPLER_MIN_P;
+        steps[order[i]](sampler);
     }
 }
 
@@ -631,7 +642,7 @@ static uint32_t mirostat_1_count(struct hearth_sampler *sampler)
 /* Version 2 keeps what surprises by at most mu bits. */
 static uint32_t mirostat_2_count(struct hearth_sampler *sampler)
 {
-    const double lowest = -sampler->mu * LN2 + hearth_log64(sum_weights(sampler).weights);
+    const double lowest = -sampler->mu * LN2 + hearth_log64(sum_weights(sampler, NULL));
     uint32_t n = 1;
     while (n < count_left(sampler) && (double)distance(sampler, n) >= lowest)
         n++;
@@ -642,10 +653,15 @@ static uint32_t draw_mirostat(struct hearth_sampler *sampler)
 {
     temperature(sampler);
     sampler->end = sampler->options.mirostat == 1 ? mirostat_1_count(sampler) : mirostat_2_count(sampler);
-    const double sum = sum_weights(sampler).weights;
+    const double sum = sum_weights(sampler, NULL);
     const uint32_t chosen = draw(sampler, sum);
     sampler->surprise = (hearth_log64(sum) - (double)distance(sampler, chosen)) / LN2;
     return chosen;
+}
+
+static hearth_status no_token_left(hearth_error *err)
+{
+    return hearth_fail(err, HEARTH_E_INFERENCE, NULL, "sampling: no token is left: every one is forbidden");
 }
 
 hearth_status hearth_sampler_choose(struct hearth_sampler *sampler, const struct hearth_kernel_set *kernels, const float *logits,
@@ -656,19 +672,21 @@ hearth_status hearth_sampler_choose(struct hearth_sampler *sampler, const struct
     apply_masks(sampler);
     apply_penalties(sampler);
     hearth_dry_apply(sampler->dry, &sampler->options, &sampler->history, sampler->values, sampler->candidates);
-    const int32_t best = most_likely(sampler);
-    if (sampler->values[best] < -FLT_MAX)
-        return hearth_fail(err, HEARTH_E_INFERENCE, NULL, "sampling: no token is left: every one is forbidden");
     if (sampler->options.temperature <= 0.0f) {
+        const int32_t best = most_likely(sampler);
+        if (sampler->values[best] < -FLT_MAX)
+            return no_token_left(err);
         *id = best;
         return HEARTH_OK;
     }
     collect(sampler);
+    if (sampler->n_candidates == 0)
+        return no_token_left(err);
     if (sampler->options.mirostat != 0) {
         *id = (int32_t)sorted(sampler, draw_mirostat(sampler));
     } else {
         filter(sampler);
-        *id = (int32_t)sorted(sampler, draw(sampler, sum_weights(sampler).weights));
+        *id = (int32_t)sorted(sampler, draw(sampler, sum_weights(sampler, NULL)));
     }
     sampler->chosen = *id;
     return HEARTH_OK;
