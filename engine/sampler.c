@@ -38,9 +38,11 @@ struct hearth_sampler {
     float temperature;               /* that probabilities have now */
     bool min_p_is_next;
     /* mirostat */
-    double mu;       /* surprise allowed, in bits */
+    double mu;       /* surprise allowed, in bits; computed while choosing alone, where rounding is defined */
     double surprise; /* of the token chosen last */
-    int32_t chosen;  /* that token, until another is accepted */
+    int32_t chosen;  /* that token, until one is accepted */
+    bool learned;    /* mu knows of that surprise */
+    bool begun;      /* mu is more than nothing */
     hearth_logit_bias bias[HEARTH_LOGIT_BIAS_MAX];
 };
 
@@ -208,7 +210,7 @@ hearth_status hearth_sampler_set(struct hearth_sampler *sampler, const hearth_sa
     options.dry_breakers = NULL;
     sampler->options = options;
     sampler->rng = hearth_rng_seed(options.seed);
-    sampler->mu = 2 * (double)options.mirostat_tau;
+    sampler->begun = false;
     sampler->chosen = HEARTH_TOKEN_NONE;
     return HEARTH_OK;
 }
@@ -218,8 +220,8 @@ void hearth_sampler_accept(struct hearth_sampler *sampler, int32_t id)
     struct hearth_history *history = &sampler->history;
     if (id < 0 || (uint32_t)id >= sampler->n_vocab)
         return;
-    if (sampler->options.mirostat != 0 && id == sampler->chosen)
-        sampler->mu -= (double)sampler->options.mirostat_eta * (sampler->surprise - (double)sampler->options.mirostat_tau);
+    if (id == sampler->chosen)
+        sampler->learned = false;
     sampler->chosen = HEARTH_TOKEN_NONE;
     if (history->capacity == 0)
         return;
@@ -234,7 +236,7 @@ void hearth_sampler_reset(struct hearth_sampler *sampler)
     sampler->history.n = 0;
     sampler->history.next = 0;
     sampler->rng = hearth_rng_seed(sampler->options.seed);
-    sampler->mu = 2 * (double)sampler->options.mirostat_tau;
+    sampler->begun = false;
     sampler->chosen = HEARTH_TOKEN_NONE;
 }
 
@@ -649,8 +651,21 @@ static uint32_t mirostat_2_count(struct hearth_sampler *sampler)
     return n;
 }
 
+/* From the token accepted since the last draw, if it was the one drawn. */
+static void learn(struct hearth_sampler *sampler)
+{
+    const double tau = (double)sampler->options.mirostat_tau;
+    if (!sampler->begun)
+        sampler->mu = 2 * tau;
+    else if (!sampler->learned)
+        sampler->mu -= (double)sampler->options.mirostat_eta * (sampler->surprise - tau);
+    sampler->begun = true;
+    sampler->learned = true;
+}
+
 static uint32_t draw_mirostat(struct hearth_sampler *sampler)
 {
+    learn(sampler);
     temperature(sampler);
     sampler->end = sampler->options.mirostat == 1 ? mirostat_1_count(sampler) : mirostat_2_count(sampler);
     const double sum = sum_weights(sampler, NULL);
