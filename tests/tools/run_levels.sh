@@ -53,6 +53,17 @@ same "seed 7, reference kernels" "$want" "$(HEARTH_CPU=reference sampled 7)"
 same "seed 7, one thread" "$want" "$(sampled 7 -t 1)"
 [ "$want" != "$(sampled 8)" ] || same "seeds 7 and 8 differ" "other text" "$want"
 
+# Every sampler, on any kernels and threads.
+for more in '--mirostat 1' '--mirostat 2 --dynatemp-range 0.5' \
+    '--top-k 0 --temp 1.3 --typical 0.9 --top-nsigma 2 --xtc-probability 0.5 --dynatemp-range 0.5 --dry-multiplier 1 --frequency-penalty 0.2'; do
+    # shellcheck disable=SC2086 # several arguments
+    want=$(sampled 7 $more)
+    # shellcheck disable=SC2086
+    same "$more, reference kernels" "$want" "$(HEARTH_CPU=reference sampled 7 $more)"
+    # shellcheck disable=SC2086
+    same "$more, one thread" "$want" "$(sampled 7 $more -t 1)"
+done
+
 # The text ends before a stop string.
 same "stop string" "Okay, the |" "$(greedy --stop 'kitchen light')|"
 
