@@ -7,6 +7,7 @@
 #include "common/status.h"
 #include "describe.h"
 #include "forward.h"
+#include "grammar.h"
 #include "hash.h"
 #include "machine.h"
 #include "pool.h"
@@ -64,6 +65,8 @@ struct hearth_model {
     struct hearth_pack_cache cache;        /* map set: the weights lie there, not in the arena */
     struct hearth_description description; /* n_layer 0: vocabulary only */
     struct hearth_tokenizer *tokenizer;
+    bool has_order; /* the limits ask for grammars */
+    struct hearth_piece_order order;
     double *rope_frequencies; /* [n_rot / 2] */
     uint8_t *scratch;         /* of hearth_tokenize() */
     pthread_mutex_t lock;     /* of that scratch */
@@ -74,6 +77,7 @@ struct hearth_model {
 struct hearth_session_limits {
     uint32_t context, batch, logits_rows;
     enum hearth_format kv_format;
+    bool grammar;
 };
 
 struct hearth_session {
@@ -84,14 +88,18 @@ struct hearth_session {
     struct hearth_kv_cache cache;
     struct hearth_sampler *sampler;
     struct hearth_text_stream *stream;
-    uint8_t *scratch;        /* of the tokenizer */
-    int32_t *ids;            /* [context] the tokens fed */
-    int32_t *pending;        /* [context] a prompt being tokenized */
-    uint32_t position;       /* tokens fed */
-    int32_t unfed;           /* the last token of an answer that was cut off: shown, not computed yet */
-    uint32_t n_unfed;        /* 1 when there is one */
-    uint32_t n_logits;       /* positions, counted back from the last, whose logits are valid */
-    _Atomic uint32_t in_use; /* caught misuse from two threads */
+    struct hearth_grammar *grammar; /* room; NULL where the limits ask for none */
+    struct hearth_matcher *matcher; /* the same */
+    uint64_t *allowed;              /* [n_vocab] bits */
+    bool constrained;               /* a grammar is set */
+    uint8_t *scratch;               /* of the tokenizer */
+    int32_t *ids;                   /* [context] the tokens fed */
+    int32_t *pending;               /* [context] a prompt being tokenized */
+    uint32_t position;              /* tokens fed */
+    int32_t unfed;                  /* the last token of an answer that was cut off: shown, not computed yet */
+    uint32_t n_unfed;               /* 1 when there is one */
+    uint32_t n_logits;              /* positions, counted back from the last, whose logits are valid */
+    _Atomic uint32_t in_use;        /* caught misuse from two threads */
 };
 
 /* Give arenas their memory within the engine's cap, populate them, and take them back. */

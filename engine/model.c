@@ -12,6 +12,9 @@ void hearth_model_layout(struct hearth_model *m, struct hearth_arena *arena, uin
     m->rope_frequencies = hearth_arena_take(arena, HEARTH_PLAN_DESCRIPTION, m->description.hparams.n_rot / 2, sizeof(double));
     uint8_t *tables = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, tokenizer_bytes, 1);
     m->scratch = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, HEARTH_TOKENIZER_SCRATCH, 1);
+    const uint32_t n_ordered = m->has_order ? m->description.hparams.n_vocab : 0;
+    m->order.ids = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, n_ordered, sizeof *m->order.ids);
+    m->order.shared = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, n_ordered, sizeof *m->order.shared);
     if (tokenizer_memory)
         *tokenizer_memory = tables;
 }
@@ -28,7 +31,10 @@ static hearth_status take_memory(struct hearth_model *m, const struct hearth_voc
     if (m->arena.overflow)
         return hearth_fail_needed(err, HEARTH_E_MEMORY, counting.used, m->arena.bytes, "%s: memory: the layout exceeds its plan",
                                   source->shown);
-    return hearth_tokenizer_init(&m->tokenizer, tables, tokenizer_bytes, vocab, source->name, err);
+    HEARTH_TRY(hearth_tokenizer_init(&m->tokenizer, tables, tokenizer_bytes, vocab, source->name, err));
+    if (m->has_order)
+        hearth_piece_order_make(&m->order, m->tokenizer);
+    return HEARTH_OK;
 }
 
 /* The page cache keeps the file, for the next start, where there is memory for it beside the plan; else it is told to forget what
@@ -107,6 +113,7 @@ static hearth_status open_planned(hearth_model *m, struct hearth_model_facts *fa
     hearth_plan_make(&plan, m->engine, facts, &resolved);
     HEARTH_TRY(hearth_plan_check(&plan, err));
     m->description = facts->description;
+    m->has_order = resolved.grammar;
     facts->description.layers = NULL; /* the layers are the model's now, and the map of packed weights */
     m->cache = facts->cache;
     facts->cache.map = NULL;

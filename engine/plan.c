@@ -112,7 +112,7 @@ static void make(struct hearth_plan *out, const struct hearth_engine *engine, st
                                 .mapped = facts->cache.map ? (facts->cache.map_bytes + 4095) & ~(uint64_t)4095 : 0};
     add_arena(out, &engine->arena);
 
-    struct hearth_model model = {.description = facts->description, .cache = facts->cache};
+    struct hearth_model model = {.description = facts->description, .cache = facts->cache, .has_order = limits->grammar};
     struct hearth_arena counting = {0};
     hearth_model_layout(&model, &counting, facts->tokenizer_bytes, NULL);
     add_arena(out, &counting);

@@ -28,8 +28,9 @@ struct hearth_sampler {
     uint32_t n_vocab;
     const struct hearth_tokenizer *tokenizer;
     struct hearth_dry *dry;
-    uint64_t *candidates; /* [n_vocab] heap from the front, taken ones from the back; scratch before there is one */
-    float *values;        /* [n_vocab] logits after masks, biases and penalties; -infinity is forbidden */
+    uint64_t *candidates;    /* [n_vocab] heap from the front, taken ones from the back; scratch before there is one */
+    float *values;           /* [n_vocab] logits after masks, biases and penalties; -infinity is forbidden */
+    const uint64_t *allowed; /* [n_vocab] bits; NULL: all */
     /* while choosing */
     const struct hearth_kernel *exp; /* NULL: plain C */
     uint32_t n_candidates;           /* that are not forbidden */
@@ -231,6 +232,11 @@ void hearth_sampler_accept(struct hearth_sampler *sampler, int32_t id)
         history->n++;
 }
 
+void hearth_sampler_allow(struct hearth_sampler *sampler, const uint64_t *allowed)
+{
+    sampler->allowed = allowed;
+}
+
 void hearth_sampler_reset(struct hearth_sampler *sampler)
 {
     sampler->history.n = 0;
@@ -266,6 +272,9 @@ static float bounded(float value)
 
 static void apply_masks(struct hearth_sampler *sampler)
 {
+    for (uint32_t i = 0; i < sampler->n_vocab && sampler->allowed; i++)
+        if (!(sampler->allowed[i / 64] >> i % 64 & 1))
+            sampler->values[i] = -HUGE_VALF;
     float *values = sampler->values;
     if (sampler->options.ignore_end && sampler->tokenizer)
         for (uint32_t id = 0; id < sampler->n_vocab; id++)

@@ -29,6 +29,9 @@ void hearth_sampler_accept(struct hearth_sampler *sampler, int32_t id);
 /* Forget the history and restart the random stream: a timeline from its beginning. */
 void hearth_sampler_reset(struct hearth_sampler *sampler);
 
+/* From now on choose only tokens whose bit is set in allowed[0 … (n_vocab + 63) / 64); NULL: any. Not copied. */
+void hearth_sampler_allow(struct hearth_sampler *sampler, const uint64_t *allowed);
+
 /* Choose from n_vocab logits. E_INFERENCE when one is not finite, or when every token is forbidden. Call on a pool worker, whose
  * rounding is defined. `kernels` may be NULL: then plain C computes the same bits. Draws one random number unless temperature is 0,
  * and one more for XTC. Does not accept the token. */

@@ -12,12 +12,14 @@
 hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hearth_limits *limits,
                                     const struct hearth_hparams *hparams, hearth_error *err)
 {
-    static const hearth_limits defaults = {.struct_size = sizeof defaults};
-    if (!limits)
-        limits = &defaults;
-    if (limits->struct_size < sizeof defaults)
+    hearth_limits known = {.struct_size = sizeof known};
+    const size_t least = offsetof(hearth_limits, grammar); /* of the first version */
+    if (limits && limits->struct_size < least)
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: struct_size is too small (got %" PRIu32 ", need %zu)",
-                           limits->struct_size, sizeof defaults);
+                           limits->struct_size, least);
+    if (limits)
+        memcpy(&known, limits, limits->struct_size < sizeof known ? limits->struct_size : sizeof known);
+    limits = &known;
     if (limits->context > HEARTH_CONTEXT_MAX)
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: context is too long (got %" PRIu32 ", need at most %u)",
                            limits->context, HEARTH_CONTEXT_MAX);
@@ -36,6 +38,7 @@ hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hea
     out->logits_rows = limits->logits_rows ? limits->logits_rows : 1;
     out->logits_rows = out->logits_rows < out->batch ? out->logits_rows : out->batch;
     out->kv_format = kv_formats[limits->kv_type];
+    out->grammar = limits->grammar != 0;
     return HEARTH_OK;
 }
 
@@ -91,6 +94,11 @@ void hearth_session_layout(struct hearth_session *s, const struct hearth_model *
     s->pending = hearth_arena_take(arena, HEARTH_PLAN_SESSION, s->limits.context, sizeof(int32_t));
     void *sampler = hearth_arena_take(arena, HEARTH_PLAN_SESSION, hearth_sampler_bytes(h->n_vocab, s->limits.context), 1);
     void *stream = hearth_arena_take(arena, HEARTH_PLAN_SESSION, hearth_text_stream_bytes(STREAM_PIECE), 1);
+    if (s->limits.grammar) {
+        s->grammar = hearth_arena_take(arena, HEARTH_PLAN_SESSION, 1, sizeof *s->grammar);
+        s->matcher = hearth_arena_take(arena, HEARTH_PLAN_SESSION, 1, hearth_matcher_bytes());
+        s->allowed = hearth_arena_take(arena, HEARTH_PLAN_SESSION, ((uint64_t)h->n_vocab + 63) / 64, sizeof *s->allowed);
+    }
     if (!arena->base)
         return;
     s->sampler = sampler ? hearth_sampler_init(sampler, h->n_vocab, s->limits.context, model->tokenizer, s->scratch) : NULL;
@@ -121,6 +129,8 @@ hearth_status hearth_session_open(hearth_session **out, hearth_model *model, con
         return hearth_fail(error, HEARTH_E_CONFIG, NULL, "session: the model was opened for its vocabulary only");
     struct hearth_session_limits resolved;
     HEARTH_TRY(hearth_limits_resolve(&resolved, limits, &model->description.hparams, error));
+    if (resolved.grammar && !model->has_order)
+        return hearth_fail(error, HEARTH_E_CONFIG, NULL, "session: limits: grammar: the model was opened without it");
     struct hearth_session *s = calloc(1, sizeof *s);
     if (!s)
         return hearth_fail_needed(error, HEARTH_E_MEMORY, sizeof *s, 0, "session: no memory for the handle (need %zu bytes)",
@@ -175,6 +185,7 @@ void hearth_session_reset(hearth_session *s)
     s->position = 0;
     s->n_unfed = 0;
     s->n_logits = 0;
+    s->constrained = false;
     hearth_sampler_reset(s->sampler);
     (void)leave(s, HEARTH_OK);
 }
@@ -262,12 +273,28 @@ static hearth_status compute_unfed(struct hearth_session *s, hearth_error *err)
     return HEARTH_OK;
 }
 
+/* The text goes on with a token: one fed, or one chosen that will be. */
+static void follow_grammar(struct hearth_session *s, int32_t id)
+{
+    const struct hearth_view piece = hearth_tokenizer_piece(s->model->tokenizer, id);
+    if (s->constrained)
+        hearth_matcher_advance(s->matcher, piece.bytes, piece.size);
+}
+
+static bool grammar_is_done(const struct hearth_session *s)
+{
+    return s->constrained && hearth_matcher_is_done(s->matcher);
+}
+
 static hearth_status feed(struct hearth_session *s, const int32_t *ids, size_t n, hearth_error *err)
 {
     HEARTH_TRY(check_ids(s, ids, n, err));
     HEARTH_TRY(check_room(s, n, err));
     HEARTH_TRY(compute_unfed(s, err));
-    return compute(s, ids, n, err);
+    HEARTH_TRY(compute(s, ids, n, err));
+    for (size_t i = 0; i < n; i++)
+        follow_grammar(s, ids[i]);
+    return HEARTH_OK;
 }
 
 hearth_status hearth_session_feed(hearth_session *s, const int32_t *ids, size_t n_ids, hearth_error *error)
@@ -352,6 +379,27 @@ hearth_status hearth_session_set_sampling(hearth_session *s, const hearth_sampli
     return leave(s, hearth_sampler_set(s->sampler, sampling, error));
 }
 
+static hearth_status set_grammar(struct hearth_session *s, const char *grammar, size_t bytes, hearth_error *err)
+{
+    s->constrained = false;
+    if (!grammar)
+        return HEARTH_OK;
+    if (!s->limits.grammar)
+        return hearth_fail(err, HEARTH_E_CONFIG, NULL,
+                           "session: there is no room for a grammar; open it with limits that ask for one");
+    HEARTH_TRY(hearth_grammar_compile(s->grammar, s->matcher, grammar, bytes, err));
+    (void)hearth_matcher_start(s->matcher, s->grammar);
+    s->constrained = true;
+    return HEARTH_OK;
+}
+
+hearth_status hearth_session_set_grammar(hearth_session *s, const char *grammar, size_t bytes, hearth_error *error)
+{
+    HEARTH_NEED_FOR(grammar, bytes, error);
+    HEARTH_TRY(enter(s, error));
+    return leave(s, set_grammar(s, grammar, bytes, error));
+}
+
 struct choice {
     struct hearth_session *session;
     int32_t id;
@@ -373,6 +421,9 @@ static hearth_status sample(struct hearth_session *s, int32_t *token, hearth_err
     if (s->n_logits == 0)
         return hearth_fail(err, HEARTH_E_CONFIG, "E_EMPTY", "sample: there are no logits; feed a token first");
     struct choice choice = {.session = s};
+    if (s->constrained)
+        HEARTH_TRY(hearth_matcher_allow(s->matcher, &s->model->order, s->model->tokenizer, s->allowed, err));
+    hearth_sampler_allow(s->sampler, s->constrained ? s->allowed : NULL);
     hearth_pool_run(s->model->engine->pool, choose_on_worker, &choice);
     if (choice.status == HEARTH_OK)
         *token = choice.id;
@@ -432,11 +483,18 @@ static hearth_status generate_one(struct hearth_session *s, const hearth_generat
         g->ids[result->n_generated] = id;
     result->n_generated++;
     result->stop = show(s, g, id, result->n_generated == max_tokens);
-    if (result->stop == HEARTH_STOP_LENGTH || (result->stop == HEARTH_STOP_CALLBACK && s->position < s->limits.context)) {
+    const bool belongs = result->stop != HEARTH_STOP_END && result->stop != HEARTH_STOP_STRING; /* to the text */
+    if (belongs)
+        follow_grammar(s, id);
+    if (result->stop == HEARTH_STOP_NOT_YET && !grammar_is_done(s))
+        return compute(s, &id, 1, err);
+    if (belongs && s->position < s->limits.context) {
         s->unfed = id;
         s->n_unfed = 1;
     }
-    return result->stop == HEARTH_STOP_NOT_YET ? compute(s, &id, 1, err) : HEARTH_OK;
+    if (belongs && result->stop != HEARTH_STOP_CALLBACK && grammar_is_done(s))
+        result->stop = HEARTH_STOP_END;
+    return HEARTH_OK;
 }
 
 static hearth_status generate(struct hearth_session *s, const hearth_generation *g, hearth_result *result, hearth_error *err)

@@ -122,6 +122,7 @@ typedef struct hearth_limits {
     uint32_t batch;       /* tokens computed together while reading a prompt; 0: 512 */
     int32_t kv_type;      /* HEARTH_KV_F16, HEARTH_KV_F32 or HEARTH_KV_Q8_0 */
     uint32_t logits_rows; /* positions of one batch whose logits are kept; 0: 1, the last */
+    uint32_t grammar; /* not 0: room for a grammar, 2 MiB and 5 bytes for each token of the vocabulary; not in the first version */
 } hearth_limits;
 
 typedef struct hearth_plan hearth_plan;
@@ -300,7 +301,20 @@ HEARTH_API hearth_status hearth_session_open(hearth_session **out, hearth_model 
 HEARTH_API void hearth_session_close(hearth_session *session);
 /** Set the samplers and restart the random stream from the seed. E_CONFIG for a value out of range. Session-bound. */
 HEARTH_API hearth_status hearth_session_set_sampling(hearth_session *session, const hearth_sampling *sampling, hearth_error *error);
-/** Forget all tokens; the memory stays. Session-bound. */
+/**
+ * From here on the text must follow a grammar in GBNF (docs/sampling.md); set it when the prompt has been fed. Tokens that would
+ * break it are never chosen, tokens that end an answer exactly where it may end; tokens fed count as text too. hearth_generate()
+ * ends with HEARTH_STOP_END as soon as nothing else can follow. The grammar is dropped by NULL and by hearth_session_reset().
+ *
+ * @param grammar  UTF-8 of outside: a bad or hostile one is an error that names the line. Not kept.
+ * @return HEARTH_OK; HEARTH_E_CONFIG: detail E_GRAMMAR for the text, or the limits of model and session have no room for one. After
+ *         a failure there is no grammar. Choosing a token fails with E_CONFIG, E_GRAMMAR when no token can follow, or when the
+ *         grammar is so ambiguous that finding out takes too much work.
+ * Cost: linear in the text. Nothing allocates. Threads: session-bound.
+ */
+HEARTH_API hearth_status hearth_session_set_grammar(hearth_session *session, const char *grammar, size_t bytes,
+                                                    hearth_error *error);
+/** Forget all tokens, and the grammar; the memory stays. Session-bound. */
 HEARTH_API void hearth_session_reset(hearth_session *session);
 /** Tokens in the context, and how many it can hold. Session-bound. */
 HEARTH_API uint32_t hearth_session_position(const hearth_session *session);
@@ -338,7 +352,7 @@ HEARTH_API hearth_status hearth_session_sample(hearth_session *session, int32_t 
 /** Receives text as it comes: whole UTF-8 characters only. false stops. Called on the thread that called hearth_generate(). */
 typedef bool hearth_text_fn(const char *text, size_t bytes, void *user);
 
-#define HEARTH_STOP_END 0      /* the model ended its answer */
+#define HEARTH_STOP_END 0      /* the model ended its answer, or its grammar did */
 #define HEARTH_STOP_STRING 1   /* a stop string appeared; it and what follows is not shown */
 #define HEARTH_STOP_LENGTH 2   /* max_tokens were generated */
 #define HEARTH_STOP_CONTEXT 3  /* the context is full */
