@@ -2,6 +2,7 @@
  * the sentence about the machine is shown only once everything that can be refused has been accepted. */
 #include "commands.h"
 #include "common/status.h"
+#include "json_schema.h"
 #include "options.h"
 #include "output.h"
 #include "process.h"
@@ -23,6 +24,10 @@ static const struct argp_option table[] = {
     {"n-predict", 'n', "N", OPTION_HIDDEN, NULL, 3},
     {"stop", OPTION_KEY_STOP, "STR", 0, "end before this text; up to 16 times", 3},
     {"reverse-prompt", 'r', "STR", OPTION_HIDDEN, NULL, 3},
+    {"grammar", OPTION_KEY_GRAMMAR, "FILE", OPTION_MORE, "answer as this grammar says (GBNF)", 3},
+    {"grammar-file", OPTION_KEY_GRAMMAR, "FILE", OPTION_HIDDEN, NULL, 3},
+    {"json-schema", OPTION_KEY_JSON_SCHEMA, "FILE", 0, "answer in JSON that this schema accepts", 3},
+    {"json-schema-file", OPTION_KEY_JSON_SCHEMA, "FILE", OPTION_HIDDEN, NULL, 3},
     {"keep-special", OPTION_KEY_KEEP_SPECIAL, NULL, OPTION_MORE, "show special tokens by their names", 3},
     {"special", OPTION_KEY_KEEP_SPECIAL, NULL, OPTION_HIDDEN, NULL, 3},
     {"temp", OPTION_KEY_TEMP, "T", 0, "temperature (0.8); 0 takes the likeliest token", 4},
@@ -58,6 +63,8 @@ static const char greeting[] = "<|user|>\nWho are you?<|end|>\n<|assistant|>\n";
  * text beyond it could fit, and what is read is memory beside the plan. */
 enum { PROMPT_BYTES_PER_POSITION = 256, PROMPT_BYTES_MIN = 65536 };
 
+enum { GRAMMAR_BYTES_MAX = 524288 };
+
 /* Generated text on its way out. */
 struct sink {
     bool stream, terminal;
@@ -79,6 +86,8 @@ struct run {
     const char *text;
     size_t text_bytes, suffix_bytes;
     bool infill;
+    char *grammar; /* owned; NULL: none */
+    size_t grammar_bytes;
     uint32_t n_prompt;
     int32_t *ids; /* prompt first, then the tokens generated */
     size_t ids_capacity;
@@ -131,6 +140,40 @@ static hearth_status read_prompt(struct run *run, hearth_error *error)
         run->text_bytes = sizeof greeting - 1;
     }
     return HEARTH_OK;
+}
+
+static hearth_status read_grammar(struct run *run, hearth_error *error)
+{
+    const struct options *o = &run->options;
+    if (o->grammar)
+        return process_read_file(&run->grammar, &run->grammar_bytes, o->grammar, GRAMMAR_BYTES_MAX, error);
+    char *schema = NULL;
+    size_t schema_bytes;
+    if (!o->json_schema)
+        return HEARTH_OK;
+    HEARTH_TRY(process_read_file(&schema, &schema_bytes, o->json_schema, GRAMMAR_BYTES_MAX, error));
+    const hearth_status status =
+        json_schema_to_grammar(&run->grammar, &run->grammar_bytes, o->json_schema, schema, schema_bytes, error);
+    free(schema);
+    return status;
+}
+
+static hearth_status set_grammar(struct run *run, hearth_error *error)
+{
+    const char *name = run->options.grammar ? run->options.grammar : run->options.json_schema;
+    const hearth_status status = hearth_session_set_grammar(run->session, run->grammar, run->grammar_bytes, error);
+    char quoted[HEARTH_QUOTE_MAX];
+    const hearth_error inner = *error;
+    if (status == HEARTH_OK)
+        return status;
+    return hearth_fail(error, status, inner.detail, "%s: %s", hearth_quote(quoted, name, strlen(name)), inner.message);
+}
+
+/* It begins behind the prompt, but a wrong one is refused before. */
+static hearth_status check_grammar(struct run *run, hearth_error *error)
+{
+    HEARTH_TRY(set_grammar(run, error));
+    return hearth_session_set_grammar(run->session, NULL, 0, error);
 }
 
 static bool on_load(uint64_t done, uint64_t total, void *user)
@@ -336,10 +379,13 @@ static hearth_status run_all(struct run *run, hearth_error *error)
     HEARTH_TRY(options_open_plan(&run->engine, &run->plan, &run->options, error));
     run->plan_bytes = hearth_plan_private_bytes(run->plan);
     HEARTH_TRY(read_prompt(run, error));
+    HEARTH_TRY(read_grammar(run, error));
     HEARTH_TRY(open_session(run, &limits, error));
+    HEARTH_TRY(check_grammar(run, error));
     HEARTH_TRY(tokenize_prompt(run, error));
     tell_start(run);
     HEARTH_TRY(feed_prompt(run, error));
+    HEARTH_TRY(set_grammar(run, error));
     return generate(run, error);
 }
 
@@ -382,6 +428,7 @@ int cmd_run(int argc, char **argv)
     exit_code = finish(&run, status, &error);
     free(run.prompt);
     free(run.suffix);
+    free(run.grammar);
     free(run.ids);
     free(run.sink.kept);
     return exit_code;

@@ -300,6 +300,12 @@ static error_t take_option(int key, char *value, struct argp_state *argp)
         return take_kv(parse, key, value);
     case OPTION_KEY_FLOAT_GEMM:
         return take_float_gemm(parse, key, value);
+    case OPTION_KEY_GRAMMAR:
+        o->grammar = value;
+        return 0;
+    case OPTION_KEY_JSON_SCHEMA:
+        o->json_schema = value;
+        return 0;
     case OPTION_KEY_TOKENS:
         o->tokens = value;
         return 0;
@@ -438,6 +444,8 @@ static int finish_text(struct options *o)
                             o->prefix_file ? "prefix" : "suffix");
     if (o->prefix_file && o->suffix_file && strcmp(o->prefix_file, "-") == 0 && strcmp(o->suffix_file, "-") == 0)
         return report_usage("--suffix-file: standard input is the prefix already (got '-', need a file)");
+    if (o->grammar && o->json_schema)
+        return report_usage("--json-schema: cannot stand beside --grammar (got both, need one)");
     if (o->prompt) {
         const size_t n = strlen(o->prompt);
         o->prompt_bytes = o->no_escape ? n : text_unescape(o->prompt, n);
@@ -548,8 +556,11 @@ bool options_parse(struct options *out, int *exit_code, const struct options_com
 
 hearth_limits options_limits(const struct options *options)
 {
-    return (hearth_limits){
-        .struct_size = sizeof(hearth_limits), .context = options->context, .batch = options->batch, .kv_type = options->kv_type};
+    return (hearth_limits){.struct_size = sizeof(hearth_limits),
+                           .context = options->context,
+                           .batch = options->batch,
+                           .kv_type = options->kv_type,
+                           .grammar = options->grammar || options->json_schema};
 }
 
 hearth_status options_open_engine(hearth_engine **out, const struct options *options, uint32_t threads, hearth_error *error)

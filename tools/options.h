@@ -40,8 +40,9 @@ struct options {
     const char *pack_cache; /* NULL when not given */
     int32_t kv_type;
     int32_t float_gemm;
-    const char *tokens, *output; /* logits */
-    uint32_t chunk;              /* 0 when not given */
+    const char *grammar, *json_schema; /* names of files, NULL when not given */
+    const char *tokens, *output;       /* logits */
+    uint32_t chunk;                    /* 0 when not given */
     bool seed_given, breakers_given, no_escape, keep_special, json, quiet;
     bool no_bos, special, ids, decode; /* tokenize */
     const char *shape, *quant;         /* bench, from here; strings NULL when not given */
@@ -110,6 +111,8 @@ enum option_key {
     OPTION_KEY_PREFIX_FILE,
     OPTION_KEY_SUFFIX_FILE,
     OPTION_KEY_HELP_ALL,
+    OPTION_KEY_GRAMMAR,
+    OPTION_KEY_JSON_SCHEMA,
     OPTION_KEY_COUNT
 };
 
