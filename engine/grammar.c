@@ -339,6 +339,11 @@ bool hearth_matcher_is_done(const struct hearth_matcher *m)
     return m->states[m->current].accepts && m->states[m->current].n == 0;
 }
 
+bool hearth_matcher_is_dead(const struct hearth_matcher *m)
+{
+    return m->current == DEAD;
+}
+
 /* ---- The vocabulary ------------------------------------------------------------------------------------------------------- */
 
 /* Follow a piece from where its path[0 … *alive] has come from. Afterwards *alive bytes of it can follow the text. */
@@ -388,6 +393,8 @@ hearth_status hearth_matcher_allow(struct hearth_matcher *m, const struct hearth
             any = true;
         }
     }
+    if (m->current == DEAD && !m->exhausted)
+        return hearth_fail(err, HEARTH_E_CONFIG, "E_GRAMMAR", "grammar: the tokens fed do not follow it");
     if (step != STEP_OK)
         return hearth_fail(err, HEARTH_E_CONFIG, "E_GRAMMAR", "grammar: too many ways to go on at this place of the answer");
     for (uint32_t id = 0; id < n_vocab && hearth_matcher_accepts(m); id++)

@@ -50,9 +50,10 @@ size_t hearth_matcher_bytes(void);
 struct hearth_matcher *hearth_matcher_start(void *memory, const struct hearth_grammar *grammar);
 /* The text goes on with these bytes. When they do not follow the grammar, nothing will be allowed any more. */
 void hearth_matcher_advance(struct hearth_matcher *matcher, const uint8_t *bytes, size_t n);
-/* Whether the text may end here; and whether it can only end here. */
+/* Whether the text may end here; whether it can only end here; whether it can neither end nor go on. */
 bool hearth_matcher_accepts(const struct hearth_matcher *matcher);
 bool hearth_matcher_is_done(const struct hearth_matcher *matcher);
+bool hearth_matcher_is_dead(const struct hearth_matcher *matcher);
 /* Set the bits of allowed[0 … (n_vocab + 63) / 64) for the tokens that may come next: those of `order` whose bytes the grammar
  * takes, ends of an answer exactly where it accepts. E_CONFIG E_GRAMMAR when there is none, or when finding out would take more
  * work or memory than a token is given (some 10 ms). The result depends on the grammar and the text so far alone. */

@@ -7,7 +7,6 @@
  * complete with its last character. */
 #include "json_schema.h"
 #include "common/status.h"
-#include "report.h"
 #include <jansson.h>
 #include <stdlib.h>
 
@@ -91,6 +90,11 @@ static hearth_status fail(const struct build *b, const struct site *site, const 
                        word ? hearth_quote(word_quoted, word, strlen(word)) : "", word ? "'" : "");
 }
 
+static hearth_status no_memory(const struct build *b)
+{
+    return hearth_fail(b->error, HEARTH_E_MEMORY, NULL, "%s: schema: no memory for its grammar", b->file);
+}
+
 /* A literal of the compact JSON of a value, and `after`. */
 static hearth_status put_json(const struct build *b, struct text *out, const json_t *value, const char *after)
 {
@@ -105,7 +109,7 @@ static hearth_status put_json(const struct build *b, struct text *out, const jso
             break;
     }
     if (!text)
-        return report_no_memory(b->error, "JSON");
+        return no_memory(b);
     put(out, "\"");
     put_literal_bytes(out, text, strlen(text));
     put(out, "%s\"", after);
@@ -137,7 +141,7 @@ static hearth_status end_rule(struct build *b, const char *name, struct text *bo
     b->rules.out_of_memory |= body->out_of_memory;
     free(body->bytes);
     *body = (struct text){0};
-    return b->rules.out_of_memory ? report_no_memory(b->error, "grammar") : HEARTH_OK;
+    return b->rules.out_of_memory ? no_memory(b) : HEARTH_OK;
 }
 
 static hearth_status take_schema(struct build *b, const json_t *schema, const struct site *site, struct text *out);
@@ -344,7 +348,7 @@ static hearth_status take_ref(struct build *b, const json_t *schema, const struc
     const struct site there = {site, slash ? slash + 1 : "root", 0};
     name_rule(b, &there, name);
     if (json_object_set_new(b->refs, pointer, json_string(name)) != 0)
-        return report_no_memory(b->error, "grammar");
+        return no_memory(b);
     struct text body = {0};
     const hearth_status status = take_schema(b, target, &there, &body);
     HEARTH_TRY(end_rule(b, name, &body));
@@ -675,7 +679,7 @@ static hearth_status put_other_keys(struct build *b, const struct site *site, js
             lost |= json_object_set_new(branches, next, json_object()) != 0;
         lost |= json_object_set_new(json_object_get(branches, next), key, json_true()) != 0;
     }
-    hearth_status status = lost ? report_no_memory(b->error, "grammar") : HEARTH_OK;
+    hearth_status status = lost ? no_memory(b) : HEARTH_OK;
     struct text others = {0};
     put(out, "%s[^\"\\\\\\x00-\\x1f\\x7f", ends ? "" : "\"\\\"\" | ");
     json_object_foreach(branches, key, value)
@@ -713,7 +717,7 @@ static hearth_status required_set(const struct build *b, const json_t *schema, c
         if (!name || !json_object_get(properties, name))
             return fail(b, site, "required: there is no such property:", name ? name : "not a string");
         if (json_object_set_new(set, name, json_true()) != 0)
-            return report_no_memory(b->error, "grammar");
+            return no_memory(b);
     }
     return HEARTH_OK;
 }
@@ -724,7 +728,7 @@ static hearth_status put_property(struct build *b, const char *name, size_t i, c
     char rule[NAME_MAX_BYTES + 16];
     struct text body = {0};
     json_t *string = json_string(key);
-    const hearth_status status = string ? put_json(b, &body, string, ":") : report_no_memory(b->error, "grammar");
+    const hearth_status status = string ? put_json(b, &body, string, ":") : no_memory(b);
     json_decref(string);
     put(&body, " ws ");
     put_bytes(&body, value->bytes, value->n);
@@ -805,8 +809,7 @@ static hearth_status take_object(struct build *b, const json_t *schema, const st
     json_t *always = json_true();
     properties = properties ? properties : none;
     additional = !additional && json_object_size(properties) == 0 ? always : additional;
-    hearth_status status =
-        none && required ? required_set(b, schema, site, properties, required) : report_no_memory(b->error, "grammar");
+    hearth_status status = none && required ? required_set(b, schema, site, properties, required) : no_memory(b);
     name_rule(b, site, name);
     if (status == HEARTH_OK)
         status = put_properties(b, name, properties, required, site);
@@ -946,7 +949,7 @@ hearth_status json_schema_to_grammar(char **grammar, size_t *grammar_bytes, cons
     put_bytes(&b.rules, primitives, sizeof primitives - 1);
     json_decref(b.root);
     json_decref(b.refs);
-    status = status != HEARTH_OK ? status : b.rules.out_of_memory ? report_no_memory(error, "grammar") : ended;
+    status = status != HEARTH_OK ? status : b.rules.out_of_memory ? no_memory(&b) : ended;
     if (status != HEARTH_OK) {
         free(b.rules.bytes);
         return status;
