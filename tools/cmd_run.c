@@ -63,7 +63,8 @@ static const char greeting[] = "<|user|>\nWho are you?<|end|>\n<|assistant|>\n";
  * text beyond it could fit, and what is read is memory beside the plan. */
 enum { PROMPT_BYTES_PER_POSITION = 256, PROMPT_BYTES_MIN = 65536 };
 
-enum { GRAMMAR_BYTES_MAX = 524288 };
+/* The same for a grammar or a schema. */
+enum { GRAMMAR_BYTES_MAX = 131072 };
 
 /* Generated text on its way out. */
 struct sink {

@@ -101,13 +101,14 @@ int main(void)
     static const char text[] = "<|user|>\nTurn on the kitchen light.<|end|>\n<|assistant|>\n";
     char path[GOLDEN_PATH];
     golden_source(path, "models/hearth-home.Q4_K_M.gguf");
+    const hearth_limits limits = {.struct_size = sizeof limits, .grammar = 1};
     hearth_error err = {0};
     hearth_engine *engine;
     hearth_model *model;
     hearth_session *session;
     if (hearth_engine_open(&engine, NULL, &err) != HEARTH_OK ||
-        hearth_model_open(&model, engine, path, NULL, NULL, &err) != HEARTH_OK ||
-        hearth_session_open(&session, model, NULL, &err) != HEARTH_OK)
+        hearth_model_open(&model, engine, path, &limits, NULL, &err) != HEARTH_OK ||
+        hearth_session_open(&session, model, &limits, &err) != HEARTH_OK)
         return fail(&err);
 
     hearth_sampling sampling;
@@ -128,7 +129,7 @@ int main(void)
     while (status == HEARTH_OK && generated < 100) {
         const char *const stops[] = {"never this"};
         const hearth_generation g = {.struct_size = sizeof g,
-                                     .max_tokens = 100 - generated,
+                                     .max_tokens = generated < 50 ? 50 - generated : 100 - generated,
                                      .stop_strings = stops,
                                      .n_stop_strings = 1,
                                      .text = show,
@@ -141,6 +142,9 @@ int main(void)
         if (status == HEARTH_OK)
             status =
                 hearth_session_feed_text(session, text, sizeof text - 1, HEARTH_TOKENIZE_BOS | HEARTH_TOKENIZE_SPECIAL, NULL, &err);
+        static const char grammar[] = "root ::= ([^.]{1,5} [^.]* \".\")*";
+        if (status == HEARTH_OK && generated >= 50)
+            status = hearth_session_set_grammar(session, grammar, sizeof grammar - 1, &err);
         if (status == HEARTH_OK)
             status = hearth_generate(session, &g, &result, &err);
         generated += result.n_generated;

@@ -94,6 +94,8 @@ static int measure(const char *path, const hearth_limits *limits, uint32_t threa
     if (hearth_session_feed(session, ids, n_prompt, &err) != HEARTH_OK)
         return fail("prompt", &err);
     sample();
+    if (limits->grammar && hearth_session_set_grammar(session, "root ::= (.{1,9} | [a-z]*)*", 27, &err) != HEARTH_OK)
+        return fail("grammar", &err);
     for (uint32_t i = 0; i < n_generate; i++) {
         int32_t id;
         if (hearth_session_sample(session, &id, &err) != HEARTH_OK || hearth_session_feed(session, &id, 1, &err) != HEARTH_OK)
@@ -205,6 +207,7 @@ int main(void)
         {.struct_size = sizeof cases[0], .context = 2048, .batch = 512, .kv_type = HEARTH_KV_F32, .logits_rows = 64},
         {.struct_size = sizeof cases[0], .context = 1000, .batch = 512, .kv_type = HEARTH_KV_Q8_0},
         {.struct_size = sizeof cases[0], .context = 64, .batch = 16},
+        {.struct_size = sizeof cases[0], .context = 64, .batch = 16, .grammar = 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (uint32_t threads = 1; threads <= 3; threads++)

@@ -54,7 +54,7 @@ fine run --help-all
 fine run -h
 [ "$(wc -l <"$scratch/out")" -le 24 ] || failed "run -h: longer than a screen"
 [ "$(awk '{ if (length($0) > n) n = length($0) } END { print n }' "$scratch/out")" -le 80 ] || failed "run -h: wider than a screen"
-for option in -m -p -f -n -c -b -t --temp --top-k --top-p --min-p --repeat-penalty --seed --stop --ram-cap --kv --float-gemm --pack-cache; do
+for option in -m -p -f -n -c -b -t --temp --top-k --top-p --min-p --repeat-penalty --seed --stop --ram-cap --kv --float-gemm --pack-cache --grammar --json-schema; do
     expect 2 E_USAGE run $option
 done
 expect 2 E_USAGE run --json=yes
@@ -129,6 +129,22 @@ fine run -n 1 --prompt --no-mmap
 fine run -n 1 --prompt=--no-mmap
 # Names that users of other programs type.
 fine run --n-predict 1 --ctx-size 64 --batch-size 8 --temperature 0 --reverse-prompt x -r y --typical-p 0.9 --top-n-sigma 1 --special
+expect 2 E_USAGE run --grammar x --json-schema y
+expect 6 E_NOT_FOUND run --grammar "$scratch/none"
+expect 2 E_GRAMMAR run --grammar /dev/null
+expect 2 E_CONFIG run --grammar /dev/zero
+expect 2 E_CONFIG run --grammar "$model" -p x
+expect 2 E_GRAMMAR run --grammar README.md -p x
+expect 2 E_SCHEMA run --json-schema /dev/null
+printf 'root ::= a\n\na ::= a "x" | "y"\n' >"$scratch/left.gbnf"
+expect 2 E_GRAMMAR run --grammar "$scratch/left.gbnf"
+grep -q 'left.gbnf: grammar: line 3: ' "$scratch/err" || failed "the line of a left recursion"
+printf '{"properties": {"a": {"pattern": "x"}}}' >"$scratch/pattern.json"
+expect 2 E_SCHEMA run --json-schema "$scratch/pattern.json"
+grep -q "pattern.json: schema #/properties/a: .*'pattern'" "$scratch/err" || failed "the name of a keyword"
+rm "$scratch/left.gbnf" "$scratch/pattern.json"
+fine run --grammar docs/examples/home.gbnf -p x
+fine run --json-schema docs/examples/home.schema.json -c 2048 -n 1000 -p x
 expect 2 E_USAGE logits --tokens 1
 expect 2 E_USAGE logits -o "$scratch/x"
 expect 2 E_CONFIG logits --tokens 1,two -o "$scratch/x"
