@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #define DEPTH_MAX 64
+#define GRAMMAR_MAX 524288         /* bytes, as in grammars */
 #define COUNT_MAX 2000             /* of repetitions, as in grammars */
 #define USUAL_MAX 9999999999999999 /* where the schema says nothing: 16 digits */
 #define DISTINCT_MAX 16            /* alternatives of oneOf, required names and listed values that are compared each with each */
@@ -141,6 +142,9 @@ static hearth_status end_rule(struct build *b, const char *name, struct text *bo
     b->rules.out_of_memory |= body->out_of_memory;
     free(body->bytes);
     *body = (struct text){0};
+    if (b->rules.n > GRAMMAR_MAX)
+        return hearth_fail(b->error, HEARTH_E_CONFIG, "E_SCHEMA", "%s: schema: its grammar is too long (need at most %d bytes)",
+                           b->file, GRAMMAR_MAX);
     return b->rules.out_of_memory ? no_memory(b) : HEARTH_OK;
 }
 
