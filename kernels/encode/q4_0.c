@@ -1,0 +1,34 @@
+/* Q4_0: codes 0 … 15 around 8; the scale from the largest element, or searched by importance. */
+#include "encode/block32.h"
+#include "encode/encode.h"
+
+enum { BOUND = 8 };
+
+static void search(struct search32 *s)
+{
+    s->scale = search_symmetric(&s->codes, &s->x, &s->w, 32, BOUND);
+    s->low = vec_of(0.0f);
+}
+
+static bool store(uint8_t *block, const uint8_t codes[32], float scale, float low)
+{
+    struct hearth_block_q4_0 b;
+    (void)low;
+    const bool fits = store_half(b.d, scale);
+    pack_nibbles(b.qs, codes);
+    memcpy(block, &b, sizeof b);
+    return fits;
+}
+
+bool hearth_encode_q4_0(uint8_t *row, const float *x, const float *importance, size_t k)
+{
+    if (importance)
+        return encode_by_search(row, x, importance, k, sizeof(struct hearth_block_q4_0), search, store);
+    bool fits = true;
+    uint8_t codes[32];
+    for (size_t b = 0; b < k / 32; b++) {
+        const float d = encode_around(codes, x + 32 * b, BOUND);
+        fits &= store(row + b * sizeof(struct hearth_block_q4_0), codes, d, 0.0f);
+    }
+    return fits;
+}

@@ -1,0 +1,37 @@
+/* Q5_1: codes 0 … 31 above a minimum; scale and minimum from the range, or searched by importance. */
+#include "encode/block32.h"
+#include "encode/encode.h"
+
+enum { MOST = 31 };
+
+static void search(struct search32 *s)
+{
+    const struct affine found = search_affine(&s->codes, &s->x, &s->w, 32, &AFFINE_WITH_IMPORTANCE(MOST));
+    s->scale = found.scale;
+    s->low = found.low;
+}
+
+static bool store(uint8_t *block, const uint8_t codes[32], float scale, float low)
+{
+    struct hearth_block_q5_1 b;
+    const bool scale_fits = store_half(b.d, scale);
+    const bool low_fits = store_half(b.m, low);
+    pack_fifth_bits(b.qh, codes);
+    pack_nibbles(b.qs, codes);
+    memcpy(block, &b, sizeof b);
+    return scale_fits && low_fits;
+}
+
+bool hearth_encode_q5_1(uint8_t *row, const float *x, const float *importance, size_t k)
+{
+    if (importance)
+        return encode_by_search(row, x, importance, k, sizeof(struct hearth_block_q5_1), search, store);
+    bool fits = true;
+    uint8_t codes[32];
+    for (size_t b = 0; b < k / 32; b++) {
+        float low;
+        const float d = encode_between(codes, &low, x + 32 * b, MOST);
+        fits &= store(row + b * sizeof(struct hearth_block_q5_1), codes, d, low);
+    }
+    return fits;
+}
