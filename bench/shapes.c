@@ -1,6 +1,7 @@
 /* Well-known models by their shapes; see shapes.h. */
 #include "shapes.h"
 #include "common/status.h"
+#include "recipe.h"
 #include <stdlib.h>
 
 const struct hearth_shape hearth_shapes[] = {
@@ -34,176 +35,95 @@ void hearth_shape_names(char *out, size_t capacity)
         used += (size_t)snprintf(out + used, capacity - used, "%s%s", i ? ", " : "", hearth_shapes[i].name);
 }
 
-/* ---- Recipes -------------------------------------------------------------------------------------------------------- */
-
-/* Which of n layers get the better format: none; all of a model whose key heads serve four query heads or more; the first two,
- * four, eighth or sixteenth; or the first and last eighth and every third between. */
-enum layers { NO_LAYER, GROUPED, FIRST_2, FIRST_4, EIGHTH, SIXTEENTH, MORE };
-
-struct choice {
-    enum hearth_format usual, better;
-    enum layers where;
-};
-
-/* base: every matrix that is not named here. v also says what a fused attn_qkv gets, as the tools have done since March 2026. */
-struct recipe {
-    const char *name;
-    enum hearth_format base, output, attn_output;
-    struct choice v, down;
-};
-
-#define SAME(f)                                                                                                                    \
-    {                                                                                                                              \
-        (f), (f), NO_LAYER                                                                                                         \
-    }
-#define PLAIN(name, f, output)                                                                                                     \
-    {                                                                                                                              \
-        name, f, output, f, SAME(f), SAME(f)                                                                                       \
-    }
-static const struct recipe recipes[] = {
-    PLAIN("Q4_0", HEARTH_Q4_0, HEARTH_Q6_K),
-    PLAIN("Q4_1", HEARTH_Q4_1, HEARTH_Q6_K),
-    PLAIN("Q5_0", HEARTH_Q5_0, HEARTH_Q6_K),
-    PLAIN("Q5_1", HEARTH_Q5_1, HEARTH_Q6_K),
-    PLAIN("Q8_0", HEARTH_Q8_0, HEARTH_Q8_0),
-    {"Q2_K", HEARTH_Q2_K, HEARTH_Q6_K, HEARTH_Q3_K, {HEARTH_Q3_K, HEARTH_Q4_K, GROUPED}, SAME(HEARTH_Q3_K)},
-    {"Q3_K_M", HEARTH_Q3_K, HEARTH_Q6_K, HEARTH_Q4_K, {HEARTH_Q4_K, HEARTH_Q5_K, FIRST_2}, {HEARTH_Q4_K, HEARTH_Q5_K, SIXTEENTH}},
-    {"Q4_K_S", HEARTH_Q4_K, HEARTH_Q6_K, HEARTH_Q4_K, {HEARTH_Q4_K, HEARTH_Q5_K, FIRST_4}, {HEARTH_Q4_K, HEARTH_Q5_K, EIGHTH}},
-    {"Q4_K_M", HEARTH_Q4_K, HEARTH_Q6_K, HEARTH_Q4_K, {HEARTH_Q4_K, HEARTH_Q6_K, MORE}, {HEARTH_Q4_K, HEARTH_Q6_K, MORE}},
-    PLAIN("Q5_K_S", HEARTH_Q5_K, HEARTH_Q6_K),
-    {"Q5_K_M", HEARTH_Q5_K, HEARTH_Q6_K, HEARTH_Q5_K, {HEARTH_Q5_K, HEARTH_Q6_K, MORE}, {HEARTH_Q5_K, HEARTH_Q6_K, MORE}},
-    PLAIN("Q6_K", HEARTH_Q6_K, HEARTH_Q6_K),
-    {"IQ4_NL",
-     HEARTH_IQ4_NL,
-     HEARTH_Q6_K,
-     HEARTH_IQ4_NL,
-     {HEARTH_IQ4_NL, HEARTH_Q5_K, GROUPED},
-     {HEARTH_IQ4_NL, HEARTH_Q5_K, EIGHTH}},
-    {"IQ4_XS",
-     HEARTH_IQ4_XS,
-     HEARTH_Q6_K,
-     HEARTH_IQ4_XS,
-     {HEARTH_IQ4_XS, HEARTH_Q5_K, GROUPED},
-     {HEARTH_IQ4_XS, HEARTH_Q5_K, EIGHTH}},
-    PLAIN("F16", HEARTH_F16, HEARTH_F16),
-    PLAIN("BF16", HEARTH_BF16, HEARTH_BF16),
-    PLAIN("F32", HEARTH_F32, HEARTH_F32),
-};
-
-void hearth_recipe_names(char *out, size_t capacity)
-{
-    size_t used = 0;
-    if (capacity > 0)
-        out[0] = '\0';
-    for (size_t i = 0; i < sizeof recipes / sizeof recipes[0] && used < capacity; i++)
-        used += (size_t)snprintf(out + used, capacity - used, "%s%s", i ? ", " : "", recipes[i].name);
-}
-
-static const struct recipe *find_recipe(const char *name)
-{
-    for (size_t i = 0; i < sizeof recipes / sizeof recipes[0]; i++)
-        if (strcmp(recipes[i].name, name) == 0)
-            return &recipes[i];
-    return NULL;
-}
-
-static bool is_better(const struct hearth_shape *s, enum layers where, uint32_t i)
-{
-    const uint32_t n = s->n_layer;
-    switch (where) {
-    case GROUPED:
-        return s->n_head / s->n_head_kv >= 4;
-    case FIRST_2:
-        return i < 2;
-    case FIRST_4:
-        return i < 4;
-    case EIGHTH:
-        return i < n / 8;
-    case SIXTEENTH:
-        return i < n / 16;
-    case MORE:
-        return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;
-    default:
-        return false;
-    }
-}
-
-static enum hearth_format choose(const struct hearth_shape *s, const struct choice *choice, uint32_t i)
-{
-    return is_better(s, choice->where, i) ? choice->better : choice->usual;
-}
-
 /* ---- Tensors -------------------------------------------------------------------------------------------------------- */
 
-static void write_matrix(struct hearth_gguf_writer *w, uint32_t layer, const char *name, enum hearth_format format, uint64_t k,
-                         uint64_t rows)
+/* The directory under construction. */
+struct tensors {
+    struct hearth_gguf_writer *writer;
+    const struct hearth_shape *shape;
+    const struct hearth_recipe *recipe;
+    struct hearth_recipe_model model;
+};
+
+static void write_matrix(const struct tensors *t, const char *name, uint32_t layer, uint64_t k, uint64_t rows)
+{
+    const struct hearth_view view = {(const uint8_t *)name, strlen(name)};
+    const enum hearth_format format = hearth_recipe_choose(t->recipe, &t->model, hearth_recipe_class(view, 2), layer);
+    (void)hearth_gguf_write_tensor(t->writer, name, hearth_recipe_fallback(format, k), 2, (const uint64_t[]){k, rows});
+}
+
+static void write_layer_matrix(const struct tensors *t, uint32_t layer, const char *name, uint64_t k, uint64_t rows)
 {
     char full[64];
     (void)snprintf(full, sizeof full, "blk.%" PRIu32 ".%s.weight", layer, name);
-    (void)hearth_gguf_write_tensor(w, full, format, 2, (const uint64_t[]){k, rows});
+    write_matrix(t, full, layer, k, rows);
 }
 
-static void write_vector(struct hearth_gguf_writer *w, uint32_t layer, const char *name, uint64_t n)
+static void write_vector(const struct tensors *t, uint32_t layer, const char *name, uint64_t n)
 {
     char full[64];
     (void)snprintf(full, sizeof full, "blk.%" PRIu32 ".%s", layer, name);
-    (void)hearth_gguf_write_tensor(w, full, HEARTH_F32, 1, &n);
+    (void)hearth_gguf_write_tensor(t->writer, full, HEARTH_F32, 1, &n);
 }
 
 /* llama, and qwen3 with its norms of queries and keys. */
-static void write_llama_layer(struct hearth_gguf_writer *w, const struct hearth_shape *s, const struct recipe *r, uint32_t i)
+static void write_llama_layer(const struct tensors *t, uint32_t i)
 {
+    const struct hearth_shape *s = t->shape;
     const uint64_t queries = (uint64_t)s->n_head * s->head_dim;
     const uint64_t keys = (uint64_t)s->n_head_kv * s->head_dim;
-    write_vector(w, i, "attn_norm.weight", s->n_embd);
-    write_matrix(w, i, "attn_q", r->base, s->n_embd, queries);
-    write_matrix(w, i, "attn_k", r->base, s->n_embd, keys);
-    write_matrix(w, i, "attn_v", choose(s, &r->v, i), s->n_embd, keys);
+    write_vector(t, i, "attn_norm.weight", s->n_embd);
+    write_layer_matrix(t, i, "attn_q", s->n_embd, queries);
+    write_layer_matrix(t, i, "attn_k", s->n_embd, keys);
+    write_layer_matrix(t, i, "attn_v", s->n_embd, keys);
     if (s->architecture == HEARTH_SHAPE_QWEN3) {
-        write_vector(w, i, "attn_q_norm.weight", s->head_dim);
-        write_vector(w, i, "attn_k_norm.weight", s->head_dim);
+        write_vector(t, i, "attn_q_norm.weight", s->head_dim);
+        write_vector(t, i, "attn_k_norm.weight", s->head_dim);
     }
-    write_matrix(w, i, "attn_output", r->attn_output, queries, s->n_embd);
-    write_vector(w, i, "ffn_norm.weight", s->n_embd);
-    write_matrix(w, i, "ffn_gate", r->base, s->n_embd, s->n_ff);
-    write_matrix(w, i, "ffn_up", r->base, s->n_embd, s->n_ff);
-    write_matrix(w, i, "ffn_down", choose(s, &r->down, i), s->n_ff, s->n_embd);
+    write_layer_matrix(t, i, "attn_output", queries, s->n_embd);
+    write_vector(t, i, "ffn_norm.weight", s->n_embd);
+    write_layer_matrix(t, i, "ffn_gate", s->n_embd, s->n_ff);
+    write_layer_matrix(t, i, "ffn_up", s->n_embd, s->n_ff);
+    write_layer_matrix(t, i, "ffn_down", s->n_ff, s->n_embd);
 }
 
 /* One norm serves attention and feed-forward; queries, keys and values are one matrix; everything has a bias. */
-static void write_phi2_layer(struct hearth_gguf_writer *w, const struct hearth_shape *s, const struct recipe *r, uint32_t i)
+static void write_phi2_layer(const struct tensors *t, uint32_t i)
 {
+    const struct hearth_shape *s = t->shape;
     const uint64_t queries = (uint64_t)s->n_head * s->head_dim;
     const uint64_t all = queries + 2 * (uint64_t)s->n_head_kv * s->head_dim;
-    write_vector(w, i, "attn_norm.weight", s->n_embd);
-    write_vector(w, i, "attn_norm.bias", s->n_embd);
-    write_matrix(w, i, "attn_qkv", choose(s, &r->v, i), s->n_embd, all);
-    write_vector(w, i, "attn_qkv.bias", all);
-    write_matrix(w, i, "attn_output", r->attn_output, queries, s->n_embd);
-    write_vector(w, i, "attn_output.bias", s->n_embd);
-    write_matrix(w, i, "ffn_up", r->base, s->n_embd, s->n_ff);
-    write_vector(w, i, "ffn_up.bias", s->n_ff);
-    write_matrix(w, i, "ffn_down", choose(s, &r->down, i), s->n_ff, s->n_embd);
-    write_vector(w, i, "ffn_down.bias", s->n_embd);
+    write_vector(t, i, "attn_norm.weight", s->n_embd);
+    write_vector(t, i, "attn_norm.bias", s->n_embd);
+    write_layer_matrix(t, i, "attn_qkv", s->n_embd, all);
+    write_vector(t, i, "attn_qkv.bias", all);
+    write_layer_matrix(t, i, "attn_output", queries, s->n_embd);
+    write_vector(t, i, "attn_output.bias", s->n_embd);
+    write_layer_matrix(t, i, "ffn_up", s->n_embd, s->n_ff);
+    write_vector(t, i, "ffn_up.bias", s->n_ff);
+    write_layer_matrix(t, i, "ffn_down", s->n_ff, s->n_embd);
+    write_vector(t, i, "ffn_down.bias", s->n_embd);
 }
 
-static void write_tensors(struct hearth_gguf_writer *w, const struct hearth_shape *s, const struct recipe *r)
+static void write_tensors(struct hearth_gguf_writer *w, const struct hearth_shape *s, const struct hearth_recipe *r)
 {
     const uint64_t table[] = {s->n_embd, s->n_vocab};
     const uint64_t rotations = s->n_rot / 2;
     const bool phi2 = s->architecture == HEARTH_SHAPE_PHI2;
-    (void)hearth_gguf_write_tensor(w, "token_embd.weight", s->tied ? r->output : r->base, 2, table);
+    const struct tensors t = {
+        w, s, r, {.n_layer = s->n_layer, .n_head = s->n_head, .n_head_kv = s->n_head_kv, .n_value = s->n_layer, .tied = s->tied}};
+    write_matrix(&t, "token_embd.weight", 0, s->n_embd, s->n_vocab);
     (void)hearth_gguf_write_tensor(w, "output_norm.weight", HEARTH_F32, 1, table);
     if (phi2)
         (void)hearth_gguf_write_tensor(w, "output_norm.bias", HEARTH_F32, 1, table);
     if (!s->tied)
-        (void)hearth_gguf_write_tensor(w, "output.weight", r->output, 2, table);
+        write_matrix(&t, "output.weight", 0, s->n_embd, s->n_vocab);
     if (phi2)
         (void)hearth_gguf_write_tensor(w, "output.bias", HEARTH_F32, 1, table + 1);
     if (s->rope_freqs)
         (void)hearth_gguf_write_tensor(w, "rope_freqs.weight", HEARTH_F32, 1, &rotations);
     for (uint32_t i = 0; i < s->n_layer; i++)
-        (phi2 ? write_phi2_layer : write_llama_layer)(w, s, r, i);
+        (phi2 ? write_phi2_layer : write_llama_layer)(&t, i);
 }
 
 /* ---- The rest of the header ----------------------------------------------------------------------------------------- */
@@ -291,7 +211,7 @@ static void write_keys(struct hearth_gguf_writer *w, const struct hearth_shape *
 hearth_status hearth_shape_header(const struct hearth_shape *s, const char *recipe_name, uint8_t **bytes, size_t *size,
                                   uint64_t *data_bytes, hearth_error *err)
 {
-    const struct recipe *r = find_recipe(recipe_name);
+    const struct hearth_recipe *r = hearth_recipe_find(recipe_name);
     if (!r) {
         char quoted[HEARTH_QUOTE_MAX];
         char names[160];

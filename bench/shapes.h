@@ -1,4 +1,4 @@
-/* Well-known models by their shapes, and the types that the usual recipes give their tensors (spec quantization.md section 10). */
+/* Well-known models by their shapes; what a recipe gives their tensors is the business of quantize/recipe.h. */
 #ifndef HEARTH_BENCH_SHAPES_H
 #define HEARTH_BENCH_SHAPES_H
 
@@ -20,9 +20,8 @@ extern const size_t hearth_shape_count;
 
 /* NULL when there is none of the name. */
 const struct hearth_shape *hearth_shape_find(const char *name);
-/* Names of shapes and recipes, separated by ", ", for messages. */
+/* All names, separated by ", ", for messages. */
 void hearth_shape_names(char *out, size_t capacity);
-void hearth_recipe_names(char *out, size_t capacity);
 
 /* The header of a GGUF file of this shape and recipe: *bytes (free with free()) of *size; its data section has *data_bytes. The
  * vocabulary is made up. E_CONFIG for an unknown recipe. */

@@ -1,6 +1,7 @@
 /* The shapes of well-known models against totals that were counted elsewhere, from the files that people use: bytes that a token
  * reads (all tensors but the table of embeddings and the factors of the rotation), and bytes of all tensors. */
 #include "common/status.h"
+#include "recipe.h"
 #include "shapes.h"
 
 #include <criterion/criterion.h>
