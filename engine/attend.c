@@ -223,7 +223,7 @@ static void walk_segment(const struct tile *t, uint32_t first, size_t begin)
     }
     b->kernels->chosen[HEARTH_OP_ATTENTION][b->cache->format]->attention(
         query + first, t->n - first, head_of(t->step, b->cache->keys, t->kv_head), head_of(t->step, b->cache->values, t->kv_head),
-        h->head_dim, h->attention_scale, scratch_of(t->step));
+        h->head_dim, h->attention_scale, h->attention_softcap, scratch_of(t->step));
 }
 
 /* The first query that sees position `begin`. */

@@ -37,7 +37,7 @@ struct values {
     uint32_t key_length, value_length;
     uint32_t n_expert, n_expert_used, n_draft_layers;
     float rope_factor, rope_factor_old;
-    float attn_factor, attn_softcap, final_softcap, clamp_kqv, max_alibi_bias, logit_scale, residual_scale, embedding_scale;
+    float attn_factor, clamp_kqv, max_alibi_bias, logit_scale, residual_scale, embedding_scale;
 };
 
 enum kind { COUNT, PER_LAYER, REAL }; /* PER_LAYER: a count, or an array of one count for each layer */
@@ -70,8 +70,8 @@ static const struct field fields[] = {
     {"rope.scaling.factor", AT(rope_factor), REAL, OPTIONAL, ROPE_FACTOR_MIN, 1e6},
     {"rope.scale_linear", AT(rope_factor_old), REAL, OPTIONAL, ROPE_FACTOR_MIN, 1e6},
     {"rope.scaling.attn_factor", AT(attn_factor), REAL, OPTIONAL, 0, 1e6},
-    {"attn_logit_softcapping", AT(attn_softcap), REAL, OPTIONAL, 0, 1e6},
-    {"final_logit_softcapping", AT(final_softcap), REAL, OPTIONAL, 0, 1e6},
+    {"attn_logit_softcapping", AT(out.attention_softcap), REAL, OPTIONAL, 0, 1e6},
+    {"final_logit_softcapping", AT(out.final_softcap), REAL, OPTIONAL, 0, 1e6},
     {"attention.clamp_kqv", AT(clamp_kqv), REAL, OPTIONAL, 0, 1e6},
     {"attention.max_alibi_bias", AT(max_alibi_bias), REAL, OPTIONAL, 0, 1e6},
     {"logit_scale", AT(logit_scale), REAL, OPTIONAL, 0, 1e6},
@@ -88,10 +88,14 @@ static const struct {
     size_t offset;
     float neutral, also_neutral;
 } neutral_fields[] = {
-    {"rope.scaling.attn_factor", AT(attn_factor), 0, 1},    {"attn_logit_softcapping", AT(attn_softcap), 0, 0},
-    {"final_logit_softcapping", AT(final_softcap), 0, 0},   {"attention.clamp_kqv", AT(clamp_kqv), 0, 0},
-    {"attention.max_alibi_bias", AT(max_alibi_bias), 0, 0}, {"logit_scale", AT(logit_scale), 0, 1},
-    {"residual_scale", AT(residual_scale), 0, 1},           {"embedding_scale", AT(embedding_scale), 0, 1},
+    {"rope.scaling.attn_factor", AT(attn_factor), 0, 1},
+    {"attn_logit_softcapping", AT(out.attention_softcap), 0, 0},
+    {"final_logit_softcapping", AT(out.final_softcap), 0, 0},
+    {"attention.clamp_kqv", AT(clamp_kqv), 0, 0},
+    {"attention.max_alibi_bias", AT(max_alibi_bias), 0, 0},
+    {"logit_scale", AT(logit_scale), 0, 1},
+    {"residual_scale", AT(residual_scale), 0, 1},
+    {"embedding_scale", AT(embedding_scale), 0, 1},
 };
 #undef AT
 

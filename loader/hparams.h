@@ -34,8 +34,9 @@ struct hearth_hparams {
     float norm_eps;
     float embedding_multiplier; /* 1, or sqrt(n_embd) for gemma */
     float rope_freq_base;
-    float rope_scale;      /* linear: positions are multiplied by 1 / factor; 1 when unscaled */
-    float attention_scale; /* 1 / sqrt(head_dim) unless the file says otherwise */
+    float rope_scale;                       /* linear: positions are multiplied by 1 / factor; 1 when unscaled */
+    float attention_scale;                  /* 1 / sqrt(head_dim) unless the file says otherwise */
+    float attention_softcap, final_softcap; /* of scores, of logits; 0: none */
 };
 
 /* Read and check. Errors: E_FORMAT with E_MISSING, E_KVTYPE, E_HPARAM naming the key; E_UNSUPPORTED with E_ARCH for an unknown

@@ -33,6 +33,7 @@ static const char *const op_names[HEARTH_OP_COUNT] = {
     [HEARTH_OP_SILU_MUL] = "silu_mul",
     [HEARTH_OP_GELU] = "gelu",
     [HEARTH_OP_GELU_MUL] = "gelu_mul",
+    [HEARTH_OP_SOFTCAP] = "softcap",
     [HEARTH_OP_ADD] = "add",
     [HEARTH_OP_SOFTMAX] = "softmax",
     [HEARTH_OP_EXP] = "exp",
