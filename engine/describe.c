@@ -11,12 +11,18 @@ enum dim { ZERO, ONE, EMBD, FF, HEAD, QUERIES, KEYS, QUERIES_KEYS, QUERIES_KEYS_
 /* Sets of architectures. */
 #define LLAMA (1u << HEARTH_ARCH_LLAMA)
 #define GEMMA (1u << HEARTH_ARCH_GEMMA)
+#define GEMMA2 (1u << HEARTH_ARCH_GEMMA2)
+#define GEMMA3 (1u << HEARTH_ARCH_GEMMA3)
 #define PHI2 (1u << HEARTH_ARCH_PHI2)
 #define PHI3 (1u << HEARTH_ARCH_PHI3)
 #define QWEN2 (1u << HEARTH_ARCH_QWEN2)
 #define QWEN3 (1u << HEARTH_ARCH_QWEN3)
-#define ALL (LLAMA | GEMMA | PHI2 | PHI3 | QWEN2 | QWEN3)
-#define GATED (LLAMA | GEMMA | PHI3 | QWEN2 | QWEN3) /* attention, then a gated feed-forward, each with a norm before it */
+/* Attention, then a gated feed-forward, each with a norm before it. */
+#define GATED (LLAMA | GEMMA | GEMMA2 | GEMMA3 | PHI3 | QWEN2 | QWEN3)
+#define ALL (GATED | PHI2)
+#define POST_NORM (GEMMA2 | GEMMA3) /* and with a norm behind it */
+#define HEAD_NORM (GEMMA3 | QWEN3)  /* of queries and keys */
+#define TIED (GEMMA | GEMMA2)       /* even if the file has an output.weight */
 #define NONE 0u
 
 struct tensor_row {
@@ -40,8 +46,8 @@ static const struct tensor_row model_rows[] = {
     {"token_embd.weight", TABLE, ALL, NONE, VOCAB, EMBD, OF_MODEL(embedding), {0}},
     {"output_norm.weight", VECTOR, ALL, NONE, ONE, EMBD, OF_MODEL(output_norm.weight), {0}},
     {"output_norm.bias", VECTOR, PHI2, NONE, ONE, EMBD, OF_MODEL(output_norm.bias), {0}},
-    {"output.weight", MATRIX, NONE, ALL & ~GEMMA, VOCAB, EMBD, OF_MODEL(output), {0}},
-    {"output.bias", VECTOR, NONE, ALL & ~GEMMA, ONE, VOCAB, OF_MODEL(output_bias), {0}},
+    {"output.weight", MATRIX, NONE, ALL & ~TIED, VOCAB, EMBD, OF_MODEL(output), {0}},
+    {"output.bias", VECTOR, NONE, ALL & ~TIED, ONE, VOCAB, OF_MODEL(output_bias), {0}},
     {"rope_freqs.weight", VECTOR, NONE, ALL, ONE, HALF_ROT, OF_MODEL(rope_freqs), {0}},
 };
 
@@ -51,13 +57,15 @@ static const struct tensor_row layer_rows[] = {
     {"attn_q.weight", MATRIX, ALL, NONE, QUERIES, EMBD, OF_LAYER(q), {ALL, "attn_qkv.weight", ZERO, QUERIES_KEYS_VALUES}},
     {"attn_k.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(k), {ALL, "attn_qkv.weight", QUERIES, QUERIES_KEYS_VALUES}},
     {"attn_v.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(v), {ALL, "attn_qkv.weight", QUERIES_KEYS, QUERIES_KEYS_VALUES}},
-    {"attn_q_norm.weight", VECTOR, QWEN3, NONE, ONE, HEAD, OF_LAYER(q_norm), {0}},
-    {"attn_k_norm.weight", VECTOR, QWEN3, NONE, ONE, HEAD, OF_LAYER(k_norm), {0}},
+    {"attn_q_norm.weight", VECTOR, HEAD_NORM, NONE, ONE, HEAD, OF_LAYER(q_norm), {0}},
+    {"attn_k_norm.weight", VECTOR, HEAD_NORM, NONE, ONE, HEAD, OF_LAYER(k_norm), {0}},
     {"attn_output.weight", MATRIX, ALL, NONE, EMBD, QUERIES, OF_LAYER(o), {0}},
+    {"post_attention_norm.weight", VECTOR, POST_NORM, NONE, ONE, EMBD, OF_LAYER(post_attn_norm.weight), {0}},
     {"ffn_norm.weight", VECTOR, GATED, NONE, ONE, EMBD, OF_LAYER(ffn_norm.weight), {0}},
     {"ffn_gate.weight", MATRIX, GATED, NONE, FF, EMBD, OF_LAYER(gate), {PHI3, "ffn_up.weight", ZERO, TWICE_FF}},
     {"ffn_up.weight", MATRIX, ALL, NONE, FF, EMBD, OF_LAYER(up), {PHI3, "ffn_up.weight", FF, TWICE_FF}},
     {"ffn_down.weight", MATRIX, ALL, NONE, EMBD, FF, OF_LAYER(down), {0}},
+    {"post_ffw_norm.weight", VECTOR, POST_NORM, NONE, ONE, EMBD, OF_LAYER(post_ffn_norm.weight), {0}},
     {"attn_q.bias", VECTOR, NONE, ALL, ONE, QUERIES, OF_LAYER(q_bias), {ALL, "attn_qkv.bias", ZERO, QUERIES_KEYS_VALUES}},
     {"attn_k.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(k_bias), {ALL, "attn_qkv.bias", QUERIES, QUERIES_KEYS_VALUES}},
     {"attn_v.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(v_bias), {ALL, "attn_qkv.bias", QUERIES_KEYS, QUERIES_KEYS_VALUES}},

@@ -37,7 +37,8 @@ struct hearth_norm {
 
 struct hearth_layer {
     struct hearth_norm attn_norm, ffn_norm;
-    struct hearth_vector q_norm, k_norm; /* [head_dim], of each head */
+    struct hearth_norm post_attn_norm, post_ffn_norm; /* of what is added to x */
+    struct hearth_vector q_norm, k_norm;              /* [head_dim], of each head */
     struct hearth_matrix q, k, v, o;
     struct hearth_matrix gate, up, down;
     struct hearth_vector q_bias, k_bias, v_bias, o_bias, gate_bias, up_bias, down_bias;

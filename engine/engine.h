@@ -64,10 +64,10 @@ struct hearth_model {
     struct hearth_pack_cache cache;        /* map set: the weights lie there, not in the arena */
     struct hearth_description description; /* n_layer 0: vocabulary only */
     struct hearth_tokenizer *tokenizer;
-    double *rope_frequencies; /* [n_rot / 2] */
-    uint8_t *scratch;         /* of hearth_tokenize() */
-    pthread_mutex_t lock;     /* of that scratch */
-    _Atomic uint32_t users;   /* the handle and the sessions; the last to leave frees the model */
+    double *rope_frequencies[HEARTH_ROPE_COUNT]; /* [n_rot / 2]; NULL where layers do not differ */
+    uint8_t *scratch;                            /* of hearth_tokenize() */
+    pthread_mutex_t lock;                        /* of that scratch */
+    _Atomic uint32_t users;                      /* the handle and the sessions; the last to leave frees the model */
 };
 
 /* Limits with every default filled in. */

@@ -149,25 +149,26 @@ void hearth_step_barrier(struct hearth_step *s, const struct hearth_matrix *next
 
 /* ---- Embedding and angles ------------------------------------------------------------------------------------------- */
 
-void hearth_rope_frequencies(double *out, const struct hearth_hparams *h, const float *rope_freqs)
+void hearth_rope_frequencies(double *out, const struct hearth_hparams *h, enum hearth_rope rope, const float *rope_freqs)
 {
-    const double log_base = hearth_log64((double)h->rope_freq_base);
+    const bool local = rope == HEARTH_ROPE_LOCAL;
+    const double log_base = hearth_log64((double)(local ? h->rope_local_base : h->rope_freq_base));
     for (uint32_t i = 0; i < h->n_rot / 2; i++) {
         const double inverse = hearth_exp64(-2.0 * (double)i / (double)h->n_rot * log_base);
-        out[i] = inverse / (rope_freqs ? (double)rope_freqs[i] : 1.0) * (double)h->rope_scale;
+        out[i] = local ? inverse : inverse / (rope_freqs ? (double)rope_freqs[i] : 1.0) * (double)h->rope_scale;
     }
 }
 
-static void fill_angles(const struct hearth_step *s, uint32_t t)
+static void fill_angles(const struct hearth_step *s, enum hearth_rope rope, uint32_t t)
 {
     const struct hearth_batch *b = s->batch;
     const uint32_t half = b->model->hparams.n_rot / 2;
-    float *cosines = b->buffers->angles + (size_t)t * 2 * half;
+    float *cosines = b->buffers->angles[rope] + (size_t)t * 2 * half;
     float *sines = cosines + half;
     for (uint32_t i = 0; i < half; i++) {
         double sine;
         double cosine;
-        hearth_sincos64((double)(b->position + t) * b->rope_frequencies[i], &sine, &cosine);
+        hearth_sincos64((double)(b->position + t) * b->rope_frequencies[rope][i], &sine, &cosine);
         cosines[i] = (float)cosine;
         sines[i] = (float)sine;
     }
@@ -198,11 +199,13 @@ void hearth_step_embed(struct hearth_step *s)
     const float multiplier = b->model->hparams.embedding_multiplier;
     const struct hearth_range mine = hearth_share(b->n, s->worker, s->workers);
     for (uint32_t t = mine.begin; t < mine.end; t++) {
-        float *x = b->buffers->x + (size_t)t * n_embd;
+        float *x = s->x + (size_t)t * n_embd;
         look_up(s, x, (uint32_t)b->ids[t]);
         for (uint32_t i = 0; multiplier != 1.0f && i < n_embd; i++)
             x[i] *= multiplier;
-        fill_angles(s, t);
+        for (int rope = 0; rope < HEARTH_ROPE_COUNT; rope++)
+            if (b->buffers->angles[rope])
+                fill_angles(s, (enum hearth_rope)rope, t);
     }
     hearth_step_barrier(s, NULL);
 }
@@ -270,19 +273,46 @@ static void normalise(const struct hearth_step *s, const struct hearth_norm *nor
                                                              h->norm_eps);
 }
 
+/* Row t of x with what is still to be added to it, in the second tile; kept in x_next too. For few tokens every worker makes the
+ * sum for itself, the first one keeps it; nobody reads x_next, or writes x again, before the next barrier. */
+static const float *complete_row(const struct hearth_step *s, uint32_t t, bool keep)
+{
+    const size_t k = s->batch->model->hparams.n_embd;
+    float *sum = second_tile(s);
+    if (!s->pending)
+        return s->x + t * k;
+    normalise(s, s->pending, sum, s->batch->buffers->projected + t * k);
+    s->batch->kernels->chosen[HEARTH_OP_ADD][0]->add(sum, s->x + t * k, k);
+    if (keep)
+        memcpy(s->x_next + t * k, sum, k * sizeof *sum);
+    return sum;
+}
+
+/* All rows have been completed, or as many as are wanted. */
+static void end_pending(struct hearth_step *s)
+{
+    float *x = s->x;
+    if (!s->pending)
+        return;
+    s->pending = NULL;
+    s->x = s->x_next;
+    s->x_next = x;
+}
+
 static void norm_rows(struct hearth_step *s, const struct hearth_norm *norm, const bool wanted[HEARTH_ACTIVATION_COUNT],
                       uint32_t first, uint32_t n)
 {
-    const struct hearth_batch *b = s->batch;
-    const size_t k = b->model->hparams.n_embd;
+    const size_t k = s->batch->model->hparams.n_embd;
     const struct hearth_range mine = begin_rows(s, wanted, k, n);
+    const bool keep = !is_few(n) || s->worker == 0;
     for (uint32_t t = mine.begin; t < mine.end; t++) {
         float *normed = wanted[HEARTH_ACTIVATION_F32]
                             ? (float *)(void *)(s->rows[HEARTH_ACTIVATION_F32] + t * s->input.stride[HEARTH_ACTIVATION_F32])
                             : first_tile(s);
-        normalise(s, norm, normed, b->buffers->x + (first + t) * k);
+        normalise(s, norm, normed, complete_row(s, first + t, keep));
         quantize_row(s, wanted, normed, t, k, NORM);
     }
+    end_pending(s);
     end_rows(s, n);
 }
 
@@ -412,7 +442,7 @@ static void project_and_add(struct hearth_step *s, const struct hearth_matrix *f
             if (second)
                 multiply(s, second, &s->hidden, second_tile(s), n_rows, tokens, rows);
             for (uint32_t t = tokens.begin; t < tokens.end; t++) {
-                float *x = b->buffers->x + t * n_embd + rows.begin;
+                float *x = s->x + t * n_embd + rows.begin;
                 add(x, first_tile(s) + (size_t)(t - tokens.begin) * n_rows, n_rows);
                 if (second)
                     add(x, second_tile(s) + (size_t)(t - tokens.begin) * n_rows, n_rows);
@@ -424,6 +454,22 @@ static void project_and_add(struct hearth_step *s, const struct hearth_matrix *f
 void hearth_step_project_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_matrix *next)
 {
     project_and_add(s, matrix, NULL);
+    hearth_step_barrier(s, next);
+}
+
+void hearth_step_project_norm_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_norm *norm,
+                                      const struct hearth_matrix *next)
+{
+    const struct hearth_batch *b = s->batch;
+    const size_t n_embd = b->model->hparams.n_embd;
+    struct hearth_claims claims = claims_of_rows(s, matrix->rows, HEARTH_ROW_UNIT, piece_rows(b->n));
+    struct hearth_range rows;
+    while (next_rows(&claims, matrix->rows, HEARTH_ROW_UNIT, &rows)) {
+        struct hearth_range tokens = {0, 0};
+        while (next_block(&tokens, b->n))
+            multiply(s, matrix, &s->input, b->buffers->projected + tokens.begin * n_embd + rows.begin, n_embd, tokens, rows);
+    }
+    s->pending = norm;
     hearth_step_barrier(s, next);
 }
 
@@ -533,7 +579,9 @@ static void rotate(const struct hearth_step *s, float *heads, uint32_t n_heads, 
 {
     const struct hearth_batch *b = s->batch;
     const struct hearth_hparams *h = &b->model->hparams;
-    const float *cosines = b->buffers->angles + (size_t)t * h->n_rot;
+    const enum hearth_rope own =
+        h->windowed[s->layer] && b->buffers->angles[HEARTH_ROPE_LOCAL] ? HEARTH_ROPE_LOCAL : HEARTH_ROPE_GLOBAL;
+    const float *cosines = b->buffers->angles[own] + (size_t)t * h->n_rot;
     const enum hearth_op op = h->rope_pairs == HEARTH_ROPE_ADJACENT ? HEARTH_OP_ROPE : HEARTH_OP_ROPE_NEOX;
     b->kernels->chosen[op][0]->rope(heads, n_heads, h->head_dim, h->n_rot, cosines, cosines + h->n_rot / 2);
 }
@@ -624,6 +672,17 @@ static bool all_finite(const float *x, size_t n)
     return most < 0x7f800000u;
 }
 
+/* Some logits of one position; false: they are not finite, which a soft cap would hide. */
+static bool finish_logits(const struct hearth_step *s, float *logits, size_t n)
+{
+    const float softcap = s->batch->model->hparams.final_softcap;
+    if (!all_finite(logits, n))
+        return false;
+    if (softcap > 0)
+        s->batch->kernels->chosen[HEARTH_OP_SOFTCAP][0]->softcap(logits, logits, softcap, n);
+    return true;
+}
+
 void hearth_step_output(struct hearth_step *s)
 {
     struct hearth_batch *b = s->batch;
@@ -639,7 +698,7 @@ void hearth_step_output(struct hearth_step *s)
     while (next_rows(&claims, m->rows, HEARTH_ROW_UNIT, &rows)) {
         multiply(s, m, &s->input, b->buffers->logits + rows.begin, stride, (struct hearth_range){0, b->n_logits}, rows);
         for (uint32_t t = 0; t < b->n_logits; t++)
-            if (!all_finite(b->buffers->logits + t * stride + rows.begin, rows.end - rows.begin))
+            if (!finish_logits(s, b->buffers->logits + t * stride + rows.begin, rows.end - rows.begin))
                 report(s, OUTPUT);
     }
 }
@@ -650,13 +709,19 @@ void hearth_step_output(struct hearth_step *s)
 
 typedef void arch_fn(struct hearth_step *s);
 static arch_fn *const arch_steps[HEARTH_ARCH_COUNT] = {
-    [HEARTH_ARCH_LLAMA] = hearth_arch_llama, [HEARTH_ARCH_GEMMA] = hearth_arch_llama, [HEARTH_ARCH_PHI2] = hearth_arch_phi2,
-    [HEARTH_ARCH_PHI3] = hearth_arch_llama,  [HEARTH_ARCH_QWEN2] = hearth_arch_llama, [HEARTH_ARCH_QWEN3] = hearth_arch_llama};
+    [HEARTH_ARCH_LLAMA] = hearth_arch_llama,   [HEARTH_ARCH_GEMMA] = hearth_arch_llama, [HEARTH_ARCH_GEMMA2] = hearth_arch_gemma2,
+    [HEARTH_ARCH_GEMMA3] = hearth_arch_gemma2, [HEARTH_ARCH_PHI2] = hearth_arch_phi2,   [HEARTH_ARCH_PHI3] = hearth_arch_llama,
+    [HEARTH_ARCH_QWEN2] = hearth_arch_llama,   [HEARTH_ARCH_QWEN3] = hearth_arch_llama};
 
 static void run_steps(void *context, uint32_t worker, uint32_t workers)
 {
     struct hearth_batch *b = context;
-    struct hearth_step step = {.batch = b, .worker = worker, .workers = workers, .steps = b->buffers->steps};
+    struct hearth_step step = {.batch = b,
+                               .worker = worker,
+                               .workers = workers,
+                               .steps = b->buffers->steps,
+                               .x = b->buffers->x,
+                               .x_next = b->buffers->x_next};
     arch_steps[b->model->hparams.arch](&step);
 }
 

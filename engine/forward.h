@@ -26,13 +26,17 @@ struct hearth_scratch_layout {
     uint64_t bytes;
 };
 
+/* Rotations that a model may have: of most layers, and of those with a window where these differ. */
+enum hearth_rope { HEARTH_ROPE_GLOBAL, HEARTH_ROPE_LOCAL, HEARTH_ROPE_COUNT };
+
 /* Everything a batch works on; sized for limits.batch tokens, made once by the session. E = n_embd, Q = n_head * head_dim, F =
  * n_ff. */
 struct hearth_buffers {
     float *x;                               /* [batch][E] the residual stream */
+    float *x_next, *projected;              /* [batch][E], for sums that are made with a norm; NULL in models without */
     float *q;                               /* [batch][Q], rotated */
     float *attended;                        /* [batch][Q] */
-    float *angles;                          /* [batch][2][n_rot / 2] cos, then sin */
+    float *angles[HEARTH_ROPE_COUNT];       /* [batch][2][n_rot / 2] cos, then sin; NULL where layers do not differ */
     uint8_t *rows[HEARTH_ACTIVATION_COUNT]; /* [batch] inputs of products of width E or Q, made by all workers */
     float *hidden;        /* silu(gate) . up, or gelu(up), as float rows: [batch] where Down takes floats, else for few tokens */
     uint8_t *hidden_rows; /* [batch] the same as integer rows */
@@ -51,12 +55,13 @@ struct hearth_kv_cache {
     uint8_t *keys, *values;
     enum hearth_format format; /* F16, F32 or Q8_0 */
     uint64_t head_bytes;       /* from one head to the next, of keys and of values alike */
+    uint32_t window;           /* of layers that have one */
 };
 
 struct hearth_batch {
     const struct hearth_description *model;
     const struct hearth_kernel_set *kernels;
-    const double *rope_frequencies; /* [n_rot / 2] radians for each position */
+    const double *rope_frequencies[HEARTH_ROPE_COUNT]; /* [n_rot / 2] radians for each position */
     struct hearth_pool *pool;
     const struct hearth_blas *blas; /* of float weights times many tokens; NULL: our own kernels */
     struct hearth_buffers *buffers;
@@ -83,7 +88,7 @@ uint64_t hearth_forward_hidden_row_bytes(const struct hearth_description *model)
 uint32_t hearth_forward_widest_of_x(const struct hearth_description *model);
 uint32_t hearth_forward_widest(const struct hearth_description *model);
 /* Fill [n_rot / 2]; rope_freqs may be NULL. Source: spec architectures.md 4.2. */
-void hearth_rope_frequencies(double *out, const struct hearth_hparams *hparams, const float *rope_freqs);
+void hearth_rope_frequencies(double *out, const struct hearth_hparams *hparams, enum hearth_rope rope, const float *rope_freqs);
 
 /* ---- Steps, for engine/arch ---------------------------------------------------------------------------------------- */
 
@@ -98,6 +103,8 @@ struct hearth_step {
     uint32_t worker, workers;
     uint32_t layer;
     uint64_t steps;                         /* shared steps so far: equal on all workers at every barrier */
+    float *x, *x_next;                      /* of the buffers, in turn */
+    const struct hearth_norm *pending;      /* of `projected`, which is still to be added to x; NULL: nothing is */
     struct hearth_input input;              /* of the next products */
     struct hearth_input hidden;             /* of the second product that runs beside one of `input` */
     uint8_t *rows[HEARTH_ACTIVATION_COUNT]; /* where such rows are being made */
@@ -127,6 +134,9 @@ void hearth_step_gated(struct hearth_step *s, const struct hearth_matrix *gate, 
                        const struct hearth_matrix *next);
 /* x += matrix * input. Barrier. */
 void hearth_step_project_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_matrix *next);
+/* x += norm(matrix * input). Barrier. The sum needs whole rows, so those make it who normalise x next. */
+void hearth_step_project_norm_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_norm *norm,
+                                      const struct hearth_matrix *next);
 /* x += o * input, x += down * hidden. Barrier. */
 void hearth_step_project_both_and_add(struct hearth_step *s, const struct hearth_matrix *o, const struct hearth_matrix *down,
                                       const struct hearth_matrix *next);
@@ -145,6 +155,7 @@ bool hearth_attend(struct hearth_step *s);
 uint64_t hearth_attend_scratch_bytes(const struct hearth_hparams *hparams);
 uint64_t hearth_attend_state_bytes(const struct hearth_hparams *hparams, uint32_t context);
 
+void hearth_arch_gemma2(struct hearth_step *s);
 void hearth_arch_llama(struct hearth_step *s);
 void hearth_arch_phi2(struct hearth_step *s);
 

@@ -45,6 +45,7 @@ static void layout_cache(struct hearth_session *s, const struct hearth_hparams *
 {
     const uint64_t blocks = hearth_align(s->limits.context, HEARTH_KEY_BLOCK) / HEARTH_KEY_BLOCK;
     s->cache.format = s->limits.kv_format;
+    s->cache.window = h->window_when_asked ? 0 : h->window;
     s->cache.head_bytes = blocks * hearth_cache_block_bytes(s->limits.kv_format, h->head_dim);
     s->cache.keys = hearth_arena_take(arena, HEARTH_PLAN_KV, (uint64_t)h->n_layer * h->n_head_kv, s->cache.head_bytes);
     s->cache.values = hearth_arena_take(arena, HEARTH_PLAN_KV, (uint64_t)h->n_layer * h->n_head_kv, s->cache.head_bytes);
@@ -62,9 +63,15 @@ static void layout_buffers(struct hearth_session *s, const struct hearth_model *
     struct hearth_buffers *b = &s->buffers;
     const uint64_t n = s->limits.batch;
     b->x = take_floats(arena, n, h->n_embd);
+    if (d->layers[0].post_attn_norm.weight.n > 0) {
+        b->x_next = take_floats(arena, n, h->n_embd);
+        b->projected = take_floats(arena, n, h->n_embd);
+    }
     b->q = take_floats(arena, n, (uint64_t)h->n_head * h->head_dim);
     b->attended = take_floats(arena, n, (uint64_t)h->n_head * h->head_dim);
-    b->angles = take_floats(arena, n, h->n_rot);
+    b->angles[HEARTH_ROPE_GLOBAL] = take_floats(arena, n, h->n_rot);
+    if (h->rope_local_base > 0)
+        b->angles[HEARTH_ROPE_LOCAL] = take_floats(arena, n, h->n_rot);
     for (int kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++)
         if (d->uses[kind])
             b->rows[kind] = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n,
@@ -229,17 +236,18 @@ static hearth_status compute(struct hearth_session *s, const int32_t *ids, size_
         const uint32_t now = n - done < s->limits.batch ? (uint32_t)(n - done) : s->limits.batch;
         const bool last = done + now == n;
         n_logits = !last ? 0 : now < s->limits.logits_rows ? now : s->limits.logits_rows;
-        struct hearth_batch batch = {.model = &s->model->description,
-                                     .kernels = &s->model->engine->kernels,
-                                     .rope_frequencies = s->model->rope_frequencies,
-                                     .pool = s->model->engine->pool,
-                                     .blas = s->model->engine->blas.library ? &s->model->engine->blas : NULL,
-                                     .buffers = &s->buffers,
-                                     .cache = &s->cache,
-                                     .ids = ids + done,
-                                     .n = now,
-                                     .position = s->position + (uint32_t)done,
-                                     .n_logits = n_logits};
+        struct hearth_batch batch = {
+            .model = &s->model->description,
+            .kernels = &s->model->engine->kernels,
+            .rope_frequencies = {s->model->rope_frequencies[HEARTH_ROPE_GLOBAL], s->model->rope_frequencies[HEARTH_ROPE_LOCAL]},
+            .pool = s->model->engine->pool,
+            .blas = s->model->engine->blas.library ? &s->model->engine->blas : NULL,
+            .buffers = &s->buffers,
+            .cache = &s->cache,
+            .ids = ids + done,
+            .n = now,
+            .position = s->position + (uint32_t)done,
+            .n_logits = n_logits};
         s->n_logits = 0;
         HEARTH_TRY(hearth_forward(&batch, err));
         done += now;

@@ -9,7 +9,6 @@
 
 #define KEY_BYTES 128
 #define ARCH_NAME_BYTES 64
-#define LAYERS_MAX 512
 #define VOCAB_MAX (UINT64_C(1) << 24)
 /* Rotation angles are at most position / factor, since the base is at least 1: below 2^27 * 2^3 = 2^30, where hearth_sincos64()
  * is good. */
@@ -22,13 +21,37 @@ static const struct {
     enum hearth_rope_pairs rope_pairs;
     enum hearth_gate gate;
     bool scales_embedding;
+    /* Layer l has a window unless l mod period is period - 1; with period 0 all have one, with 1 none. */
+    enum { NO_WINDOWS, WINDOWS_WHEN_ASKED, WINDOWS } windows;
+    uint32_t window_period, window;
+    float attention_softcap, final_softcap; /* where the file has no keys for them */
+    float rope_local_base;
+    uint32_t layers_of_wide_heads; /* models of so many layers scale attention by 1 / sqrt(n_embd / n_head) */
 } archs[HEARTH_ARCH_COUNT] = {
-    [HEARTH_ARCH_LLAMA] = {"llama", HEARTH_NORM_RMS, HEARTH_ROPE_ADJACENT, HEARTH_GATE_SILU, false},
-    [HEARTH_ARCH_GEMMA] = {"gemma", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES, HEARTH_GATE_GELU, true},
-    [HEARTH_ARCH_PHI2] = {"phi2", HEARTH_NORM_LAYER, HEARTH_ROPE_HALVES, HEARTH_GATE_SILU, false},
-    [HEARTH_ARCH_PHI3] = {"phi3", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES, HEARTH_GATE_SILU, false},
-    [HEARTH_ARCH_QWEN2] = {"qwen2", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES, HEARTH_GATE_SILU, false},
-    [HEARTH_ARCH_QWEN3] = {"qwen3", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES, HEARTH_GATE_SILU, false},
+    [HEARTH_ARCH_LLAMA] = {.name = "llama", .windows = WINDOWS_WHEN_ASKED},
+    [HEARTH_ARCH_GEMMA] = {.name = "gemma", .rope_pairs = HEARTH_ROPE_HALVES, .gate = HEARTH_GATE_GELU, .scales_embedding = true},
+    [HEARTH_ARCH_GEMMA2] = {.name = "gemma2",
+                            .rope_pairs = HEARTH_ROPE_HALVES,
+                            .gate = HEARTH_GATE_GELU,
+                            .scales_embedding = true,
+                            .windows = WINDOWS,
+                            .window_period = 2,
+                            .window = 4096,
+                            .attention_softcap = 50.0f,
+                            .final_softcap = 30.0f,
+                            .layers_of_wide_heads = 46},
+    [HEARTH_ARCH_GEMMA3] = {.name = "gemma3",
+                            .rope_pairs = HEARTH_ROPE_HALVES,
+                            .gate = HEARTH_GATE_GELU,
+                            .scales_embedding = true,
+                            .windows = WINDOWS,
+                            .window_period = 6,
+                            .rope_local_base = 10000.0f,
+                            .layers_of_wide_heads = 62},
+    [HEARTH_ARCH_PHI2] = {.name = "phi2", .norm = HEARTH_NORM_LAYER, .rope_pairs = HEARTH_ROPE_HALVES},
+    [HEARTH_ARCH_PHI3] = {.name = "phi3", .rope_pairs = HEARTH_ROPE_HALVES},
+    [HEARTH_ARCH_QWEN2] = {.name = "qwen2", .rope_pairs = HEARTH_ROPE_HALVES},
+    [HEARTH_ARCH_QWEN3] = {.name = "qwen3", .rope_pairs = HEARTH_ROPE_HALVES},
 };
 
 /* All that the table reads: what is handed out, and what is only looked at. Zero means that the key is absent. */
@@ -54,7 +77,7 @@ struct field {
 #define AT(member) offsetof(struct values, member)
 /* block_count stands first: lengths of arrays are compared with it. */
 static const struct field fields[] = {
-    {"block_count", AT(out.n_layer), COUNT, REQUIRED, 1, LAYERS_MAX},
+    {"block_count", AT(out.n_layer), COUNT, REQUIRED, 1, HEARTH_LAYERS_MAX},
     {"context_length", AT(out.n_ctx_train), COUNT, REQUIRED, 1, CONTEXT_MAX},
     {"embedding_length", AT(out.n_embd), COUNT, REQUIRED, 1, 1 << 20},
     {"feed_forward_length", AT(out.n_ff), PER_LAYER, REQUIRED, 1, 1 << 20},
@@ -67,6 +90,8 @@ static const struct field fields[] = {
     {"attention.scale", AT(out.attention_scale), REAL, OPTIONAL, 0, 1e6},
     {"rope.dimension_count", AT(out.n_rot), COUNT, OPTIONAL, 2, 4096},
     {"rope.freq_base", AT(out.rope_freq_base), REAL, OPTIONAL, 1, (double)FLT_MAX},
+    {"rope.freq_base_swa", AT(out.rope_local_base), REAL, OPTIONAL, 1, (double)FLT_MAX},
+    {"attention.sliding_window", AT(out.window), COUNT, OPTIONAL, 0, CONTEXT_MAX},
     {"rope.scaling.factor", AT(rope_factor), REAL, OPTIONAL, ROPE_FACTOR_MIN, 1e6},
     {"rope.scale_linear", AT(rope_factor_old), REAL, OPTIONAL, ROPE_FACTOR_MIN, 1e6},
     {"rope.scaling.attn_factor", AT(attn_factor), REAL, OPTIONAL, 0, 1e6},
@@ -79,23 +104,26 @@ static const struct field fields[] = {
     {"embedding_scale", AT(embedding_scale), REAL, OPTIONAL, 0, 1e6},
     {"expert_count", AT(n_expert), COUNT, OPTIONAL, 0, 4096},
     {"expert_used_count", AT(n_expert_used), COUNT, OPTIONAL, 0, 4096},
-    {"nextn_predict_layers", AT(n_draft_layers), COUNT, OPTIONAL, 0, LAYERS_MAX},
+    {"nextn_predict_layers", AT(n_draft_layers), COUNT, OPTIONAL, 0, HEARTH_LAYERS_MAX},
 };
 
-/* Features that this version does not compute: the value must be one of two at which they do nothing. */
+/* Features that are not computed, but for some architectures: the value must be one of two at which they do nothing. */
+#define NOWHERE 0u
+#define IN(arch) (1u << HEARTH_ARCH_##arch)
 static const struct {
     const char *key;
     size_t offset;
     float neutral, also_neutral;
+    uint32_t computed; /* by these architectures */
 } neutral_fields[] = {
-    {"rope.scaling.attn_factor", AT(attn_factor), 0, 1},
-    {"attn_logit_softcapping", AT(out.attention_softcap), 0, 0},
-    {"final_logit_softcapping", AT(out.final_softcap), 0, 0},
-    {"attention.clamp_kqv", AT(clamp_kqv), 0, 0},
-    {"attention.max_alibi_bias", AT(max_alibi_bias), 0, 0},
-    {"logit_scale", AT(logit_scale), 0, 1},
-    {"residual_scale", AT(residual_scale), 0, 1},
-    {"embedding_scale", AT(embedding_scale), 0, 1},
+    {"rope.scaling.attn_factor", AT(attn_factor), 0, 1, NOWHERE},
+    {"attn_logit_softcapping", AT(out.attention_softcap), 0, 0, IN(GEMMA2)},
+    {"final_logit_softcapping", AT(out.final_softcap), 0, 0, IN(GEMMA2) | IN(GEMMA3)},
+    {"attention.clamp_kqv", AT(clamp_kqv), 0, 0, NOWHERE},
+    {"attention.max_alibi_bias", AT(max_alibi_bias), 0, 0, NOWHERE},
+    {"logit_scale", AT(logit_scale), 0, 1, NOWHERE},
+    {"residual_scale", AT(residual_scale), 0, 1, NOWHERE},
+    {"embedding_scale", AT(embedding_scale), 0, 1, NOWHERE},
 };
 #undef AT
 
@@ -266,10 +294,15 @@ static hearth_status read_arch(struct reader *in, struct hearth_hparams *out)
         out->norm = archs[i].norm;
         out->rope_pairs = archs[i].rope_pairs;
         out->gate = archs[i].gate;
+        out->window = archs[i].window;
+        out->window_when_asked = archs[i].windows == WINDOWS_WHEN_ASKED;
+        out->attention_softcap = archs[i].attention_softcap;
+        out->final_softcap = archs[i].final_softcap;
+        out->rope_local_base = archs[i].rope_local_base;
         return HEARTH_OK;
     }
     char text[HEARTH_QUOTE_MAX];
-    char known[96];
+    char known[160];
     return reject(in, HEARTH_E_UNSUPPORTED, "E_ARCH", "unknown architecture '%s' (need one of %s)",
                   hearth_quote(text, name.bytes, (size_t)name.size), all_archs(known, sizeof known));
 }
@@ -296,7 +329,8 @@ static hearth_status check_features(struct reader *in, const struct values *valu
         float value;
         memcpy(&value, (const char *)values + neutral_fields[i].offset, sizeof value);
         set_key(in, neutral_fields[i].key);
-        if (value != neutral_fields[i].neutral && value != neutral_fields[i].also_neutral)
+        const bool computed = neutral_fields[i].computed & 1u << values->out.arch;
+        if (!computed && value != neutral_fields[i].neutral && value != neutral_fields[i].also_neutral)
             return reject(in, HEARTH_E_UNSUPPORTED, NULL, "this feature is not supported (got %.9g)", (double)value);
     }
     bool causal = true;
@@ -340,8 +374,42 @@ static hearth_status check_heads(struct reader *in, struct values *values)
                       "keys and values of different widths are not supported (got %" PRIu32 " and %" PRIu32 ")", values->key_length,
                       values->value_length);
     out->head_dim = values->key_length;
+    const bool wide = archs[out->arch].layers_of_wide_heads == out->n_layer;
     if (!(out->attention_scale > 0))
-        out->attention_scale = (float)(1.0 / sqrt((double)out->head_dim));
+        out->attention_scale = (float)(1.0 / sqrt(wide ? (double)out->n_embd / (double)out->n_head : (double)out->head_dim));
+    return HEARTH_OK;
+}
+
+/* One truth value for each layer: whether it has a window. */
+static hearth_status read_windowed(const struct reader *in, const struct hearth_gguf_pair *array, struct hearth_hparams *out)
+{
+    if (array->element_type != HEARTH_GGUF_BOOL)
+        return reject(in, HEARTH_E_FORMAT, "E_KVTYPE", "wrong type of array elements (need bool)");
+    if (array->count != out->n_layer)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "wrong number of entries (got %" PRIu64 ", need %" PRIu32 ")", array->count,
+                      out->n_layer);
+    for (uint32_t i = 0; i < out->n_layer; i++)
+        out->windowed[i] = hearth_gguf_bool_at(array, i);
+    return HEARTH_OK;
+}
+
+/* Which layers see only the last positions, and whether they rotate in their own way. */
+static hearth_status check_windows(struct reader *in, struct hearth_hparams *out)
+{
+    uint64_t period = archs[out->arch].window_period;
+    bool found;
+    if (archs[out->arch].windows == NO_WINDOWS)
+        out->window = 0;
+    if (out->window == 0 || !(archs[out->arch].rope_local_base > 0))
+        out->rope_local_base = 0;
+    if (out->window == 0)
+        return HEARTH_OK;
+    const struct hearth_gguf_pair *pair = hearth_gguf_find(in->gguf, set_key(in, "attention.sliding_window_pattern"));
+    if (pair && pair->type == HEARTH_GGUF_ARRAY)
+        return read_windowed(in, pair, out);
+    HEARTH_TRY(hearth_gguf_get_u64(in->gguf, in->key, &period, &found, in->err));
+    for (uint32_t i = 0; i < out->n_layer; i++)
+        out->windowed[i] = period == 0 || i % period < period - 1;
     return HEARTH_OK;
 }
 
@@ -461,6 +529,7 @@ hearth_status hearth_hparams_read(struct hearth_hparams *out, const struct heart
     HEARTH_TRY(check_features(&in, &values));
     HEARTH_TRY(check_heads(&in, &values));
     HEARTH_TRY(check_rope(&in, &values));
+    HEARTH_TRY(check_windows(&in, &values.out));
     HEARTH_TRY(check_rope_factors(&in));
     HEARTH_TRY(check_layers(&in, values.out.n_layer));
     HEARTH_TRY(read_vocabulary_size(&in, &values.out.n_vocab));

@@ -7,12 +7,16 @@
 enum hearth_arch {
     HEARTH_ARCH_LLAMA,
     HEARTH_ARCH_GEMMA,
+    HEARTH_ARCH_GEMMA2,
+    HEARTH_ARCH_GEMMA3,
     HEARTH_ARCH_PHI2,
     HEARTH_ARCH_PHI3,
     HEARTH_ARCH_QWEN2,
     HEARTH_ARCH_QWEN3,
     HEARTH_ARCH_COUNT
 };
+
+#define HEARTH_LAYERS_MAX 512u
 
 /* What an architecture's name says and no key does. */
 enum hearth_norm_kind { HEARTH_NORM_RMS, HEARTH_NORM_LAYER };
@@ -32,11 +36,15 @@ struct hearth_hparams {
     uint32_t n_rot;             /* even, <= head_dim */
     uint32_t n_ctx_train;
     float norm_eps;
-    float embedding_multiplier; /* 1, or sqrt(n_embd) for gemma */
+    float embedding_multiplier; /* 1, or sqrt(n_embd) for gemma, gemma2 and gemma3 */
     float rope_freq_base;
+    float rope_local_base;                  /* of layers with a window, which then have no scaling; 0: they are like the others */
     float rope_scale;                       /* linear: positions are multiplied by 1 / factor; 1 when unscaled */
     float attention_scale;                  /* 1 / sqrt(head_dim) unless the file says otherwise */
     float attention_softcap, final_softcap; /* of scores, of logits; 0: none */
+    uint32_t window;        /* positions that a query sees in layers with a window, its own among them; 0: all of them */
+    bool window_when_asked; /* it is in the file, but common practice is to see everything */
+    bool windowed[HEARTH_LAYERS_MAX];
 };
 
 /* Read and check. Errors: E_FORMAT with E_MISSING, E_KVTYPE, E_HPARAM naming the key; E_UNSUPPORTED with E_ARCH for an unknown

@@ -102,7 +102,7 @@ static void expect_vocabulary(struct opened *file, uint64_t rows)
 /* Of our architectures, and dense. */
 static bool runs(const struct hearth_gguf *gguf)
 {
-    static const char *const archs[] = {"llama", "gemma", "phi2", "phi3", "qwen2", "qwen3"};
+    static const char *const archs[] = {"llama", "gemma", "gemma2", "gemma3", "phi2", "phi3", "qwen2", "qwen3"};
     struct hearth_view arch = {NULL, 0};
     bool found;
     (void)hearth_gguf_get_string(gguf, "general.architecture", &arch, &found, NULL);
