@@ -22,12 +22,19 @@ struct hearth_scratch_layout {
     uint64_t rows[HEARTH_ACTIVATION_COUNT]; /* of width E or Q */
     uint64_t hidden;                        /* of width F */
     uint64_t panel;                         /* BLAS_ROWS rows of any width, and one as in the file */
+    uint64_t experts;                       /* who goes where */
     uint64_t attend;                        /* attention's own */
     uint64_t bytes;
 };
 
 /* Rotations that a model may have: of most layers, and of those with a window where these differ. */
 enum hearth_rope { HEARTH_ROPE_GLOBAL, HEARTH_ROPE_LOCAL, HEARTH_ROPE_COUNT };
+
+/* One of the experts of a token. */
+struct hearth_route {
+    uint32_t expert;
+    float weight;
+};
 
 /* Everything a batch works on; sized for limits.batch tokens, made once by the session. E = n_embd, Q = n_head * head_dim, F =
  * n_ff. */
@@ -40,8 +47,12 @@ struct hearth_buffers {
     uint8_t *rows[HEARTH_ACTIVATION_COUNT]; /* [batch] inputs of products of width E or Q, made by all workers */
     float *hidden;        /* silu(gate) . up, or gelu(up), as float rows: [batch] where Down takes floats, else for few tokens */
     uint8_t *hidden_rows; /* [batch] the same as integer rows */
-    float *logits;        /* [logits_rows][n_vocab rounded up to HEARTH_LOGITS_STEP] */
-    uint8_t *scratch;     /* [workers] of scratch_layout.bytes */
+    float *router_logits; /* [batch][n_expert]; this and the next: in models with experts, whose hidden rows are n_expert_used for
+                             each token */
+    struct hearth_route *routes;                   /* [batch][n_expert_used] */
+    uint8_t *expert_rows[HEARTH_ACTIVATION_COUNT]; /* [batch][n_expert_used] inputs of experts, expert by expert */
+    float *logits;                                 /* [logits_rows][n_vocab rounded up to HEARTH_LOGITS_STEP] */
+    uint8_t *scratch;                              /* [workers] of scratch_layout.bytes */
     struct hearth_scratch_layout scratch_layout;
     float *attend_states;          /* [n_head_kv] of hearth_attend_state_bytes */
     _Atomic uint32_t *attend_done; /* [n_head_kv] runs of segments that have ended */
@@ -81,6 +92,10 @@ hearth_status hearth_forward(struct hearth_batch *batch, hearth_error *err);
 /* What a batch of up to `batch` tokens needs of each worker. */
 void hearth_forward_scratch_layout(struct hearth_scratch_layout *out, const struct hearth_description *model, uint32_t batch,
                                    bool blas);
+/* Experts that a token passes through, one by one; 1 where there are none. */
+uint32_t hearth_forward_slots(const struct hearth_hparams *hparams);
+/* Whether some experts take rows of this kind. */
+bool hearth_forward_experts_take(const struct hearth_description *model, enum hearth_activation kind);
 /* Rows of `hidden` for such a batch, and bytes of a row of `hidden_rows`. */
 uint32_t hearth_forward_hidden_rows(const struct hearth_description *model, uint32_t batch);
 uint64_t hearth_forward_hidden_row_bytes(const struct hearth_description *model);
@@ -134,6 +149,9 @@ void hearth_step_gated(struct hearth_step *s, const struct hearth_matrix *gate, 
                        const struct hearth_matrix *next);
 /* x += matrix * input. Barrier. */
 void hearth_step_project_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_matrix *next);
+/* x += the experts of each token that the router chooses, times their weights: for the input, which the layer's router, gate and
+ * up take. Barrier. */
+void hearth_step_experts(struct hearth_step *s, const struct hearth_layer *l, const struct hearth_matrix *next);
 /* x += norm(matrix * input). Barrier. The sum needs whole rows, so those make it who normalise x next. */
 void hearth_step_project_norm_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_norm *norm,
                                       const struct hearth_matrix *next);

@@ -56,6 +56,19 @@ static float *take_floats(struct hearth_arena *arena, uint64_t rows, uint64_t co
     return hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, rows, columns * sizeof(float));
 }
 
+static void layout_experts(struct hearth_session *s, const struct hearth_description *d, struct hearth_arena *arena)
+{
+    const struct hearth_hparams *h = &d->hparams;
+    struct hearth_buffers *b = &s->buffers;
+    const uint64_t n = s->limits.batch;
+    b->router_logits = take_floats(arena, n, h->n_expert);
+    b->routes = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n * h->n_expert_used, sizeof *b->routes);
+    for (int kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++)
+        if (hearth_forward_experts_take(d, (enum hearth_activation)kind))
+            b->expert_rows[kind] = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n * h->n_expert_used,
+                                                     hearth_activation_bytes((enum hearth_activation)kind, h->n_embd));
+}
+
 static void layout_buffers(struct hearth_session *s, const struct hearth_model *model, struct hearth_arena *arena)
 {
     const struct hearth_description *d = &model->description;
@@ -78,7 +91,10 @@ static void layout_buffers(struct hearth_session *s, const struct hearth_model *
                                               hearth_activation_bytes((enum hearth_activation)kind, hearth_forward_widest_of_x(d)));
     b->hidden = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, hearth_forward_hidden_rows(d, s->limits.batch),
                                   hearth_activation_bytes(HEARTH_ACTIVATION_F32, h->n_ff));
-    b->hidden_rows = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n, hearth_forward_hidden_row_bytes(d));
+    b->hidden_rows =
+        hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n * hearth_forward_slots(h), hearth_forward_hidden_row_bytes(d));
+    if (h->n_expert)
+        layout_experts(s, d, arena);
     b->logits = hearth_arena_take(arena, HEARTH_PLAN_LOGITS, s->limits.logits_rows,
                                   hearth_align(h->n_vocab, HEARTH_LOGITS_STEP) * sizeof(float));
     hearth_forward_scratch_layout(&b->scratch_layout, d, s->limits.batch, model->engine->blas.library != NULL);

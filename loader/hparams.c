@@ -26,9 +26,10 @@ static const struct {
     uint32_t window_period, window;
     float attention_softcap, final_softcap; /* where the file has no keys for them */
     float rope_local_base;
+    enum { NO_EXPERTS, MAYBE_EXPERTS, EXPERTS } experts;
     uint32_t layers_of_wide_heads; /* models of so many layers scale attention by 1 / sqrt(n_embd / n_head) */
 } archs[HEARTH_ARCH_COUNT] = {
-    [HEARTH_ARCH_LLAMA] = {.name = "llama", .windows = WINDOWS_WHEN_ASKED},
+    [HEARTH_ARCH_LLAMA] = {.name = "llama", .windows = WINDOWS_WHEN_ASKED, .experts = MAYBE_EXPERTS},
     [HEARTH_ARCH_GEMMA] = {.name = "gemma", .rope_pairs = HEARTH_ROPE_HALVES, .gate = HEARTH_GATE_GELU, .scales_embedding = true},
     [HEARTH_ARCH_GEMMA2] = {.name = "gemma2",
                             .rope_pairs = HEARTH_ROPE_HALVES,
@@ -52,13 +53,14 @@ static const struct {
     [HEARTH_ARCH_PHI3] = {.name = "phi3", .rope_pairs = HEARTH_ROPE_HALVES},
     [HEARTH_ARCH_QWEN2] = {.name = "qwen2", .rope_pairs = HEARTH_ROPE_HALVES},
     [HEARTH_ARCH_QWEN3] = {.name = "qwen3", .rope_pairs = HEARTH_ROPE_HALVES},
+    [HEARTH_ARCH_QWEN3MOE] = {.name = "qwen3moe", .rope_pairs = HEARTH_ROPE_HALVES, .experts = EXPERTS},
 };
 
 /* All that the table reads: what is handed out, and what is only looked at. Zero means that the key is absent. */
 struct values {
     struct hearth_hparams out;
     uint32_t key_length, value_length;
-    uint32_t n_expert, n_expert_used, n_draft_layers;
+    uint32_t expert_ff, gating, n_groups, n_shared, shared_ff, n_draft_layers;
     float rope_factor, rope_factor_old;
     float attn_factor, clamp_kqv, max_alibi_bias, logit_scale, residual_scale, embedding_scale;
 };
@@ -80,7 +82,7 @@ static const struct field fields[] = {
     {"block_count", AT(out.n_layer), COUNT, REQUIRED, 1, HEARTH_LAYERS_MAX},
     {"context_length", AT(out.n_ctx_train), COUNT, REQUIRED, 1, CONTEXT_MAX},
     {"embedding_length", AT(out.n_embd), COUNT, REQUIRED, 1, 1 << 20},
-    {"feed_forward_length", AT(out.n_ff), PER_LAYER, REQUIRED, 1, 1 << 20},
+    {"feed_forward_length", AT(out.n_ff), PER_LAYER, OPTIONAL, 1, 1 << 20},
     {"attention.head_count", AT(out.n_head), PER_LAYER, REQUIRED, 1, 4096},
     {"attention.head_count_kv", AT(out.n_head_kv), PER_LAYER, OPTIONAL, 1, 4096},
     {"attention.key_length", AT(key_length), COUNT, OPTIONAL, 1, 4096},
@@ -102,8 +104,14 @@ static const struct field fields[] = {
     {"logit_scale", AT(logit_scale), REAL, OPTIONAL, 0, 1e6},
     {"residual_scale", AT(residual_scale), REAL, OPTIONAL, 0, 1e6},
     {"embedding_scale", AT(embedding_scale), REAL, OPTIONAL, 0, 1e6},
-    {"expert_count", AT(n_expert), COUNT, OPTIONAL, 0, 4096},
-    {"expert_used_count", AT(n_expert_used), COUNT, OPTIONAL, 0, 4096},
+    {"expert_count", AT(out.n_expert), COUNT, OPTIONAL, 0, 4096},
+    {"expert_used_count", AT(out.n_expert_used), COUNT, OPTIONAL, 0, 256},
+    {"expert_feed_forward_length", AT(expert_ff), COUNT, OPTIONAL, 1, 1 << 20},
+    {"expert_weights_scale", AT(out.expert_scale), REAL, OPTIONAL, 0, 1e6},
+    {"expert_gating_func", AT(gating), COUNT, OPTIONAL, 0, 4096},
+    {"expert_group_count", AT(n_groups), COUNT, OPTIONAL, 0, 4096},
+    {"expert_shared_count", AT(n_shared), COUNT, OPTIONAL, 0, 4096},
+    {"expert_shared_feed_forward_length", AT(shared_ff), COUNT, OPTIONAL, 0, 1 << 20},
     {"nextn_predict_layers", AT(n_draft_layers), COUNT, OPTIONAL, 0, HEARTH_LAYERS_MAX},
 };
 
@@ -307,17 +315,63 @@ static hearth_status read_arch(struct reader *in, struct hearth_hparams *out)
                   hearth_quote(text, name.bytes, (size_t)name.size), all_archs(known, sizeof known));
 }
 
+/* Routing that is not computed: the value must be at most this. */
+static hearth_status check_routing(struct reader *in, const char *key, uint32_t value, uint32_t most)
+{
+    set_key(in, key);
+    if (value <= most)
+        return HEARTH_OK;
+    return reject(in, HEARTH_E_UNSUPPORTED, "E_EXPERTS",
+                  "this feature is not supported (got %" PRIu32 ", need at most %" PRIu32 ")", value, most);
+}
+
+/* The rows of all experts of a layer are counted in 32 bits, and shared in pieces of 16 and more (claim.h). */
+#define EXPERT_ROWS_MAX (UINT64_C(1) << 26)
+
+static hearth_status check_experts(struct reader *in, struct values *values)
+{
+    struct hearth_hparams *out = &values->out;
+    set_key(in, "expert_used_count");
+    if (out->n_expert_used < 1 || out->n_expert_used > out->n_expert)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "out of range (got %" PRIu32 ", need 1 to %" PRIu32 ")", out->n_expert_used,
+                      out->n_expert);
+    HEARTH_TRY(check_routing(in, "expert_gating_func", values->gating, 1));
+    HEARTH_TRY(check_routing(in, "expert_group_count", values->n_groups, 1));
+    HEARTH_TRY(check_routing(in, "expert_shared_count", values->n_shared, 0));
+    HEARTH_TRY(check_routing(in, "expert_shared_feed_forward_length", values->shared_ff, 0));
+    if (values->expert_ff > 0)
+        out->n_ff = values->expert_ff;
+    else if (archs[out->arch].experts == EXPERTS) /* feed_forward_length is that of all that a token uses */
+        out->n_ff /= out->n_expert_used;
+    if (!(out->expert_scale > 0))
+        out->expert_scale = 1.0f;
+    set_key(in, "expert_count");
+    const uint64_t rows = (uint64_t)out->n_expert * (out->n_ff > out->n_embd ? out->n_ff : out->n_embd);
+    if (rows > EXPERT_ROWS_MAX)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "too many rows of experts (got %" PRIu64 ", need at most %" PRIu64 ")", rows,
+                      EXPERT_ROWS_MAX);
+    return HEARTH_OK;
+}
+
+static hearth_status check_feed_forward(struct reader *in, struct values *values)
+{
+    struct hearth_hparams *out = &values->out;
+    set_key(in, "expert_count");
+    if (archs[out->arch].experts == EXPERTS && out->n_expert == 0)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "a model of experts has none (got 0, need 1 or more)");
+    if (archs[out->arch].experts == NO_EXPERTS && out->n_expert > 0)
+        return reject(in, HEARTH_E_UNSUPPORTED, "E_EXPERTS",
+                      "experts of this architecture are not supported (got %" PRIu32 ", need 0)", out->n_expert);
+    if (out->n_expert > 0)
+        HEARTH_TRY(check_experts(in, values));
+    set_key(in, "feed_forward_length");
+    if (out->n_ff == 0)
+        return reject(in, HEARTH_E_FORMAT, "E_MISSING", "the key is missing");
+    return HEARTH_OK;
+}
+
 static hearth_status check_features(struct reader *in, const struct values *values)
 {
-    if (values->n_expert > 0) {
-        set_key(in, "expert_used_count");
-        if (values->n_expert_used < 1 || values->n_expert_used > values->n_expert)
-            return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "out of range (got %" PRIu32 ", need 1 to %" PRIu32 ")",
-                          values->n_expert_used, values->n_expert);
-        set_key(in, "expert_count");
-        return reject(in, HEARTH_E_UNSUPPORTED, "E_EXPERTS", "mixtures of experts are not supported (got %" PRIu32 ", need 0)",
-                      values->n_expert);
-    }
     set_key(in, "nextn_predict_layers");
     if (values->n_draft_layers >= values->out.n_layer)
         return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "as many as there are layers (got %" PRIu32 ", need below %" PRIu32 ")",
@@ -526,6 +580,7 @@ hearth_status hearth_hparams_read(struct hearth_hparams *out, const struct heart
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         HEARTH_TRY(read_field(&in, &fields[i], &values));
     values.out.embedding_multiplier = archs[values.out.arch].scales_embedding ? sqrtf((float)values.out.n_embd) : 1.0f;
+    HEARTH_TRY(check_feed_forward(&in, &values));
     HEARTH_TRY(check_features(&in, &values));
     HEARTH_TRY(check_heads(&in, &values));
     HEARTH_TRY(check_rope(&in, &values));

@@ -13,6 +13,7 @@ enum hearth_arch {
     HEARTH_ARCH_PHI3,
     HEARTH_ARCH_QWEN2,
     HEARTH_ARCH_QWEN3,
+    HEARTH_ARCH_QWEN3MOE,
     HEARTH_ARCH_COUNT
 };
 
@@ -30,10 +31,13 @@ struct hearth_hparams {
     enum hearth_gate gate;
     char name[65];    /* general.name, printable, for people */
     uint32_t n_vocab; /* rows of token_embd.weight */
-    uint32_t n_layer, n_embd, n_ff;
-    uint32_t n_head, n_head_kv; /* n_head % n_head_kv == 0 */
-    uint32_t head_dim;          /* key_length == value_length */
-    uint32_t n_rot;             /* even, <= head_dim */
+    uint32_t n_layer, n_embd;
+    uint32_t n_ff;                    /* of each expert, where there are experts */
+    uint32_t n_expert, n_expert_used; /* of each layer, and of them for each token; 0: no experts */
+    float expert_scale;               /* what the weights of a token's experts are multiplied by */
+    uint32_t n_head, n_head_kv;       /* n_head % n_head_kv == 0 */
+    uint32_t head_dim;                /* key_length == value_length */
+    uint32_t n_rot;                   /* even, <= head_dim */
     uint32_t n_ctx_train;
     float norm_eps;
     float embedding_multiplier; /* 1, or sqrt(n_embd) for gemma, gemma2 and gemma3 */
@@ -48,8 +52,8 @@ struct hearth_hparams {
 };
 
 /* Read and check. Errors: E_FORMAT with E_MISSING, E_KVTYPE, E_HPARAM naming the key; E_UNSUPPORTED with E_ARCH for an unknown
- * architecture, E_SPLIT for a split file, and for features this version does not run (experts, YaRN and longrope scaling, sliding
- * windows). */
+ * architecture, E_SPLIT for a split file, and for features this version does not run (YaRN and longrope scaling, shared experts).
+ */
 hearth_status hearth_hparams_read(struct hearth_hparams *out, const struct hearth_gguf *gguf, hearth_error *err);
 
 #endif

@@ -17,19 +17,19 @@ struct golden_model {
 
 /* From the table in the golden data's README; phi2's and gemma's were made with a GELU from a table of half floats. */
 static const struct golden_model models[] = {
-    {"llama", MAX_DIFFERENCE, 1e-4},  {"llama3", MAX_DIFFERENCE, 1e-4}, {"llama-F16", NMSE, 1e-4},
-    {"llama-BF16", NMSE, 1e-4},       {"llama-Q4_0", NMSE, 2e-3},       {"llama-Q4_1", NMSE, 2e-3},
-    {"llama-Q5_0", NMSE, 2e-3},       {"llama-Q5_1", NMSE, 2e-3},       {"llama-Q8_0", NMSE, 2e-3},
-    {"llama-Q2_K", NMSE, 2e-3},       {"llama-Q3_K_M", NMSE, 2e-3},     {"llama-Q4_K", NMSE, 2e-3},
-    {"llama-Q5_K", NMSE, 2e-3},       {"llama-Q6_K", NMSE, 2e-3},       {"llama-IQ4_NL", NMSE, 2e-3},
-    {"llama-IQ4_XS", NMSE, 2e-3},     {"llama-Q4_K_M", NMSE, 2e-3},     {"llama-Q5_K_M", NMSE, 2e-3},
-    {"wide-Q4_0", NMSE, 2e-3},        {"wide-Q4_K_M", NMSE, 2e-3},      {"wide-Q5_0", NMSE, 2e-3},
-    {"wide-Q5_K_M", NMSE, 2e-3},      {"k288-Q4_0", NMSE, 2e-3},        {"k288-Q5_0", NMSE, 2e-3},
-    {"k288-Q5_1", NMSE, 2e-3},        {"k288-Q8_0", NMSE, 2e-3},        {"phi2", MAX_DIFFERENCE, 5e-3},
-    {"phi2-Q4_K_M", NMSE, 2e-3},      {"phi2-Q5_K_M", NMSE, 2e-3},      {"hd80-Q4_0", NMSE, 2e-3},
-    {"hd80-Q8_0", NMSE, 2e-3},        {"gemma", MAX_DIFFERENCE, 5e-3},  {"gemma2", MAX_DIFFERENCE, 5e-3},
-    {"gemma3", MAX_DIFFERENCE, 5e-3}, {"phi3", MAX_DIFFERENCE, 1e-4},   {"qwen2", MAX_DIFFERENCE, 1e-4},
-    {"qwen3", MAX_DIFFERENCE, 1e-4},
+    {"llama", MAX_DIFFERENCE, 1e-4},  {"llama3", MAX_DIFFERENCE, 1e-4},  {"llama-F16", NMSE, 1e-4},
+    {"llama-BF16", NMSE, 1e-4},       {"llama-Q4_0", NMSE, 2e-3},        {"llama-Q4_1", NMSE, 2e-3},
+    {"llama-Q5_0", NMSE, 2e-3},       {"llama-Q5_1", NMSE, 2e-3},        {"llama-Q8_0", NMSE, 2e-3},
+    {"llama-Q2_K", NMSE, 2e-3},       {"llama-Q3_K_M", NMSE, 2e-3},      {"llama-Q4_K", NMSE, 2e-3},
+    {"llama-Q5_K", NMSE, 2e-3},       {"llama-Q6_K", NMSE, 2e-3},        {"llama-IQ4_NL", NMSE, 2e-3},
+    {"llama-IQ4_XS", NMSE, 2e-3},     {"llama-Q4_K_M", NMSE, 2e-3},      {"llama-Q5_K_M", NMSE, 2e-3},
+    {"wide-Q4_0", NMSE, 2e-3},        {"wide-Q4_K_M", NMSE, 2e-3},       {"wide-Q5_0", NMSE, 2e-3},
+    {"wide-Q5_K_M", NMSE, 2e-3},      {"k288-Q4_0", NMSE, 2e-3},         {"k288-Q5_0", NMSE, 2e-3},
+    {"k288-Q5_1", NMSE, 2e-3},        {"k288-Q8_0", NMSE, 2e-3},         {"phi2", MAX_DIFFERENCE, 5e-3},
+    {"phi2-Q4_K_M", NMSE, 2e-3},      {"phi2-Q5_K_M", NMSE, 2e-3},       {"hd80-Q4_0", NMSE, 2e-3},
+    {"hd80-Q8_0", NMSE, 2e-3},        {"gemma", MAX_DIFFERENCE, 5e-3},   {"gemma2", MAX_DIFFERENCE, 5e-3},
+    {"gemma3", MAX_DIFFERENCE, 5e-3}, {"phi3", MAX_DIFFERENCE, 1e-4},    {"qwen2", MAX_DIFFERENCE, 1e-4},
+    {"qwen3", MAX_DIFFERENCE, 1e-4},  {"mixtral", MAX_DIFFERENCE, 1e-4}, {"qwen3moe", MAX_DIFFERENCE, 1e-4},
 };
 #define N_MODELS (sizeof models / sizeof models[0])
 

@@ -625,12 +625,16 @@ Test(catalogue, one_key_changed)
 static void with_8_experts(struct gguf_builder *builder)
 {
     gguf_builder_set_u32(builder, "llama.expert_count", 8);
+    gguf_builder_set_u32(builder, "llama.expert_used_count", 2);
 }
 
 static const struct key_row expert_rows[] = {
     {"P22 0", "llama.expert_used_count", U32(0), {FORMAT, "E_HPARAM", "expert_used_count"}},
     {"P22 9", "llama.expert_used_count", U32(9), {FORMAT, "E_HPARAM", "expert_used_count"}},
-    {"experts", "llama.expert_used_count", U32(2), {UNSUPPORTED, "E_EXPERTS", "expert_count"}},
+    {"gating", "llama.expert_gating_func", U32(2), {UNSUPPORTED, "E_EXPERTS", "expert_gating_func"}},
+    {"groups", "llama.expert_group_count", U32(4), {UNSUPPORTED, "E_EXPERTS", "expert_group_count"}},
+    {"shared", "llama.expert_shared_count", U32(1), {UNSUPPORTED, "E_EXPERTS", "expert_shared_count"}},
+    {"rows", "llama.expert_feed_forward_length", U32(1 << 20), {OK, NULL, NULL}},
 };
 
 Test(catalogue, experts)
