@@ -234,6 +234,26 @@ static double sum_of(double first, double step, double n)
     return n * first + step * n * (n - 1) / 2;
 }
 
+/* The same, but no term above `most`. */
+static double sum_of_at_most(double first, double step, double n, double most)
+{
+    double sum = 0;
+    for (double i = 0; i < n; i++)
+        sum += first + i * step < most ? first + i * step : most;
+    return sum;
+}
+
+/* Positions of all layers together that n steps see, the first of them `first`. */
+static double seen_by_layers(const struct bench *b, double first, double step, double n)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < b->model->description.hparams.n_layer; i++) {
+        const uint32_t window = b->session->cache.layers[i].window;
+        sum += window ? sum_of_at_most(first, step, n, window) : sum_of(first, step, n);
+    }
+    return sum;
+}
+
 /* A generation needs the output matrix for every token, a prompt for its last. A pass reads keys and values of the positions before
  * it (its own are still in the caches); a token multiplies with all positions up to its own. */
 static void count_work(struct bench *b, uint64_t kv_bytes)
@@ -241,7 +261,7 @@ static void count_work(struct bench *b, uint64_t kv_bytes)
     struct hearth_description *d = &b->model->description;
     const struct hearth_hparams *h = &d->hparams;
     const double output_macs = (double)((uint64_t)d->output.rows * d->output.k);
-    const double position_macs = 2.0 * h->n_layer * h->n_head * h->head_dim;
+    const double position_macs = 2.0 * h->n_head * h->head_dim; /* of a layer */
     double layers;
     double output;
     for (size_t i = 0; i < b->out->n_rows; i++) {
@@ -251,10 +271,10 @@ static void count_work(struct bench *b, uint64_t kv_bytes)
         count_weights(d, n < batch ? n : batch, &layers, &output);
         const double outputs = row->n_gen ? row->n_gen : 1;
         row->n_passes = (n + batch - 1) / batch;
-        row->kv_bytes_per_token = (double)kv_bytes * sum_of(row->depth, batch, row->n_passes) / n;
+        row->kv_bytes_per_token = (double)kv_bytes / h->n_layer * seen_by_layers(b, row->depth, batch, row->n_passes) / n;
         row->bytes_per_token = (layers * row->n_passes + output * outputs) / n + row->kv_bytes_per_token;
         row->macs_per_token = (double)d->macs_per_token - output_macs + output_macs * outputs / n;
-        row->attention_macs_per_token = position_macs * sum_of(row->depth + 1.0, 1, n) / n;
+        row->attention_macs_per_token = position_macs * seen_by_layers(b, row->depth + 1.0, 1, n) / n;
     }
 }
 

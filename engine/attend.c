@@ -13,9 +13,14 @@
 
 /* ---- The cache ------------------------------------------------------------------------------------------------------ */
 
+static const struct hearth_kv_layer *layer_of(const struct hearth_step *s)
+{
+    return &s->batch->cache->layers[s->layer];
+}
+
 static uint8_t *head_of(const struct hearth_step *s, uint8_t *base, uint32_t kv_head)
 {
-    return base + ((uint64_t)s->layer * s->batch->model->hparams.n_head_kv + kv_head) * s->batch->cache->head_bytes;
+    return base + layer_of(s)->at + kv_head * layer_of(s)->head_bytes;
 }
 
 static size_t rounded_dim(const struct hearth_hparams *h)
@@ -73,18 +78,19 @@ static bool store_value_q8_0(const struct hearth_step *s, uint8_t *row, const fl
     return block != NULL;
 }
 
-static uint8_t *block_of(const struct hearth_step *s, uint8_t *base, uint32_t kv_head, uint32_t position)
+static uint8_t *block_of(const struct hearth_step *s, uint8_t *base, uint32_t kv_head, uint32_t slot)
 {
     const size_t bytes = hearth_cache_block_bytes(s->batch->cache->format, s->batch->model->hparams.head_dim);
-    return head_of(s, base, kv_head) + position / HEARTH_KEY_BLOCK * bytes;
+    return head_of(s, base, kv_head) + slot / HEARTH_KEY_BLOCK * bytes;
 }
 
 bool hearth_attend_store_key(const struct hearth_step *s, uint32_t kv_head, uint32_t position, const float *key)
 {
     const struct hearth_kv_cache *cache = s->batch->cache;
     const size_t d = s->batch->model->hparams.head_dim;
-    const size_t lane = position % HEARTH_KEY_BLOCK;
-    uint8_t *block = block_of(s, cache->keys, kv_head, position);
+    const uint32_t slot = position % layer_of(s)->slots;
+    const size_t lane = slot % HEARTH_KEY_BLOCK;
+    uint8_t *block = block_of(s, cache->keys, kv_head, slot);
     if (cache->format == HEARTH_Q8_0)
         return store_key_q8_0(s, block, lane, key);
     if (cache->format == HEARTH_F32) {
@@ -104,7 +110,8 @@ bool hearth_attend_store_value(const struct hearth_step *s, uint32_t kv_head, ui
     const struct hearth_kv_cache *cache = s->batch->cache;
     const size_t d = s->batch->model->hparams.head_dim;
     const size_t row_bytes = hearth_cache_block_bytes(cache->format, d) / HEARTH_KEY_BLOCK;
-    uint8_t *row = block_of(s, cache->values, kv_head, position) + position % HEARTH_KEY_BLOCK * row_bytes;
+    const uint32_t slot = position % layer_of(s)->slots;
+    uint8_t *row = block_of(s, cache->values, kv_head, slot) + slot % HEARTH_KEY_BLOCK * row_bytes;
     if (cache->format == HEARTH_Q8_0)
         return store_value_q8_0(s, row, value);
     if (cache->format == HEARTH_F32)
@@ -119,7 +126,7 @@ bool hearth_attend_store_value(const struct hearth_step *s, uint32_t kv_head, ui
 /* The first position that a query at `position` sees. */
 static uint32_t first_seen(const struct hearth_step *s, uint32_t position)
 {
-    const uint32_t window = s->batch->model->hparams.windowed[s->layer] ? s->batch->cache->window : 0;
+    const uint32_t window = layer_of(s)->window;
     return window > 0 && position >= window ? position - window + 1 : 0;
 }
 
@@ -169,14 +176,9 @@ static uint32_t split_queries(const struct hearth_hparams *h)
     return most < HEARTH_ATTENTION_QUERIES ? most : HEARTH_ATTENTION_QUERIES;
 }
 
-static uint32_t segments_of(uint32_t positions)
+uint64_t hearth_attend_state_bytes(const struct hearth_hparams *h, uint32_t n_segments)
 {
-    return (positions + HEARTH_SEGMENT - 1) / HEARTH_SEGMENT;
-}
-
-uint64_t hearth_attend_state_bytes(const struct hearth_hparams *h, uint32_t context)
-{
-    return (uint64_t)split_queries(h) * segments_of(context) * state_floats(h) * sizeof(float);
+    return (uint64_t)split_queries(h) * n_segments * state_floats(h) * sizeof(float);
 }
 
 /* ---- Tiles ---------------------------------------------------------------------------------------------------------- */
@@ -233,16 +235,19 @@ static size_t tile_end(const struct tile *t)
     return t->query[t->n - 1].end;
 }
 
-/* Some queries over one segment; their o and ml are set. */
+/* Some queries over one segment; their o and ml are set. The kernel is told slots: a segment lies in one piece. */
 static void walk_segment(const struct tile *t, struct hearth_range queries, size_t begin)
 {
     const struct hearth_batch *b = t->step->batch;
     const struct hearth_hparams *h = &b->model->hparams;
+    const uint32_t slots = layer_of(t->step)->slots;
     struct hearth_attention_query query[HEARTH_ATTENTION_QUERIES];
     for (uint32_t i = queries.begin; i < queries.end; i++) {
         query[i] = t->query[i];
         query[i].begin = query[i].begin > begin ? query[i].begin : begin;
         query[i].end = query[i].end < begin + HEARTH_SEGMENT ? query[i].end : begin + HEARTH_SEGMENT;
+        query[i].begin -= begin - begin % slots;
+        query[i].end -= begin - begin % slots;
     }
     b->kernels->chosen[HEARTH_OP_ATTENTION][b->cache->format]->attention(
         query + queries.begin, queries.end - queries.begin, head_of(t->step, b->cache->keys, t->kv_head),

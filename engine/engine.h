@@ -73,6 +73,7 @@ struct hearth_model {
 /* Limits with every default filled in. */
 struct hearth_session_limits {
     uint32_t context, batch, logits_rows;
+    uint32_t window; /* of layers that have one; 0: none has */
     enum hearth_format kv_format;
 };
 
@@ -121,7 +122,8 @@ void hearth_model_layout(struct hearth_model *model, struct hearth_arena *arena,
 void hearth_session_layout(struct hearth_session *session, const struct hearth_model *model, struct hearth_arena *arena);
 
 /* For measurements: stand at `position`, whatever came after. The session has been fed so far before, and what it was fed there is
- * still the content of the cache. No logits, no history beyond it. */
+ * still the content of the cache, but where layers with a window have gone on over it: there are then other, ordinary numbers. No
+ * logits, no history beyond it. */
 void hearth_session_stand_at(struct hearth_session *session, uint32_t position);
 
 /* Fill in defaults and check ranges against the model. */

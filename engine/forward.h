@@ -61,12 +61,20 @@ struct hearth_buffers {
     uint64_t steps; /* shared steps so far, for the claims; only ever grows */
 };
 
+/* One layer of a cache. Position p lies in slot p % slots. Where these are fewer than the context they are whole segments, at least
+ * window + batch - 1: what a batch stores overwrites nothing that one of its tokens sees. */
+struct hearth_kv_layer {
+    uint64_t at;         /* of keys and of values alike: the first head's bytes ... */
+    uint64_t head_bytes; /* ... and from one head to the next */
+    uint32_t slots;
+    uint32_t window; /* positions that a query sees, its own among them; 0: all */
+};
+
 /* Keys and values of one session: for each layer and KV head the layout of kernels.h. */
 struct hearth_kv_cache {
     uint8_t *keys, *values;
     enum hearth_format format; /* F16, F32 or Q8_0 */
-    uint64_t head_bytes;       /* from one head to the next, of keys and of values alike */
-    uint32_t window;           /* of layers that have one */
+    struct hearth_kv_layer *layers;
 };
 
 struct hearth_batch {
@@ -171,7 +179,7 @@ bool hearth_attend_store_value(const struct hearth_step *s, uint32_t kv_head, ui
 bool hearth_attend(struct hearth_step *s);
 /* Bytes of a worker's scratch that these need, and of the states of segments of one KV head. */
 uint64_t hearth_attend_scratch_bytes(const struct hearth_hparams *hparams);
-uint64_t hearth_attend_state_bytes(const struct hearth_hparams *hparams, uint32_t context);
+uint64_t hearth_attend_state_bytes(const struct hearth_hparams *hparams, uint32_t n_segments);
 
 void hearth_arch_gemma2(struct hearth_step *s);
 void hearth_arch_llama(struct hearth_step *s);

@@ -30,6 +30,7 @@ static const struct argp_option table[] = {
     OPTION_RAM_CAP,
     OPTION_PACK_CACHE,
     OPTION_KV,
+    OPTION_SLIDING_WINDOW,
     OPTION_FLOAT_GEMM,
     OPTION_JSON,
     OPTION_QUIET,
