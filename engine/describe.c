@@ -24,6 +24,7 @@ enum dim { ZERO, ONE, EMBD, FF, HEAD, QUERIES, KEYS, QUERIES_KEYS, QUERIES_KEYS_
 #define ROUTED (LLAMA | QWEN3MOE)             /* may have experts */
 #define POST_NORM (GEMMA2 | GEMMA3)           /* and with a norm behind it */
 #define HEAD_NORM (GEMMA3 | QWEN3 | QWEN3MOE) /* of queries and keys */
+#define LONGROPE (LLAMA | PHI3)               /* may have factors by the length of the context */
 #define TIED (GEMMA | GEMMA2)                 /* even if the file has an output.weight */
 #define NONE 0u
 
@@ -52,6 +53,8 @@ static const struct tensor_row model_rows[] = {
     {"output.weight", MATRIX, NONE, ALL & ~TIED, VOCAB, EMBD, OF_MODEL(output), {0}, NULL},
     {"output.bias", VECTOR, NONE, ALL & ~TIED, ONE, VOCAB, OF_MODEL(output_bias), {0}, NULL},
     {"rope_freqs.weight", VECTOR, NONE, ALL, ONE, HALF_ROT, OF_MODEL(rope_freqs), {0}, NULL},
+    {"rope_factors_short.weight", VECTOR, NONE, LONGROPE, ONE, HALF_ROT, OF_MODEL(rope_short), {0}, NULL},
+    {"rope_factors_long.weight", VECTOR, NONE, LONGROPE, ONE, HALF_ROT, OF_MODEL(rope_long), {0}, NULL},
 };
 
 static const struct tensor_row layer_rows[] = {
@@ -289,12 +292,32 @@ static hearth_status tie_output(const struct binder *b)
     return HEARTH_OK;
 }
 
+/* Divisors of the frequencies that are chosen by the length of the context: both or none, and not in other architectures. */
+static hearth_status check_rope_factors(const struct binder *b)
+{
+    static const char *const names[] = {"rope_factors_short.weight", "rope_factors_long.weight"};
+    const struct hearth_description *d = b->description;
+    const bool takes = LONGROPE & 1u << d->hparams.arch;
+    char quoted[HEARTH_QUOTE_MAX];
+    for (size_t i = 0; i < 2; i++) {
+        const bool there = hearth_gguf_find_tensor(b->gguf, names[i]) != NULL;
+        if (there && !takes)
+            return hearth_fail(b->err, HEARTH_E_UNSUPPORTED, "E_ROPE",
+                               "%s: tensor '%s': longrope scaling of this architecture is not supported", file(b->gguf, quoted),
+                               names[i]);
+        if (takes && !there && (d->rope_short.n || d->rope_long.n))
+            return hearth_fail(b->err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensors: %s is missing", file(b->gguf, quoted), names[i]);
+    }
+    return HEARTH_OK;
+}
+
 static hearth_status describe_tensors(const struct binder *b)
 {
     struct hearth_description *d = b->description;
     for (size_t i = 0; i < N_MODEL_ROWS; i++)
         HEARTH_TRY(bind(b, &model_rows[i], NO_LAYER, d));
     HEARTH_TRY(tie_output(b));
+    HEARTH_TRY(check_rope_factors(b));
     for (uint32_t layer = 0; layer < d->hparams.n_layer; layer++)
         for (size_t i = 0; i < N_LAYER_ROWS; i++)
             HEARTH_TRY(bind(b, &layer_rows[i], layer, &d->layers[layer]));

@@ -60,6 +60,7 @@ struct hearth_description {
     struct hearth_table embedding;
     struct hearth_norm output_norm;
     struct hearth_vector rope_freqs, output_bias;
+    struct hearth_vector rope_short, rope_long; /* longrope: divisors for short and for long contexts */
     struct hearth_matrix output;
     bool uses[HEARTH_ACTIVATION_COUNT]; /* kinds of activation rows that some matrix takes */
     uint64_t n_tensors;                 /* of the file, that are used */

@@ -65,6 +65,7 @@ struct hearth_model {
     struct hearth_description description; /* n_layer 0: vocabulary only */
     struct hearth_tokenizer *tokenizer;
     double *rope_frequencies[HEARTH_ROPE_COUNT]; /* [n_rot / 2]; NULL where layers do not differ */
+    double *rope_long;                           /* instead of the first, of long contexts; NULL: the same */
     uint8_t *scratch;                            /* of hearth_tokenize() */
     pthread_mutex_t lock;                        /* of that scratch */
     _Atomic uint32_t users;                      /* the handle and the sessions; the last to leave frees the model */

@@ -184,13 +184,22 @@ void hearth_step_barrier(struct hearth_step *s, const struct hearth_matrix *next
 
 /* ---- Embedding and angles ------------------------------------------------------------------------------------------- */
 
-void hearth_rope_frequencies(double *out, const struct hearth_hparams *h, enum hearth_rope rope, const float *rope_freqs)
+/* How much of its scaling a pair is spared by yarn. */
+static double yarn_share(const struct hearth_hparams *h, uint32_t pair)
+{
+    const double width = h->yarn_high - h->yarn_low;
+    const double ramp = ((double)pair - h->yarn_low) / (width > 0.001 ? width : 0.001);
+    return (1 - (ramp < 0 ? 0 : ramp > 1 ? 1 : ramp)) * h->yarn_mix;
+}
+
+void hearth_rope_frequencies(double *out, const struct hearth_hparams *h, enum hearth_rope rope, const float *divisors)
 {
     const bool local = rope == HEARTH_ROPE_LOCAL;
     const double log_base = hearth_log64((double)(local ? h->rope_local_base : h->rope_freq_base));
     for (uint32_t i = 0; i < h->n_rot / 2; i++) {
         const double inverse = hearth_exp64(-2.0 * (double)i / (double)h->n_rot * log_base);
-        out[i] = local ? inverse : inverse / (rope_freqs ? (double)rope_freqs[i] : 1.0) * (double)h->rope_scale;
+        const double mix = yarn_share(h, i);
+        out[i] = local ? inverse : inverse / (divisors ? (double)divisors[i] : 1.0) * ((1 - mix) * (double)h->rope_scale + mix);
     }
 }
 
@@ -198,14 +207,15 @@ static void fill_angles(const struct hearth_step *s, enum hearth_rope rope, uint
 {
     const struct hearth_batch *b = s->batch;
     const uint32_t half = b->model->hparams.n_rot / 2;
+    const double magnitude = rope == HEARTH_ROPE_LOCAL ? 1.0 : b->model->hparams.rope_magnitude;
     float *cosines = b->buffers->angles[rope] + (size_t)t * 2 * half;
     float *sines = cosines + half;
     for (uint32_t i = 0; i < half; i++) {
         double sine;
         double cosine;
         hearth_sincos64((double)(b->position + t) * b->rope_frequencies[rope][i], &sine, &cosine);
-        cosines[i] = (float)cosine;
-        sines[i] = (float)sine;
+        cosines[i] = (float)(cosine * magnitude);
+        sines[i] = (float)(sine * magnitude);
     }
 }
 

@@ -27,7 +27,7 @@ struct hearth_scratch_layout {
     uint64_t bytes;
 };
 
-/* Rotations that a model may have: of most layers, and of those with a window where these differ. */
+/* Rotations that a batch may need: of most layers, and of those with a window where these differ. */
 enum hearth_rope { HEARTH_ROPE_GLOBAL, HEARTH_ROPE_LOCAL, HEARTH_ROPE_COUNT };
 
 /* One of the experts of a token. */
@@ -110,8 +110,8 @@ uint64_t hearth_forward_hidden_row_bytes(const struct hearth_description *model)
 /* The widest input of a product that is not the feed-forward network's second; and the widest of all. */
 uint32_t hearth_forward_widest_of_x(const struct hearth_description *model);
 uint32_t hearth_forward_widest(const struct hearth_description *model);
-/* Fill [n_rot / 2]; rope_freqs may be NULL. Source: spec architectures.md 4.2. */
-void hearth_rope_frequencies(double *out, const struct hearth_hparams *hparams, enum hearth_rope rope, const float *rope_freqs);
+/* Fill [n_rot / 2]; divisors, from the file, may be NULL. Source: spec architectures.md 4.2. */
+void hearth_rope_frequencies(double *out, const struct hearth_hparams *hparams, enum hearth_rope rope, const float *divisors);
 
 /* ---- Steps, for engine/arch ---------------------------------------------------------------------------------------- */
 

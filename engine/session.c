@@ -301,6 +301,13 @@ static hearth_status fall_back(struct hearth_session *s, uint32_t end, hearth_st
     return status;
 }
 
+/* Chosen once for the whole context, so that no key has to be rotated again. */
+static const double *global_rope(const struct hearth_session *s)
+{
+    const bool long_context = s->limits.context > s->model->description.hparams.rope_n_ctx;
+    return long_context && s->model->rope_long ? s->model->rope_long : s->model->rope_frequencies[HEARTH_ROPE_GLOBAL];
+}
+
 /* Batches from position upwards; only the last one's logits are wanted. The session moves only when all have succeeded. */
 static hearth_status compute(struct hearth_session *s, const int32_t *ids, size_t n, hearth_error *err)
 {
@@ -309,18 +316,17 @@ static hearth_status compute(struct hearth_session *s, const int32_t *ids, size_
         const uint32_t now = n - done < s->limits.batch ? (uint32_t)(n - done) : s->limits.batch;
         const bool last = done + now == n;
         n_logits = !last ? 0 : now < s->limits.logits_rows ? now : s->limits.logits_rows;
-        struct hearth_batch batch = {
-            .model = &s->model->description,
-            .kernels = &s->model->engine->kernels,
-            .rope_frequencies = {s->model->rope_frequencies[HEARTH_ROPE_GLOBAL], s->model->rope_frequencies[HEARTH_ROPE_LOCAL]},
-            .pool = s->model->engine->pool,
-            .blas = s->model->engine->blas.library ? &s->model->engine->blas : NULL,
-            .buffers = &s->buffers,
-            .cache = &s->cache,
-            .ids = ids + done,
-            .n = now,
-            .position = s->position + (uint32_t)done,
-            .n_logits = n_logits};
+        struct hearth_batch batch = {.model = &s->model->description,
+                                     .kernels = &s->model->engine->kernels,
+                                     .rope_frequencies = {global_rope(s), s->model->rope_frequencies[HEARTH_ROPE_LOCAL]},
+                                     .pool = s->model->engine->pool,
+                                     .blas = s->model->engine->blas.library ? &s->model->engine->blas : NULL,
+                                     .buffers = &s->buffers,
+                                     .cache = &s->cache,
+                                     .ids = ids + done,
+                                     .n = now,
+                                     .position = s->position + (uint32_t)done,
+                                     .n_logits = n_logits};
         s->n_logits = 0;
         const hearth_status status = hearth_forward(&batch, err);
         done += now;

@@ -2,6 +2,7 @@
  * that is later a divisor, an index or the end of a loop has passed through here. What the file asks for and this version would
  * compute wrongly is refused by name instead of being ignored. */
 #include "hparams.h"
+#include "common/real.h"
 #include "common/status.h"
 
 #include <float.h>
@@ -62,6 +63,7 @@ struct values {
     uint32_t key_length, value_length;
     uint32_t expert_ff, gating, n_groups, n_shared, shared_ff, n_draft_layers;
     float rope_factor, rope_factor_old;
+    float yarn_log_multiplier, yarn_beta_fast, yarn_beta_slow, yarn_ext_factor;
     float attn_factor, clamp_kqv, max_alibi_bias, logit_scale, residual_scale, embedding_scale;
 };
 
@@ -97,6 +99,11 @@ static const struct field fields[] = {
     {"rope.scaling.factor", AT(rope_factor), REAL, OPTIONAL, ROPE_FACTOR_MIN, 1e6},
     {"rope.scale_linear", AT(rope_factor_old), REAL, OPTIONAL, ROPE_FACTOR_MIN, 1e6},
     {"rope.scaling.attn_factor", AT(attn_factor), REAL, OPTIONAL, 0, 1e6},
+    {"rope.scaling.original_context_length", AT(out.rope_n_ctx), COUNT, OPTIONAL, 1, CONTEXT_MAX},
+    {"rope.scaling.yarn_log_multiplier", AT(yarn_log_multiplier), REAL, OPTIONAL, 0, 1e6},
+    {"rope.scaling.yarn_beta_fast", AT(yarn_beta_fast), REAL, OPTIONAL, 1e-6, 1e6},
+    {"rope.scaling.yarn_beta_slow", AT(yarn_beta_slow), REAL, OPTIONAL, 1e-6, 1e6},
+    {"rope.scaling.yarn_ext_factor", AT(yarn_ext_factor), REAL, OPTIONAL, 0, 1},
     {"attn_logit_softcapping", AT(out.attention_softcap), REAL, OPTIONAL, 0, 1e6},
     {"final_logit_softcapping", AT(out.final_softcap), REAL, OPTIONAL, 0, 1e6},
     {"attention.clamp_kqv", AT(clamp_kqv), REAL, OPTIONAL, 0, 1e6},
@@ -124,7 +131,6 @@ static const struct {
     float neutral, also_neutral;
     uint32_t computed; /* by these architectures */
 } neutral_fields[] = {
-    {"rope.scaling.attn_factor", AT(attn_factor), 0, 1, NOWHERE},
     {"attn_logit_softcapping", AT(out.attention_softcap), 0, 0, IN(GEMMA2)},
     {"final_logit_softcapping", AT(out.final_softcap), 0, 0, IN(GEMMA2) | IN(GEMMA3)},
     {"attention.clamp_kqv", AT(clamp_kqv), 0, 0, NOWHERE},
@@ -472,6 +478,42 @@ static bool view_is(struct hearth_view view, const char *text)
     return view.size == strlen(text) && memcmp(view.bytes, text, (size_t)view.size) == 0;
 }
 
+/* The pair that turns this often while the positions pass that the model was first trained with. */
+static double yarn_pair(const struct values *values, float turns)
+{
+    const double rotated = hearth_log64((double)values->out.rope_n_ctx / (2 * 0x1.921fb54442d18p+1 * (double)turns));
+    return (double)values->out.n_rot * rotated / (2 * hearth_log64((double)values->out.rope_freq_base));
+}
+
+/* Below 2^53, and without libm. */
+static double floor_of(double x)
+{
+    const double whole = (double)(int64_t)x;
+    return whole > x ? whole - 1 : whole;
+}
+
+/* Source: spec architectures.md 4.2. */
+static hearth_status set_yarn(struct reader *in, struct values *values, double factor)
+{
+    struct hearth_hparams *out = &values->out;
+    set_key(in, "rope.scaling.factor");
+    if (factor < 1)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "out of range with yarn (got %.9g, need 1 or more)", factor);
+    set_key(in, "rope.freq_base");
+    if (out->rope_freq_base < 1.001f)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "out of range with yarn (got %.9g, need 1.001 or more)",
+                      (double)out->rope_freq_base);
+    const double low = floor_of(yarn_pair(values, values->yarn_beta_fast));
+    const double high = -floor_of(-yarn_pair(values, values->yarn_beta_slow));
+    const double last = (double)out->n_rot - 1;
+    out->yarn_low = low > 0 ? low : 0;
+    out->yarn_high = high < last ? high : last;
+    out->yarn_mix = (double)values->yarn_ext_factor;
+    const double log_factor = hearth_log64(factor);
+    out->rope_magnitude *= (1 + 0.1 * log_factor) / (1 + 0.1 * (double)values->yarn_log_multiplier * log_factor);
+    return HEARTH_OK;
+}
+
 static hearth_status check_rope(struct reader *in, struct values *values)
 {
     struct hearth_hparams *out = &values->out;
@@ -489,26 +531,18 @@ static hearth_status check_rope(struct reader *in, struct values *values)
     char text[HEARTH_QUOTE_MAX];
     HEARTH_TRY(hearth_gguf_get_string(in->gguf, set_key(in, "rope.scaling.type"), &type, &found, in->err));
     hearth_quote(text, type.bytes, (size_t)type.size);
-    if (view_is(type, "yarn") || view_is(type, "longrope"))
-        return reject(in, HEARTH_E_UNSUPPORTED, "E_ROPE", "this scaling is not supported (got '%s', need 'none' or 'linear')",
+    const bool yarn = view_is(type, "yarn");
+    if (!yarn && !view_is(type, "none") && !view_is(type, "linear") && !view_is(type, "longrope"))
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "no such scaling (got '%s', need 'none', 'linear', 'yarn' or 'longrope')",
                       text);
-    if (!view_is(type, "none") && !view_is(type, "linear"))
-        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "no such scaling (got '%s', need 'none' or 'linear')", text);
-    const float factor = values->rope_factor > 0 ? values->rope_factor : values->rope_factor_old;
-    out->rope_scale = factor > 0 && view_is(type, "linear") ? 1.0f / factor : 1.0f;
-    return HEARTH_OK;
-}
-
-/* Divisors of the frequencies that are chosen by the length of the context. */
-static hearth_status check_rope_factors(const struct reader *in)
-{
-    static const char *const names[] = {"rope_factors_long.weight", "rope_factors_short.weight"};
-    char file[HEARTH_QUOTE_MAX];
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (hearth_gguf_find_tensor(in->gguf, names[i]))
-            return hearth_fail(in->err, HEARTH_E_UNSUPPORTED, "E_ROPE", "%s: tensor '%s': longrope scaling is not supported",
-                               hearth_quote(file, in->gguf->file_name, strlen(in->gguf->file_name)), names[i]);
-    return HEARTH_OK;
+    const float factor = values->rope_factor > 0       ? values->rope_factor
+                         : values->rope_factor_old > 0 ? values->rope_factor_old
+                                                       : 1.0f;
+    out->rope_scale = yarn || view_is(type, "linear") ? 1.0f / factor : 1.0f;
+    out->rope_magnitude = values->attn_factor > 0 ? (double)values->attn_factor : 1.0;
+    if (out->rope_n_ctx == 0)
+        out->rope_n_ctx = out->n_ctx_train;
+    return yarn ? set_yarn(in, values, (double)factor) : HEARTH_OK;
 }
 
 /* The N of a name "blk.N.", or -1. */
@@ -568,7 +602,7 @@ static hearth_status read_name(struct reader *in, char *out, size_t size)
 hearth_status hearth_hparams_read(struct hearth_hparams *out, const struct hearth_gguf *gguf, hearth_error *err)
 {
     struct reader in = {.gguf = gguf, .err = err};
-    struct values values = {0};
+    struct values values = {.yarn_beta_fast = 32.0f, .yarn_beta_slow = 1.0f, .yarn_ext_factor = 1.0f};
     *out = (struct hearth_hparams){0};
     HEARTH_TRY(check_kind_of_file(&in));
     if (gguf->n_tensors == 0) {
@@ -585,7 +619,6 @@ hearth_status hearth_hparams_read(struct hearth_hparams *out, const struct heart
     HEARTH_TRY(check_heads(&in, &values));
     HEARTH_TRY(check_rope(&in, &values));
     HEARTH_TRY(check_windows(&in, &values.out));
-    HEARTH_TRY(check_rope_factors(&in));
     HEARTH_TRY(check_layers(&in, values.out.n_layer));
     HEARTH_TRY(read_vocabulary_size(&in, &values.out.n_vocab));
     HEARTH_TRY(read_name(&in, values.out.name, sizeof values.out.name));

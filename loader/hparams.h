@@ -42,8 +42,13 @@ struct hearth_hparams {
     float norm_eps;
     float embedding_multiplier; /* 1, or sqrt(n_embd) for gemma, gemma2 and gemma3 */
     float rope_freq_base;
-    float rope_local_base;                  /* of layers with a window, which then have no scaling; 0: they are like the others */
-    float rope_scale;                       /* linear: positions are multiplied by 1 / factor; 1 when unscaled */
+    float rope_local_base; /* of layers with a window, which then have no scaling; 0: they are like the others */
+    float rope_scale;      /* linear and yarn: positions are multiplied by 1 / factor; 1 when unscaled */
+    /* yarn: pairs up to yarn_low keep their frequency, from yarn_high on they are scaled, between them they are mixed; this much of
+     * it: 0 for all other scalings. */
+    double yarn_low, yarn_high, yarn_mix;
+    double rope_magnitude;                  /* cos and sin are multiplied by it */
+    uint32_t rope_n_ctx;                    /* longrope: contexts beyond it take the long factors */
     float attention_scale;                  /* 1 / sqrt(head_dim) unless the file says otherwise */
     float attention_softcap, final_softcap; /* of scores, of logits; 0: none */
     uint32_t window;        /* positions that a query sees in layers with a window, its own among them; 0: all of them */
@@ -52,7 +57,7 @@ struct hearth_hparams {
 };
 
 /* Read and check. Errors: E_FORMAT with E_MISSING, E_KVTYPE, E_HPARAM naming the key; E_UNSUPPORTED with E_ARCH for an unknown
- * architecture, E_SPLIT for a split file, and for features this version does not run (YaRN and longrope scaling, shared experts).
+ * architecture, E_SPLIT for a split file, and for features this version does not run (shared experts).
  */
 hearth_status hearth_hparams_read(struct hearth_hparams *out, const struct hearth_gguf *gguf, hearth_error *err);
 
