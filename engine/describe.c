@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 enum kind { MATRIX, VECTOR, TABLE };
-enum dim { ZERO, ONE, EMBD, FF, HEAD, QUERIES, KEYS, QUERIES_KEYS, QUERIES_KEYS_VALUES, TWICE_FF, VOCAB, HALF_ROT, EXPERTS };
+enum dim { ZERO, ONE, EMBD, FF, HEAD, QUERIES, KEYS, QUERIES_KEYS, ALL_HEADS, ALL_FF, VOCAB, HALF_ROT, EXPERTS };
 
 /* Sets of architectures. */
 #define LLAMA (1u << HEARTH_ARCH_LLAMA)
@@ -60,22 +60,22 @@ static const struct tensor_row model_rows[] = {
 static const struct tensor_row layer_rows[] = {
     {"attn_norm.weight", VECTOR, ALL, NONE, ONE, EMBD, OF_LAYER(attn_norm.weight), {0}, NULL},
     {"attn_norm.bias", VECTOR, PHI2, NONE, ONE, EMBD, OF_LAYER(attn_norm.bias), {0}, NULL},
-    {"attn_q.weight", MATRIX, ALL, NONE, QUERIES, EMBD, OF_LAYER(q), {ALL, "attn_qkv.weight", ZERO, QUERIES_KEYS_VALUES}, NULL},
-    {"attn_k.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(k), {ALL, "attn_qkv.weight", QUERIES, QUERIES_KEYS_VALUES}, NULL},
-    {"attn_v.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(v), {ALL, "attn_qkv.weight", QUERIES_KEYS, QUERIES_KEYS_VALUES}, NULL},
+    {"attn_q.weight", MATRIX, ALL, NONE, QUERIES, EMBD, OF_LAYER(q), {ALL, "attn_qkv.weight", ZERO, ALL_HEADS}, NULL},
+    {"attn_k.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(k), {ALL, "attn_qkv.weight", QUERIES, ALL_HEADS}, NULL},
+    {"attn_v.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(v), {ALL, "attn_qkv.weight", QUERIES_KEYS, ALL_HEADS}, NULL},
     {"attn_q_norm.weight", VECTOR, HEAD_NORM, NONE, ONE, HEAD, OF_LAYER(q_norm), {0}, NULL},
     {"attn_k_norm.weight", VECTOR, HEAD_NORM, NONE, ONE, HEAD, OF_LAYER(k_norm), {0}, NULL},
     {"attn_output.weight", MATRIX, ALL, NONE, EMBD, QUERIES, OF_LAYER(o), {0}, NULL},
     {"post_attention_norm.weight", VECTOR, POST_NORM, NONE, ONE, EMBD, OF_LAYER(post_attn_norm.weight), {0}, NULL},
     {"ffn_norm.weight", VECTOR, GATED, NONE, ONE, EMBD, OF_LAYER(ffn_norm.weight), {0}, NULL},
     {"ffn_gate_inp.weight", MATRIX, NONE, ROUTED, EXPERTS, EMBD, OF_LAYER(router), {0}, NULL},
-    {"ffn_gate.weight", MATRIX, GATED, NONE, FF, EMBD, OF_LAYER(gate), {PHI3, "ffn_up.weight", ZERO, TWICE_FF}, "ffn_gate_exps.weight"},
-    {"ffn_up.weight", MATRIX, ALL, NONE, FF, EMBD, OF_LAYER(up), {PHI3, "ffn_up.weight", FF, TWICE_FF}, "ffn_up_exps.weight"},
+    {"ffn_gate.weight", MATRIX, GATED, NONE, FF, EMBD, OF_LAYER(gate), {PHI3, "ffn_up.weight", ZERO, ALL_FF}, "ffn_gate_exps.weight"},
+    {"ffn_up.weight", MATRIX, ALL, NONE, FF, EMBD, OF_LAYER(up), {PHI3, "ffn_up.weight", FF, ALL_FF}, "ffn_up_exps.weight"},
     {"ffn_down.weight", MATRIX, ALL, NONE, EMBD, FF, OF_LAYER(down), {0}, "ffn_down_exps.weight"},
     {"post_ffw_norm.weight", VECTOR, POST_NORM, NONE, ONE, EMBD, OF_LAYER(post_ffn_norm.weight), {0}, NULL},
-    {"attn_q.bias", VECTOR, NONE, ALL, ONE, QUERIES, OF_LAYER(q_bias), {ALL, "attn_qkv.bias", ZERO, QUERIES_KEYS_VALUES}, NULL},
-    {"attn_k.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(k_bias), {ALL, "attn_qkv.bias", QUERIES, QUERIES_KEYS_VALUES}, NULL},
-    {"attn_v.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(v_bias), {ALL, "attn_qkv.bias", QUERIES_KEYS, QUERIES_KEYS_VALUES}, NULL},
+    {"attn_q.bias", VECTOR, NONE, ALL, ONE, QUERIES, OF_LAYER(q_bias), {ALL, "attn_qkv.bias", ZERO, ALL_HEADS}, NULL},
+    {"attn_k.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(k_bias), {ALL, "attn_qkv.bias", QUERIES, ALL_HEADS}, NULL},
+    {"attn_v.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(v_bias), {ALL, "attn_qkv.bias", QUERIES_KEYS, ALL_HEADS}, NULL},
     {"attn_output.bias", VECTOR, NONE, ALL, ONE, EMBD, OF_LAYER(o_bias), {0}, NULL},
     {"ffn_gate.bias", VECTOR, NONE, GATED, ONE, FF, OF_LAYER(gate_bias), {0}, NULL},
     {"ffn_up.bias", VECTOR, NONE, ALL, ONE, FF, OF_LAYER(up_bias), {0}, NULL},
@@ -106,9 +106,9 @@ static uint32_t dim_value(const struct hearth_hparams *h, enum dim dim)
         return keys;
     case QUERIES_KEYS:
         return queries + keys;
-    case QUERIES_KEYS_VALUES:
+    case ALL_HEADS:
         return queries + 2 * keys;
-    case TWICE_FF:
+    case ALL_FF:
         return 2 * h->n_ff;
     case VOCAB:
         return h->n_vocab;

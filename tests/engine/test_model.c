@@ -313,6 +313,7 @@ Test(model, overflow_at_run_time_names_layer_and_operation, .init = open_engine,
 static struct tiny *make_dangerous(void)
 {
     start(NULL);
+    gguf_builder_set_u32(&builder, "llama.attention.sliding_window", 16); /* for who asks for it */
     gguf_builder_set_tensor(&builder, "blk.0.attn_output.weight", HEARTH_Q8_0, 2, (const uint64_t[]){64, 64});
     struct tiny *t = make();
     uint64_t n_bytes;
@@ -353,6 +354,52 @@ Test(model, a_session_goes_on_after_an_overflow, .init = open_engine, .fini = cl
 {
     go_on_after_an_overflow(HEARTH_KV_F16);
     go_on_after_an_overflow(HEARTH_KV_Q8_0);
+}
+
+/* A failure in a later batch of a prompt, when the earlier ones have taken the slots of what came before. */
+Test(model, a_session_whose_window_is_lost_begins_again, .init = open_engine, .fini = close_engine)
+{
+    enum { SOME = 300 };
+    int32_t ids[SOME + 1];
+    const hearth_limits window = {.struct_size = sizeof window, .context = 1024, .batch = 8, .sliding_window = 1};
+    struct tiny *t = make_dangerous();
+    cr_assert_eq(open_model(t), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_session_open(&t->session, t->model, &window, &err), HEARTH_OK, "%s", err.message);
+    cr_expect_eq(t->session->cache.layers[0].slots, HEARTH_SEGMENT);
+    for (int i = 0; i < SOME; i++)
+        ids[i] = 5;
+    ids[SOME] = 6;
+    cr_assert_eq(hearth_session_feed(t->session, ids, SOME, &err), HEARTH_OK, "%s", err.message);
+    cr_expect_eq(hearth_session_feed(t->session, ids + SOME, 1, &err), HEARTH_E_INFERENCE);
+    cr_expect_eq(hearth_session_position(t->session), SOME, "its slots are still there");
+    cr_expect_eq(hearth_session_feed(t->session, ids, SOME + 1, &err), HEARTH_E_INFERENCE);
+    cr_expect_eq(hearth_session_position(t->session), 0);
+    cr_expect_eq(hearth_session_feed(t->session, ids, SOME, &err), HEARTH_OK, "%s", err.message);
+    drop(t);
+}
+
+/* The window that is asked for makes the plan smaller, and an older host's limits do not ask. */
+Test(model, windows_make_the_plan_smaller, .init = open_engine, .fini = close_engine)
+{
+    uint64_t bytes[3];
+    start(NULL);
+    gguf_builder_set_u32(&builder, "llama.attention.sliding_window", 100);
+    for (int i = 0; i < 3; i++) {
+        const uint32_t old_size = offsetof(hearth_limits, sliding_window);
+        const hearth_limits asked = {
+            .struct_size = i == 2 ? old_size : sizeof asked, .context = 8192, .batch = 64, .sliding_window = i > 0};
+        struct tiny *t = make();
+        hearth_plan *plan;
+        memory_source_init(&t->source, t->file, t->size);
+        cr_assert_eq(hearth_plan_open_source(&plan, engine, &t->source.source, &asked, &err), HEARTH_OK, "%s", err.message);
+        cr_expect_str_eq(hearth_plan_line_name(plan, HEARTH_PLAN_KV), "KV cache");
+        bytes[i] = hearth_plan_line_bytes(plan, HEARTH_PLAN_KV);
+        hearth_plan_close(plan);
+        drop(t);
+    }
+    cr_expect_eq(bytes[0], UINT64_C(2) * 2 * 2 * 8192 * 16 * 2);
+    cr_expect_eq(bytes[1], UINT64_C(2) * 2 * 2 * 256 * 16 * 2); /* 100 + 63 positions, in whole segments */
+    cr_expect_eq(bytes[2], bytes[0]);
 }
 
 Test(model, zero_weights_give_equal_logits_and_one_answer, .init = open_engine, .fini = close_engine)
