@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 enum kind { MATRIX, VECTOR, TABLE };
-enum dim { ZERO, ONE, EMBD, FF, HEAD, QUERIES, KEYS, QUERIES_KEYS, ALL_HEADS, ALL_FF, VOCAB, HALF_ROT, EXPERTS };
+enum dim { ZERO, ONE, EMBD, FF, HEAD, QUERIES, KEYS, QUERIES_KEYS, ALL_HEADS, FF_2, VOCAB, HALF_ROT, EXPERTS };
 
 /* Sets of architectures. */
 #define LLAMA (1u << HEARTH_ARCH_LLAMA)
@@ -69,8 +69,8 @@ static const struct tensor_row layer_rows[] = {
     {"post_attention_norm.weight", VECTOR, POST_NORM, NONE, ONE, EMBD, OF_LAYER(post_attn_norm.weight), {0}, NULL},
     {"ffn_norm.weight", VECTOR, GATED, NONE, ONE, EMBD, OF_LAYER(ffn_norm.weight), {0}, NULL},
     {"ffn_gate_inp.weight", MATRIX, NONE, ROUTED, EXPERTS, EMBD, OF_LAYER(router), {0}, NULL},
-    {"ffn_gate.weight", MATRIX, GATED, NONE, FF, EMBD, OF_LAYER(gate), {PHI3, "ffn_up.weight", ZERO, ALL_FF}, "ffn_gate_exps.weight"},
-    {"ffn_up.weight", MATRIX, ALL, NONE, FF, EMBD, OF_LAYER(up), {PHI3, "ffn_up.weight", FF, ALL_FF}, "ffn_up_exps.weight"},
+    {"ffn_gate.weight", MATRIX, GATED, NONE, FF, EMBD, OF_LAYER(gate), {PHI3, "ffn_up.weight", ZERO, FF_2}, "ffn_gate_exps.weight"},
+    {"ffn_up.weight", MATRIX, ALL, NONE, FF, EMBD, OF_LAYER(up), {PHI3, "ffn_up.weight", FF, FF_2}, "ffn_up_exps.weight"},
     {"ffn_down.weight", MATRIX, ALL, NONE, EMBD, FF, OF_LAYER(down), {0}, "ffn_down_exps.weight"},
     {"post_ffw_norm.weight", VECTOR, POST_NORM, NONE, ONE, EMBD, OF_LAYER(post_ffn_norm.weight), {0}, NULL},
     {"attn_q.bias", VECTOR, NONE, ALL, ONE, QUERIES, OF_LAYER(q_bias), {ALL, "attn_qkv.bias", ZERO, ALL_HEADS}, NULL},
@@ -108,7 +108,7 @@ static uint32_t dim_value(const struct hearth_hparams *h, enum dim dim)
         return queries + keys;
     case ALL_HEADS:
         return queries + 2 * keys;
-    case ALL_FF:
+    case FF_2:
         return 2 * h->n_ff;
     case VOCAB:
         return h->n_vocab;
