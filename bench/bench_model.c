@@ -211,14 +211,16 @@ static hearth_status measure(struct bench *b, hearth_error *err)
 
 /* ---- The work of a test --------------------------------------------------------------------------------------------- */
 
-/* Of one forward pass: bytes of weights but those of the output matrix, and those. */
-static void count_weights(struct hearth_description *d, double *layers, double *output)
+/* Of one forward pass over n tokens: bytes of weights but those of the output matrix, and those. Of experts there are as many as
+ * the tokens may use, which is exact for one token. */
+static void count_weights(struct hearth_description *d, uint32_t n, double *layers, double *output)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < hearth_weight_count(d); i++) {
         const struct hearth_weight w = hearth_weight_at(d, i);
         if (w.matrix && w.matrix->rows)
-            bytes += w.matrix->rows * hearth_row_bytes(w.matrix->format, w.matrix->k);
+            bytes += (uint64_t)hearth_matrices_used(&d->hparams, w.matrix, n) * w.matrix->rows *
+                     hearth_row_bytes(w.matrix->format, w.matrix->k);
         if (w.vector && w.vector != &d->rope_freqs)
             bytes += w.vector->n * sizeof(float);
     }
@@ -232,6 +234,26 @@ static double sum_of(double first, double step, double n)
     return n * first + step * n * (n - 1) / 2;
 }
 
+/* The same, but no term above `most`. */
+static double sum_of_at_most(double first, double step, double n, double most)
+{
+    double sum = 0;
+    for (double i = 0; i < n; i++)
+        sum += first + i * step < most ? first + i * step : most;
+    return sum;
+}
+
+/* Positions of all layers together that n steps see, the first of them `first`. */
+static double seen_by_layers(const struct bench *b, double first, double step, double n)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < b->model->description.hparams.n_layer; i++) {
+        const uint32_t window = b->session->cache.layers[i].window;
+        sum += window ? sum_of_at_most(first, step, n, window) : sum_of(first, step, n);
+    }
+    return sum;
+}
+
 /* A generation needs the output matrix for every token, a prompt for its last. A pass reads keys and values of the positions before
  * it (its own are still in the caches); a token multiplies with all positions up to its own. */
 static void count_work(struct bench *b, uint64_t kv_bytes)
@@ -239,20 +261,20 @@ static void count_work(struct bench *b, uint64_t kv_bytes)
     struct hearth_description *d = &b->model->description;
     const struct hearth_hparams *h = &d->hparams;
     const double output_macs = (double)((uint64_t)d->output.rows * d->output.k);
-    const double position_macs = 2.0 * h->n_layer * h->n_head * h->head_dim;
+    const double position_macs = 2.0 * h->n_head * h->head_dim; /* of a layer */
     double layers;
     double output;
-    count_weights(d, &layers, &output);
     for (size_t i = 0; i < b->out->n_rows; i++) {
         struct hearth_bench_row *row = &b->out->rows[i];
         const uint32_t n = row->n_prompt + row->n_gen;
         const uint32_t batch = row->batch < b->batch ? row->batch : b->batch;
+        count_weights(d, n < batch ? n : batch, &layers, &output);
         const double outputs = row->n_gen ? row->n_gen : 1;
         row->n_passes = (n + batch - 1) / batch;
-        row->kv_bytes_per_token = (double)kv_bytes * sum_of(row->depth, batch, row->n_passes) / n;
+        row->kv_bytes_per_token = (double)kv_bytes / h->n_layer * seen_by_layers(b, row->depth, batch, row->n_passes) / n;
         row->bytes_per_token = (layers * row->n_passes + output * outputs) / n + row->kv_bytes_per_token;
         row->macs_per_token = (double)d->macs_per_token - output_macs + output_macs * outputs / n;
-        row->attention_macs_per_token = position_macs * sum_of(row->depth + 1.0, 1, n) / n;
+        row->attention_macs_per_token = position_macs * seen_by_layers(b, row->depth + 1.0, 1, n) / n;
     }
 }
 
@@ -292,6 +314,8 @@ static hearth_status time_blas(struct bench *b, hearth_error *err)
 {
     if (b->out->n_rows == 0 || b->out->rows[0].n_prompt == 0)
         return HEARTH_OK;
+    if (b->model->description.hparams.n_expert)
+        return hearth_fail(err, HEARTH_E_UNSUPPORTED, "E_EXPERTS", "bench: OpenBLAS is not measured on models with experts");
     const uint32_t batch = b->out->rows[0].batch < b->batch ? b->out->rows[0].batch : b->batch;
     const uint32_t n = b->out->rows[0].n_prompt < batch ? b->out->rows[0].n_prompt : batch;
     say(b, "OpenBLAS");

@@ -5,16 +5,18 @@
 #include <stdlib.h>
 
 const struct hearth_shape hearth_shapes[] = {
-    /* name, architecture, layers, width, feed-forward, heads, of keys, head, rotated, vocabulary, trained, base, tied, rope_freqs
-     */
-    {"llama-2-7b", HEARTH_SHAPE_LLAMA, 32, 4096, 11008, 32, 32, 128, 128, 32000, 4096, 1e4f, false, false},
-    {"codellama-7b", HEARTH_SHAPE_LLAMA, 32, 4096, 11008, 32, 32, 128, 128, 32016, 16384, 1e6f, false, false},
-    {"mistral-7b", HEARTH_SHAPE_LLAMA, 32, 4096, 14336, 32, 8, 128, 128, 32000, 32768, 1e4f, false, false},
-    {"llama-3.1-8b", HEARTH_SHAPE_LLAMA, 32, 4096, 14336, 32, 8, 128, 128, 128256, 131072, 5e5f, false, true},
-    {"llama-3.2-1b", HEARTH_SHAPE_LLAMA, 16, 2048, 8192, 32, 8, 64, 64, 128256, 131072, 5e5f, true, true},
-    {"tinyllama-1.1b", HEARTH_SHAPE_LLAMA, 22, 2048, 5632, 32, 4, 64, 64, 32000, 2048, 1e4f, false, false},
-    {"phi-2", HEARTH_SHAPE_PHI2, 32, 2560, 10240, 32, 32, 80, 32, 51200, 2048, 1e4f, false, false},
-    {"qwen3-4b", HEARTH_SHAPE_QWEN3, 36, 2560, 9728, 32, 8, 128, 128, 151936, 40960, 1e6f, true, false},
+    /* name, architecture, layers, width, feed-forward, heads, of keys, head, rotated, vocabulary, trained, base, tied, rope_freqs,
+     * experts, used for a token. The last is no published model: Mixtral at half its width, for small machines. */
+    {"llama-2-7b", HEARTH_SHAPE_LLAMA, 32, 4096, 11008, 32, 32, 128, 128, 32000, 4096, 1e4f, false, false, 0, 0},
+    {"codellama-7b", HEARTH_SHAPE_LLAMA, 32, 4096, 11008, 32, 32, 128, 128, 32016, 16384, 1e6f, false, false, 0, 0},
+    {"mistral-7b", HEARTH_SHAPE_LLAMA, 32, 4096, 14336, 32, 8, 128, 128, 32000, 32768, 1e4f, false, false, 0, 0},
+    {"llama-3.1-8b", HEARTH_SHAPE_LLAMA, 32, 4096, 14336, 32, 8, 128, 128, 128256, 131072, 5e5f, false, true, 0, 0},
+    {"llama-3.2-1b", HEARTH_SHAPE_LLAMA, 16, 2048, 8192, 32, 8, 64, 64, 128256, 131072, 5e5f, true, true, 0, 0},
+    {"tinyllama-1.1b", HEARTH_SHAPE_LLAMA, 22, 2048, 5632, 32, 4, 64, 64, 32000, 2048, 1e4f, false, false, 0, 0},
+    {"phi-2", HEARTH_SHAPE_PHI2, 32, 2560, 10240, 32, 32, 80, 32, 51200, 2048, 1e4f, false, false, 0, 0},
+    {"qwen3-4b", HEARTH_SHAPE_QWEN3, 36, 2560, 9728, 32, 8, 128, 128, 151936, 40960, 1e6f, true, false, 0, 0},
+    {"mixtral-8x7b", HEARTH_SHAPE_LLAMA, 32, 4096, 14336, 32, 8, 128, 128, 32000, 32768, 1e6f, false, false, 8, 2},
+    {"mixtral-small", HEARTH_SHAPE_LLAMA, 12, 2048, 3584, 16, 4, 128, 128, 32000, 32768, 1e6f, false, false, 8, 2},
 };
 const size_t hearth_shape_count = sizeof hearth_shapes / sizeof hearth_shapes[0];
 
@@ -45,11 +47,19 @@ struct tensors {
     struct hearth_recipe_model model;
 };
 
-static void write_matrix(const struct tensors *t, const char *name, uint32_t layer, uint64_t k, uint64_t rows)
+/* n_experts 0: one matrix. */
+static void write_matrices(const struct tensors *t, const char *name, uint32_t layer, uint64_t k, uint64_t rows, uint32_t n_experts)
 {
     const struct hearth_view view = {(const uint8_t *)name, strlen(name)};
-    const enum hearth_format format = hearth_recipe_choose(t->recipe, &t->model, hearth_recipe_class(view, 2), layer);
-    (void)hearth_gguf_write_tensor(t->writer, name, hearth_recipe_fallback(format, k), 2, (const uint64_t[]){k, rows});
+    const uint32_t n_dims = n_experts ? 3 : 2;
+    const enum hearth_format format = hearth_recipe_choose(t->recipe, &t->model, hearth_recipe_class(view, n_dims), layer);
+    (void)hearth_gguf_write_tensor(t->writer, name, hearth_recipe_fallback(format, k), n_dims,
+                                   (const uint64_t[]){k, rows, n_experts});
+}
+
+static void write_matrix(const struct tensors *t, const char *name, uint32_t layer, uint64_t k, uint64_t rows)
+{
+    write_matrices(t, name, layer, k, rows, 0);
 }
 
 static void write_layer_matrix(const struct tensors *t, uint32_t layer, const char *name, uint64_t k, uint64_t rows)
@@ -57,6 +67,21 @@ static void write_layer_matrix(const struct tensors *t, uint32_t layer, const ch
     char full[64];
     (void)snprintf(full, sizeof full, "blk.%" PRIu32 ".%s.weight", layer, name);
     write_matrix(t, full, layer, k, rows);
+}
+
+/* An expert behind the other, or one matrix where there are none. */
+static void write_experts(const struct tensors *t, uint32_t layer, const char *name, uint64_t k, uint64_t rows)
+{
+    char full[64];
+    (void)snprintf(full, sizeof full, "blk.%" PRIu32 ".%s%s.weight", layer, name, t->shape->n_expert ? "_exps" : "");
+    write_matrices(t, full, layer, k, rows, t->shape->n_expert);
+}
+
+static void write_router(const struct tensors *t, uint32_t layer)
+{
+    char full[64];
+    (void)snprintf(full, sizeof full, "blk.%" PRIu32 ".ffn_gate_inp.weight", layer);
+    (void)hearth_gguf_write_tensor(t->writer, full, HEARTH_F32, 2, (const uint64_t[]){t->shape->n_embd, t->shape->n_expert});
 }
 
 static void write_vector(const struct tensors *t, uint32_t layer, const char *name, uint64_t n)
@@ -82,9 +107,11 @@ static void write_llama_layer(const struct tensors *t, uint32_t i)
     }
     write_layer_matrix(t, i, "attn_output", queries, s->n_embd);
     write_vector(t, i, "ffn_norm.weight", s->n_embd);
-    write_layer_matrix(t, i, "ffn_gate", s->n_embd, s->n_ff);
-    write_layer_matrix(t, i, "ffn_up", s->n_embd, s->n_ff);
-    write_layer_matrix(t, i, "ffn_down", s->n_ff, s->n_embd);
+    if (s->n_expert)
+        write_router(t, i);
+    write_experts(t, i, "ffn_gate", s->n_embd, s->n_ff);
+    write_experts(t, i, "ffn_up", s->n_embd, s->n_ff);
+    write_experts(t, i, "ffn_down", s->n_ff, s->n_embd);
 }
 
 /* One norm serves attention and feed-forward; queries, keys and values are one matrix; everything has a bias. */
@@ -195,6 +222,10 @@ static void write_keys(struct hearth_gguf_writer *w, const struct hearth_shape *
     write_count(&k, "context_length", s->n_ctx_train);
     write_count(&k, "embedding_length", s->n_embd);
     write_count(&k, "feed_forward_length", s->n_ff);
+    if (s->n_expert) {
+        write_count(&k, "expert_count", s->n_expert);
+        write_count(&k, "expert_used_count", s->n_expert_used);
+    }
     write_count(&k, "attention.head_count", s->n_head);
     write_count(&k, "attention.head_count_kv", s->n_head_kv);
     write_count(&k, "attention.key_length", s->head_dim);

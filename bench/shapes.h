@@ -13,6 +13,7 @@ struct hearth_shape {
     float rope_freq_base;
     bool tied;       /* no output.weight */
     bool rope_freqs; /* the file has factors of the frequencies */
+    uint32_t n_expert, n_expert_used;
 };
 
 extern const struct hearth_shape hearth_shapes[];

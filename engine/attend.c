@@ -1,8 +1,9 @@
 /* Attention over the cache of keys and values: writing it, and dividing the walks over it among the workers; see forward.h.
  *
- * The queries of a KV head, a group of heads for each token, are cut into tiles; a tile walks over its segments upwards and merges
- * each into what it has. A few tokens give few tiles, too few for many workers: then the segments of a tile are cut into runs as
- * well, the state of every segment is kept, and whoever ends the last run of a tile merges them in the same order. */
+ * The queries of a KV head, a group of heads for each token, are cut into tiles; a tile walks over its segments upwards, beginning
+ * with the first that its layer's window leaves it, and merges each into what it has. A few tokens give few tiles, too few for many
+ * workers: then the segments of a tile are cut into runs as well, the state of every segment is kept, and whoever ends the last run
+ * of a tile merges them in the same order. */
 #include "forward.h"
 #include "share.h"
 #include <string.h>
@@ -12,9 +13,14 @@
 
 /* ---- The cache ------------------------------------------------------------------------------------------------------ */
 
+static const struct hearth_kv_layer *layer_of(const struct hearth_step *s)
+{
+    return &s->batch->cache->layers[s->layer];
+}
+
 static uint8_t *head_of(const struct hearth_step *s, uint8_t *base, uint32_t kv_head)
 {
-    return base + ((uint64_t)s->layer * s->batch->model->hparams.n_head_kv + kv_head) * s->batch->cache->head_bytes;
+    return base + layer_of(s)->at + kv_head * layer_of(s)->head_bytes;
 }
 
 static size_t rounded_dim(const struct hearth_hparams *h)
@@ -72,18 +78,19 @@ static bool store_value_q8_0(const struct hearth_step *s, uint8_t *row, const fl
     return block != NULL;
 }
 
-static uint8_t *block_of(const struct hearth_step *s, uint8_t *base, uint32_t kv_head, uint32_t position)
+static uint8_t *block_of(const struct hearth_step *s, uint8_t *base, uint32_t kv_head, uint32_t slot)
 {
     const size_t bytes = hearth_cache_block_bytes(s->batch->cache->format, s->batch->model->hparams.head_dim);
-    return head_of(s, base, kv_head) + position / HEARTH_KEY_BLOCK * bytes;
+    return head_of(s, base, kv_head) + slot / HEARTH_KEY_BLOCK * bytes;
 }
 
 bool hearth_attend_store_key(const struct hearth_step *s, uint32_t kv_head, uint32_t position, const float *key)
 {
     const struct hearth_kv_cache *cache = s->batch->cache;
     const size_t d = s->batch->model->hparams.head_dim;
-    const size_t lane = position % HEARTH_KEY_BLOCK;
-    uint8_t *block = block_of(s, cache->keys, kv_head, position);
+    const uint32_t slot = position % layer_of(s)->slots;
+    const size_t lane = slot % HEARTH_KEY_BLOCK;
+    uint8_t *block = block_of(s, cache->keys, kv_head, slot);
     if (cache->format == HEARTH_Q8_0)
         return store_key_q8_0(s, block, lane, key);
     if (cache->format == HEARTH_F32) {
@@ -103,7 +110,8 @@ bool hearth_attend_store_value(const struct hearth_step *s, uint32_t kv_head, ui
     const struct hearth_kv_cache *cache = s->batch->cache;
     const size_t d = s->batch->model->hparams.head_dim;
     const size_t row_bytes = hearth_cache_block_bytes(cache->format, d) / HEARTH_KEY_BLOCK;
-    uint8_t *row = block_of(s, cache->values, kv_head, position) + position % HEARTH_KEY_BLOCK * row_bytes;
+    const uint32_t slot = position % layer_of(s)->slots;
+    uint8_t *row = block_of(s, cache->values, kv_head, slot) + slot % HEARTH_KEY_BLOCK * row_bytes;
     if (cache->format == HEARTH_Q8_0)
         return store_value_q8_0(s, row, value);
     if (cache->format == HEARTH_F32)
@@ -111,6 +119,27 @@ bool hearth_attend_store_value(const struct hearth_step *s, uint32_t kv_head, ui
     else
         to_f16_of(s)((uint16_t *)(void *)row, value, d);
     return true;
+}
+
+/* ---- What is seen --------------------------------------------------------------------------------------------------- */
+
+/* The first position that a query at `position` sees. */
+static uint32_t first_seen(const struct hearth_step *s, uint32_t position)
+{
+    const uint32_t window = layer_of(s)->window;
+    return window > 0 && position >= window ? position - window + 1 : 0;
+}
+
+static uint32_t segment_of(size_t position)
+{
+    return (uint32_t)(position / HEARTH_SEGMENT);
+}
+
+/* The segments that any token of the batch sees. */
+static struct hearth_range segments_of_batch(const struct hearth_step *s)
+{
+    const struct hearth_batch *b = s->batch;
+    return (struct hearth_range){segment_of(first_seen(s, b->position)), segment_of(b->position + b->n - 1) + 1};
 }
 
 /* ---- Memory --------------------------------------------------------------------------------------------------------- */
@@ -147,19 +176,14 @@ static uint32_t split_queries(const struct hearth_hparams *h)
     return most < HEARTH_ATTENTION_QUERIES ? most : HEARTH_ATTENTION_QUERIES;
 }
 
-static uint32_t segments_of(uint32_t positions)
+uint64_t hearth_attend_state_bytes(const struct hearth_hparams *h, uint32_t n_segments)
 {
-    return (positions + HEARTH_SEGMENT - 1) / HEARTH_SEGMENT;
-}
-
-uint64_t hearth_attend_state_bytes(const struct hearth_hparams *h, uint32_t context)
-{
-    return (uint64_t)split_queries(h) * segments_of(context) * state_floats(h) * sizeof(float);
+    return (uint64_t)split_queries(h) * n_segments * state_floats(h) * sizeof(float);
 }
 
 /* ---- Tiles ---------------------------------------------------------------------------------------------------------- */
 
-/* Queries of one KV head: number i is head i % group of token i / group, so ends only grow. */
+/* Queries of one KV head: number i is head i % group of token i / group, so what they see, begin ... end-1, only moves on. */
 struct tile {
     const struct hearth_step *step;
     uint32_t kv_head, n;
@@ -199,6 +223,7 @@ static bool tile_make(struct tile *t, const struct hearth_step *s, uint32_t kv_h
         const size_t head = kv_head * group + (queries.begin + i) % group;
         const size_t at = ((size_t)token * h->n_head + head) * h->head_dim;
         t->query[i].q = prepare_query(s, b->buffers->q + at, i, &finite);
+        t->query[i].begin = first_seen(s, b->position + token);
         t->query[i].end = (size_t)b->position + token + 1;
         t->out[i] = b->buffers->attended + at;
     }
@@ -210,29 +235,34 @@ static size_t tile_end(const struct tile *t)
     return t->query[t->n - 1].end;
 }
 
-/* Queries first ... n-1 over one segment; their o and ml are set. */
-static void walk_segment(const struct tile *t, uint32_t first, size_t begin)
+/* Some queries over one segment; their o and ml are set. The kernel is told slots: a segment lies in one piece. */
+static void walk_segment(const struct tile *t, struct hearth_range queries, size_t begin)
 {
     const struct hearth_batch *b = t->step->batch;
     const struct hearth_hparams *h = &b->model->hparams;
+    const uint32_t slots = layer_of(t->step)->slots;
     struct hearth_attention_query query[HEARTH_ATTENTION_QUERIES];
-    for (uint32_t i = first; i < t->n; i++) {
+    for (uint32_t i = queries.begin; i < queries.end; i++) {
         query[i] = t->query[i];
-        query[i].begin = begin;
+        query[i].begin = query[i].begin > begin ? query[i].begin : begin;
         query[i].end = query[i].end < begin + HEARTH_SEGMENT ? query[i].end : begin + HEARTH_SEGMENT;
+        query[i].begin -= begin - begin % slots;
+        query[i].end -= begin - begin % slots;
     }
     b->kernels->chosen[HEARTH_OP_ATTENTION][b->cache->format]->attention(
-        query + first, t->n - first, head_of(t->step, b->cache->keys, t->kv_head), head_of(t->step, b->cache->values, t->kv_head),
-        h->head_dim, h->attention_scale, scratch_of(t->step));
+        query + queries.begin, queries.end - queries.begin, head_of(t->step, b->cache->keys, t->kv_head),
+        head_of(t->step, b->cache->values, t->kv_head), h->head_dim, h->attention_scale, h->attention_softcap, scratch_of(t->step));
 }
 
-/* The first query that sees position `begin`. */
-static uint32_t first_that_sees(const struct tile *t, size_t begin)
+/* The queries that see something of the segment that begins here. */
+static struct hearth_range those_that_see(const struct tile *t, size_t begin)
 {
-    uint32_t first = 0;
-    while (t->query[first].end <= begin)
-        first++;
-    return first;
+    struct hearth_range queries = {0, t->n};
+    while (queries.begin < t->n && t->query[queries.begin].end <= begin)
+        queries.begin++;
+    while (queries.end > queries.begin && t->query[queries.end - 1].begin >= begin + HEARTH_SEGMENT)
+        queries.end--;
+    return queries;
 }
 
 static hearth_attention_merge_fn *merge_of(const struct tile *t)
@@ -246,20 +276,17 @@ static void walk_tile(struct tile *t)
     const struct hearth_hparams *h = &t->step->batch->model->hparams;
     float *outputs = (float *)(void *)(scratch_of(t->step) + kernel_scratch_bytes(h));
     float ml[HEARTH_ATTENTION_QUERIES][2];
-    for (uint32_t i = 0; i < t->n; i++) {
-        t->query[i].o = t->out[i];
-        t->query[i].ml = t->ml[i];
-    }
-    walk_segment(t, 0, 0);
-    for (uint32_t i = 0; i < t->n; i++) {
-        t->query[i].o = outputs + i * rounded_dim(h);
-        t->query[i].ml = ml[i];
-    }
-    for (size_t begin = HEARTH_SEGMENT; begin < tile_end(t); begin += HEARTH_SEGMENT) {
-        const uint32_t first = first_that_sees(t, begin);
-        walk_segment(t, first, begin);
-        for (uint32_t i = first; i < t->n; i++)
-            merge_of(t)(t->out[i], t->ml[i], t->query[i].o, t->query[i].ml, h->head_dim);
+    for (size_t segment = segment_of(t->query[0].begin); segment * HEARTH_SEGMENT < tile_end(t); segment++) {
+        const struct hearth_range seen = those_that_see(t, segment * HEARTH_SEGMENT);
+        for (uint32_t i = seen.begin; i < seen.end; i++) {
+            const bool first = segment == segment_of(t->query[i].begin);
+            t->query[i].o = first ? t->out[i] : outputs + i * rounded_dim(h);
+            t->query[i].ml = first ? t->ml[i] : ml[i];
+        }
+        walk_segment(t, seen, segment * HEARTH_SEGMENT);
+        for (uint32_t i = seen.begin; i < seen.end; i++)
+            if (t->query[i].o != t->out[i])
+                merge_of(t)(t->out[i], t->ml[i], t->query[i].o, t->query[i].ml, h->head_dim);
     }
     for (uint32_t i = 0; i < t->n; i++)
         merge_of(t)(t->out[i], t->ml[i], NULL, NULL, h->head_dim);
@@ -267,23 +294,25 @@ static void walk_tile(struct tile *t)
 
 /* ---- Runs of segments ----------------------------------------------------------------------------------------------- */
 
+/* Of query i, over a segment that lies in one of the runs. */
 static float *state_of(const struct tile *t, uint32_t i, uint32_t segment)
 {
     const struct hearth_batch *b = t->step->batch;
-    const uint32_t segments = segments_of(b->position + b->n);
-    return b->buffers->attend_states + (((size_t)t->kv_head * t->n + i) * segments + segment) * state_floats(&b->model->hparams);
+    const struct hearth_range all = segments_of_batch(t->step);
+    return b->buffers->attend_states +
+           (((size_t)t->kv_head * t->n + i) * (all.end - all.begin) + segment - all.begin) * state_floats(&b->model->hparams);
 }
 
 static void walk_run(struct tile *t, struct hearth_range segments)
 {
     const size_t ml = rounded_dim(&t->step->batch->model->hparams);
     for (uint32_t segment = segments.begin; segment < segments.end; segment++) {
-        const uint32_t first = first_that_sees(t, (size_t)segment * HEARTH_SEGMENT);
-        for (uint32_t i = first; i < t->n; i++) {
+        const struct hearth_range seen = those_that_see(t, (size_t)segment * HEARTH_SEGMENT);
+        for (uint32_t i = seen.begin; i < seen.end; i++) {
             t->query[i].o = state_of(t, i, segment);
             t->query[i].ml = t->query[i].o + ml;
         }
-        walk_segment(t, first, (size_t)segment * HEARTH_SEGMENT);
+        walk_segment(t, seen, (size_t)segment * HEARTH_SEGMENT);
     }
 }
 
@@ -292,9 +321,10 @@ static void merge_runs(struct tile *t)
     const struct hearth_hparams *h = &t->step->batch->model->hparams;
     const size_t ml = rounded_dim(h);
     for (uint32_t i = 0; i < t->n; i++) {
-        memcpy(t->out[i], state_of(t, i, 0), h->head_dim * sizeof(float));
-        memcpy(t->ml[i], state_of(t, i, 0) + ml, sizeof t->ml[i]);
-        for (uint32_t segment = 1; (size_t)segment * HEARTH_SEGMENT < t->query[i].end; segment++)
+        const uint32_t first = segment_of(t->query[i].begin);
+        memcpy(t->out[i], state_of(t, i, first), h->head_dim * sizeof(float));
+        memcpy(t->ml[i], state_of(t, i, first) + ml, sizeof t->ml[i]);
+        for (uint32_t segment = first + 1; (size_t)segment * HEARTH_SEGMENT < t->query[i].end; segment++)
             merge_of(t)(t->out[i], t->ml[i], state_of(t, i, segment), state_of(t, i, segment) + ml, h->head_dim);
         merge_of(t)(t->out[i], t->ml[i], NULL, NULL, h->head_dim);
     }
@@ -316,7 +346,7 @@ static bool last_run(const struct tile *t, uint32_t runs)
 struct division {
     uint32_t queries; /* of a KV head */
     uint32_t tiles, runs;
-    uint32_t segments;
+    struct hearth_range segments;
 };
 
 static uint32_t divide_up(uint32_t a, uint32_t b)
@@ -329,10 +359,11 @@ static struct division divide(const struct hearth_step *s)
     const struct hearth_batch *b = s->batch;
     const struct hearth_hparams *h = &b->model->hparams;
     const uint32_t pieces = divide_up(s->workers * PIECES_PER_WORKER, h->n_head_kv); /* wanted of each head */
-    struct division d = {.queries = b->n * (h->n_head / h->n_head_kv), .segments = segments_of(b->position + b->n), .runs = 1};
+    struct division d = {.queries = b->n * (h->n_head / h->n_head_kv), .segments = segments_of_batch(s), .runs = 1};
+    const uint32_t n_segments = d.segments.end - d.segments.begin;
     if (d.queries <= split_queries(h)) {
         d.tiles = 1;
-        d.runs = pieces < d.segments ? pieces : d.segments;
+        d.runs = pieces < n_segments ? pieces : n_segments;
         return d;
     }
     const uint32_t least = divide_up(d.queries, HEARTH_ATTENTION_QUERIES);
@@ -352,7 +383,10 @@ static bool do_piece(const struct hearth_step *s, const struct division *d, uint
         walk_tile(&t);
         return finite;
     }
-    walk_run(&t, hearth_share(d->segments, part, d->runs));
+    struct hearth_range run = hearth_share(d->segments.end - d->segments.begin, part, d->runs);
+    run.begin += d->segments.begin;
+    run.end += d->segments.begin;
+    walk_run(&t, run);
     if (last_run(&t, d->runs))
         merge_runs(&t);
     return finite;

@@ -6,17 +6,26 @@
 #include <stdlib.h>
 
 enum kind { MATRIX, VECTOR, TABLE };
-enum dim { ZERO, ONE, EMBD, FF, HEAD, QUERIES, KEYS, QUERIES_KEYS, QUERIES_KEYS_VALUES, TWICE_FF, VOCAB, HALF_ROT };
+enum dim { ZERO, ONE, EMBD, FF, HEAD, QUERIES, KEYS, QUERIES_KEYS, ALL_HEADS, FF_2, VOCAB, HALF_ROT, EXPERTS };
 
 /* Sets of architectures. */
 #define LLAMA (1u << HEARTH_ARCH_LLAMA)
 #define GEMMA (1u << HEARTH_ARCH_GEMMA)
+#define GEMMA2 (1u << HEARTH_ARCH_GEMMA2)
+#define GEMMA3 (1u << HEARTH_ARCH_GEMMA3)
 #define PHI2 (1u << HEARTH_ARCH_PHI2)
 #define PHI3 (1u << HEARTH_ARCH_PHI3)
 #define QWEN2 (1u << HEARTH_ARCH_QWEN2)
 #define QWEN3 (1u << HEARTH_ARCH_QWEN3)
-#define ALL (LLAMA | GEMMA | PHI2 | PHI3 | QWEN2 | QWEN3)
-#define GATED (LLAMA | GEMMA | PHI3 | QWEN2 | QWEN3) /* attention, then a gated feed-forward, each with a norm before it */
+#define QWEN3MOE (1u << HEARTH_ARCH_QWEN3MOE)
+/* Attention, then a gated feed-forward, each with a norm before it. */
+#define GATED (LLAMA | GEMMA | GEMMA2 | GEMMA3 | PHI3 | QWEN2 | QWEN3 | QWEN3MOE)
+#define ALL (GATED | PHI2)
+#define ROUTED (LLAMA | QWEN3MOE)             /* may have experts */
+#define POST_NORM (GEMMA2 | GEMMA3)           /* and with a norm behind it */
+#define HEAD_NORM (GEMMA3 | QWEN3 | QWEN3MOE) /* of queries and keys */
+#define LONGROPE (LLAMA | PHI3)               /* may have factors by the length of the context */
+#define TIED (GEMMA | GEMMA2)                 /* even if the file has an output.weight */
 #define NONE 0u
 
 struct tensor_row {
@@ -30,6 +39,7 @@ struct tensor_row {
         const char *name; /* ... this tensor may hold the row's one as some of its rows; its own name, if it has more rows */
         enum dim first, rows;
     } whole;
+    const char *stacked; /* in models with experts: the tensor of all of them in this one's place */
 };
 
 #define OF_MODEL(member) offsetof(struct hearth_description, member)
@@ -37,34 +47,39 @@ struct tensor_row {
 
 /* clang-format off */
 static const struct tensor_row model_rows[] = {
-    {"token_embd.weight", TABLE, ALL, NONE, VOCAB, EMBD, OF_MODEL(embedding), {0}},
-    {"output_norm.weight", VECTOR, ALL, NONE, ONE, EMBD, OF_MODEL(output_norm.weight), {0}},
-    {"output_norm.bias", VECTOR, PHI2, NONE, ONE, EMBD, OF_MODEL(output_norm.bias), {0}},
-    {"output.weight", MATRIX, NONE, ALL & ~GEMMA, VOCAB, EMBD, OF_MODEL(output), {0}},
-    {"output.bias", VECTOR, NONE, ALL & ~GEMMA, ONE, VOCAB, OF_MODEL(output_bias), {0}},
-    {"rope_freqs.weight", VECTOR, NONE, ALL, ONE, HALF_ROT, OF_MODEL(rope_freqs), {0}},
+    {"token_embd.weight", TABLE, ALL, NONE, VOCAB, EMBD, OF_MODEL(embedding), {0}, NULL},
+    {"output_norm.weight", VECTOR, ALL, NONE, ONE, EMBD, OF_MODEL(output_norm.weight), {0}, NULL},
+    {"output_norm.bias", VECTOR, PHI2, NONE, ONE, EMBD, OF_MODEL(output_norm.bias), {0}, NULL},
+    {"output.weight", MATRIX, NONE, ALL & ~TIED, VOCAB, EMBD, OF_MODEL(output), {0}, NULL},
+    {"output.bias", VECTOR, NONE, ALL & ~TIED, ONE, VOCAB, OF_MODEL(output_bias), {0}, NULL},
+    {"rope_freqs.weight", VECTOR, NONE, ALL, ONE, HALF_ROT, OF_MODEL(rope_freqs), {0}, NULL},
+    {"rope_factors_short.weight", VECTOR, NONE, LONGROPE, ONE, HALF_ROT, OF_MODEL(rope_short), {0}, NULL},
+    {"rope_factors_long.weight", VECTOR, NONE, LONGROPE, ONE, HALF_ROT, OF_MODEL(rope_long), {0}, NULL},
 };
 
 static const struct tensor_row layer_rows[] = {
-    {"attn_norm.weight", VECTOR, ALL, NONE, ONE, EMBD, OF_LAYER(attn_norm.weight), {0}},
-    {"attn_norm.bias", VECTOR, PHI2, NONE, ONE, EMBD, OF_LAYER(attn_norm.bias), {0}},
-    {"attn_q.weight", MATRIX, ALL, NONE, QUERIES, EMBD, OF_LAYER(q), {ALL, "attn_qkv.weight", ZERO, QUERIES_KEYS_VALUES}},
-    {"attn_k.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(k), {ALL, "attn_qkv.weight", QUERIES, QUERIES_KEYS_VALUES}},
-    {"attn_v.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(v), {ALL, "attn_qkv.weight", QUERIES_KEYS, QUERIES_KEYS_VALUES}},
-    {"attn_q_norm.weight", VECTOR, QWEN3, NONE, ONE, HEAD, OF_LAYER(q_norm), {0}},
-    {"attn_k_norm.weight", VECTOR, QWEN3, NONE, ONE, HEAD, OF_LAYER(k_norm), {0}},
-    {"attn_output.weight", MATRIX, ALL, NONE, EMBD, QUERIES, OF_LAYER(o), {0}},
-    {"ffn_norm.weight", VECTOR, GATED, NONE, ONE, EMBD, OF_LAYER(ffn_norm.weight), {0}},
-    {"ffn_gate.weight", MATRIX, GATED, NONE, FF, EMBD, OF_LAYER(gate), {PHI3, "ffn_up.weight", ZERO, TWICE_FF}},
-    {"ffn_up.weight", MATRIX, ALL, NONE, FF, EMBD, OF_LAYER(up), {PHI3, "ffn_up.weight", FF, TWICE_FF}},
-    {"ffn_down.weight", MATRIX, ALL, NONE, EMBD, FF, OF_LAYER(down), {0}},
-    {"attn_q.bias", VECTOR, NONE, ALL, ONE, QUERIES, OF_LAYER(q_bias), {ALL, "attn_qkv.bias", ZERO, QUERIES_KEYS_VALUES}},
-    {"attn_k.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(k_bias), {ALL, "attn_qkv.bias", QUERIES, QUERIES_KEYS_VALUES}},
-    {"attn_v.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(v_bias), {ALL, "attn_qkv.bias", QUERIES_KEYS, QUERIES_KEYS_VALUES}},
-    {"attn_output.bias", VECTOR, NONE, ALL, ONE, EMBD, OF_LAYER(o_bias), {0}},
-    {"ffn_gate.bias", VECTOR, NONE, GATED, ONE, FF, OF_LAYER(gate_bias), {0}},
-    {"ffn_up.bias", VECTOR, NONE, ALL, ONE, FF, OF_LAYER(up_bias), {0}},
-    {"ffn_down.bias", VECTOR, NONE, ALL, ONE, EMBD, OF_LAYER(down_bias), {0}},
+    {"attn_norm.weight", VECTOR, ALL, NONE, ONE, EMBD, OF_LAYER(attn_norm.weight), {0}, NULL},
+    {"attn_norm.bias", VECTOR, PHI2, NONE, ONE, EMBD, OF_LAYER(attn_norm.bias), {0}, NULL},
+    {"attn_q.weight", MATRIX, ALL, NONE, QUERIES, EMBD, OF_LAYER(q), {ALL, "attn_qkv.weight", ZERO, ALL_HEADS}, NULL},
+    {"attn_k.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(k), {ALL, "attn_qkv.weight", QUERIES, ALL_HEADS}, NULL},
+    {"attn_v.weight", MATRIX, ALL, NONE, KEYS, EMBD, OF_LAYER(v), {ALL, "attn_qkv.weight", QUERIES_KEYS, ALL_HEADS}, NULL},
+    {"attn_q_norm.weight", VECTOR, HEAD_NORM, NONE, ONE, HEAD, OF_LAYER(q_norm), {0}, NULL},
+    {"attn_k_norm.weight", VECTOR, HEAD_NORM, NONE, ONE, HEAD, OF_LAYER(k_norm), {0}, NULL},
+    {"attn_output.weight", MATRIX, ALL, NONE, EMBD, QUERIES, OF_LAYER(o), {0}, NULL},
+    {"post_attention_norm.weight", VECTOR, POST_NORM, NONE, ONE, EMBD, OF_LAYER(post_attn_norm.weight), {0}, NULL},
+    {"ffn_norm.weight", VECTOR, GATED, NONE, ONE, EMBD, OF_LAYER(ffn_norm.weight), {0}, NULL},
+    {"ffn_gate_inp.weight", MATRIX, NONE, ROUTED, EXPERTS, EMBD, OF_LAYER(router), {0}, NULL},
+    {"ffn_gate.weight", MATRIX, GATED, NONE, FF, EMBD, OF_LAYER(gate), {PHI3, "ffn_up.weight", ZERO, FF_2}, "ffn_gate_exps.weight"},
+    {"ffn_up.weight", MATRIX, ALL, NONE, FF, EMBD, OF_LAYER(up), {PHI3, "ffn_up.weight", FF, FF_2}, "ffn_up_exps.weight"},
+    {"ffn_down.weight", MATRIX, ALL, NONE, EMBD, FF, OF_LAYER(down), {0}, "ffn_down_exps.weight"},
+    {"post_ffw_norm.weight", VECTOR, POST_NORM, NONE, ONE, EMBD, OF_LAYER(post_ffn_norm.weight), {0}, NULL},
+    {"attn_q.bias", VECTOR, NONE, ALL, ONE, QUERIES, OF_LAYER(q_bias), {ALL, "attn_qkv.bias", ZERO, ALL_HEADS}, NULL},
+    {"attn_k.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(k_bias), {ALL, "attn_qkv.bias", QUERIES, ALL_HEADS}, NULL},
+    {"attn_v.bias", VECTOR, NONE, ALL, ONE, KEYS, OF_LAYER(v_bias), {ALL, "attn_qkv.bias", QUERIES_KEYS, ALL_HEADS}, NULL},
+    {"attn_output.bias", VECTOR, NONE, ALL, ONE, EMBD, OF_LAYER(o_bias), {0}, NULL},
+    {"ffn_gate.bias", VECTOR, NONE, GATED, ONE, FF, OF_LAYER(gate_bias), {0}, NULL},
+    {"ffn_up.bias", VECTOR, NONE, ALL, ONE, FF, OF_LAYER(up_bias), {0}, NULL},
+    {"ffn_down.bias", VECTOR, NONE, ALL, ONE, EMBD, OF_LAYER(down_bias), {0}, NULL},
 };
 /* clang-format on */
 
@@ -91,14 +106,16 @@ static uint32_t dim_value(const struct hearth_hparams *h, enum dim dim)
         return keys;
     case QUERIES_KEYS:
         return queries + keys;
-    case QUERIES_KEYS_VALUES:
+    case ALL_HEADS:
         return queries + 2 * keys;
-    case TWICE_FF:
+    case FF_2:
         return 2 * h->n_ff;
     case VOCAB:
         return h->n_vocab;
     case HALF_ROT:
         return h->n_rot / 2;
+    case EXPERTS:
+        return h->n_expert;
     default:
         return 1;
     }
@@ -108,7 +125,7 @@ static uint32_t dim_value(const struct hearth_hparams *h, enum dim dim)
 struct place {
     const struct hearth_gguf_tensor *tensor; /* NULL: nowhere */
     char name[64];                           /* of the tensor */
-    uint32_t rows, k;                        /* of what is wanted */
+    uint32_t rows, k, count;                 /* of what is wanted */
     bool part;                               /* the tensor holds more than that ... */
     uint32_t first;                          /* ... and this many rows (elements of a vector) before it */
 };
@@ -138,11 +155,12 @@ static hearth_status check_shape(const struct binder *b, const struct place *p, 
 {
     const struct hearth_gguf_tensor *t = p->tensor;
     char quoted[HEARTH_QUOTE_MAX];
-    if (t->ne[0] == k && t->ne[1] == rows && t->ne[2] == 1 && t->ne[3] == 1)
+    if (t->ne[0] == k && t->ne[1] == rows && t->ne[2] == p->count && t->ne[3] == 1)
         return HEARTH_OK;
     return hearth_fail(b->err, HEARTH_E_FORMAT, "E_SHAPE",
-                       "%s: tensor %s: wrong shape (got %" PRIu64 " x %" PRIu64 " x %" PRIu64 ", need %" PRIu32 " x %" PRIu32 ")",
-                       file(b->gguf, quoted), p->name, t->ne[0], t->ne[1], t->ne[2], k, rows);
+                       "%s: tensor %s: wrong shape (got %" PRIu64 " x %" PRIu64 " x %" PRIu64 ", need %" PRIu32 " x %" PRIu32
+                       " x %" PRIu32 ")",
+                       file(b->gguf, quoted), p->name, t->ne[0], t->ne[1], t->ne[2], k, rows, p->count);
 }
 
 /* The larger tensor that holds that of a row. */
@@ -163,13 +181,14 @@ static hearth_status find(const struct binder *b, const struct tensor_row *row, 
     const struct hearth_hparams *h = &b->description->hparams;
     const uint32_t arch = 1u << h->arch;
     const uint32_t all = dim_value(h, row->whole.rows);
-    struct place own = {.rows = dim_value(h, row->rows), .k = dim_value(h, row->k)};
+    const bool stacked = row->stacked && h->n_expert > 0;
+    struct place own = {.rows = dim_value(h, row->rows), .k = dim_value(h, row->k), .count = stacked ? h->n_expert : 1};
     struct place whole = own;
     char quoted[HEARTH_QUOTE_MAX];
     *out = own;
-    if (!((row->required | row->optional) & arch))
+    if (!((row->required | row->optional) & arch) || own.rows == 0)
         return HEARTH_OK;
-    name_tensor(own.name, layer, row->name);
+    name_tensor(own.name, layer, stacked ? row->stacked : row->name);
     own.tensor = hearth_gguf_find_tensor(b->gguf, own.name);
     find_whole(b, row, layer, &whole);
     *out = own;
@@ -179,7 +198,7 @@ static hearth_status find(const struct binder *b, const struct tensor_row *row, 
     }
     if (own.tensor)
         return check_shape(b, out, own.rows, own.k);
-    if (row->required & arch)
+    if (row->required & arch || row->rows == EXPERTS)
         return hearth_fail(b->err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensors: %s is missing", file(b->gguf, quoted), own.name);
     return HEARTH_OK;
 }
@@ -225,11 +244,12 @@ static hearth_status bind_matrix(const struct binder *b, const struct place *p, 
                                   .format = t->format,
                                   .rows = p->rows,
                                   .k = p->k,
+                                  .count = p->count,
                                   .file_offset = t->file_offset + p->first * hearth_row_bytes(t->format, p->k),
                                   .part = p->part,
                                   .first = p->first};
     b->description->uses[hearth_format_info(t->format)->activation] = true;
-    b->description->macs_per_token += (uint64_t)p->rows * p->k;
+    b->description->macs_per_token += (uint64_t)p->rows * p->k * hearth_matrices_used(&b->description->hparams, out, 1);
     return HEARTH_OK;
 }
 
@@ -249,8 +269,8 @@ static hearth_status bind(const struct binder *b, const struct tensor_row *row, 
     else
         HEARTH_TRY(bind_matrix(b, &p, thing));
     d->n_tensors += p.first == 0; /* of a larger tensor, the first part stands for it */
-    d->weight_bytes += p.rows * hearth_row_bytes(p.tensor->format, p.k);
-    d->n_parameters += (uint64_t)p.rows * p.k;
+    d->weight_bytes += (uint64_t)p.count * p.rows * hearth_row_bytes(p.tensor->format, p.k);
+    d->n_parameters += (uint64_t)p.count * p.rows * p.k;
     return HEARTH_OK;
 }
 
@@ -265,10 +285,29 @@ static hearth_status tie_output(const struct binder *b)
     if (!kernel)
         return unsupported_type(b, "token_embd.weight", table.format);
     d->output = (struct hearth_matrix){
-        .kernel = kernel, .format = table.format, .rows = table.rows, .k = table.k, .file_offset = table.file_offset};
+        .kernel = kernel, .format = table.format, .rows = table.rows, .k = table.k, .count = 1, .file_offset = table.file_offset};
     d->embedding = (struct hearth_table){0};
     d->uses[hearth_format_info(table.format)->activation] = true;
     d->macs_per_token += (uint64_t)table.rows * table.k;
+    return HEARTH_OK;
+}
+
+/* Divisors of the frequencies that are chosen by the length of the context: both or none, and not in other architectures. */
+static hearth_status check_rope_factors(const struct binder *b)
+{
+    static const char *const names[] = {"rope_factors_short.weight", "rope_factors_long.weight"};
+    const struct hearth_description *d = b->description;
+    const bool takes = LONGROPE & 1u << d->hparams.arch;
+    char quoted[HEARTH_QUOTE_MAX];
+    for (size_t i = 0; i < 2; i++) {
+        const bool there = hearth_gguf_find_tensor(b->gguf, names[i]) != NULL;
+        if (there && !takes)
+            return hearth_fail(b->err, HEARTH_E_UNSUPPORTED, "E_ROPE",
+                               "%s: tensor '%s': longrope scaling of this architecture is not supported", file(b->gguf, quoted),
+                               names[i]);
+        if (takes && !there && (d->rope_short.n || d->rope_long.n))
+            return hearth_fail(b->err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensors: %s is missing", file(b->gguf, quoted), names[i]);
+    }
     return HEARTH_OK;
 }
 
@@ -278,6 +317,7 @@ static hearth_status describe_tensors(const struct binder *b)
     for (size_t i = 0; i < N_MODEL_ROWS; i++)
         HEARTH_TRY(bind(b, &model_rows[i], NO_LAYER, d));
     HEARTH_TRY(tie_output(b));
+    HEARTH_TRY(check_rope_factors(b));
     for (uint32_t layer = 0; layer < d->hparams.n_layer; layer++)
         for (size_t i = 0; i < N_LAYER_ROWS; i++)
             HEARTH_TRY(bind(b, &layer_rows[i], layer, &d->layers[layer]));
@@ -340,16 +380,37 @@ void hearth_weight_name(const struct hearth_description *d, size_t index, char o
     } else {
         const size_t at = index - N_MODEL_ROWS;
         const struct tensor_row *row = &layer_rows[at % N_LAYER_ROWS];
-        name_tensor(out, (uint32_t)(at / N_LAYER_ROWS), part ? row->whole.name : row->name);
+        const char *own = row->stacked && d->hparams.n_expert > 0 ? row->stacked : row->name;
+        name_tensor(out, (uint32_t)(at / N_LAYER_ROWS), part ? row->whole.name : own);
     }
 }
 
-uint64_t hearth_matrix_packed_bytes(const struct hearth_matrix *m)
+uint64_t hearth_matrix_one_packed_bytes(const struct hearth_matrix *m)
 {
     if (m->rows == 0)
         return 0;
     const size_t tile_rows = m->kernel->matmul.tile_rows;
     return (uint64_t)((m->rows + tile_rows - 1) / tile_rows) * m->kernel->matmul.tile_bytes(m->k);
+}
+
+uint64_t hearth_matrix_packed_bytes(const struct hearth_matrix *m)
+{
+    return m->count * hearth_matrix_one_packed_bytes(m);
+}
+
+struct hearth_matrix hearth_matrix_of_expert(const struct hearth_matrix *m, uint32_t expert)
+{
+    struct hearth_matrix one = *m;
+    one.count = 1;
+    one.packed += expert * hearth_matrix_one_packed_bytes(m);
+    one.bias = NULL;
+    return one;
+}
+
+uint32_t hearth_matrices_used(const struct hearth_hparams *h, const struct hearth_matrix *m, uint32_t n_tokens)
+{
+    const uint64_t most = (uint64_t)h->n_expert_used * n_tokens;
+    return m->count > 1 && most < m->count ? (uint32_t)most : m->count;
 }
 
 static void layout_weights(struct hearth_description *d, struct hearth_arena *arena)
@@ -358,7 +419,8 @@ static void layout_weights(struct hearth_description *d, struct hearth_arena *ar
     for (size_t i = 0; i < n; i++) {
         const struct hearth_weight w = hearth_weight_at(d, i);
         if (w.matrix && w.matrix->rows)
-            w.matrix->packed = hearth_arena_take(arena, HEARTH_PLAN_WEIGHTS, hearth_matrix_packed_bytes(w.matrix), 1);
+            w.matrix->packed =
+                hearth_arena_take(arena, HEARTH_PLAN_WEIGHTS, w.matrix->count, hearth_matrix_one_packed_bytes(w.matrix));
         else if (w.vector && w.vector->n)
             w.vector->values = hearth_arena_take(arena, HEARTH_PLAN_WEIGHTS, w.vector->n, sizeof(float));
         else if (w.table && w.table->rows)

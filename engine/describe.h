@@ -8,15 +8,16 @@
 #include "hparams.h"
 #include "kernels.h"
 
-/* y = W x (+ bias). Rows are outputs. rows == 0: the model has no such matrix. */
+/* y = W x (+ bias). Rows are outputs. rows == 0: the model has no such matrix. Experts are `count` matrices of one shape, one
+ * behind the other in the file and in memory; else count is 1. */
 struct hearth_matrix {
     const struct hearth_kernel *kernel; /* MATMUL row; its tile is the layout of `packed` */
     uint32_t format;
-    uint32_t rows, k;
+    uint32_t rows, k, count;
     uint64_t file_offset;
     bool part;         /* some rows of a larger tensor of the file, as Q, K and V of one fused matrix ... */
     uint32_t first;    /* ... and the rows before them */
-    uint8_t *packed;   /* ceil(rows / tile_rows) tiles */
+    uint8_t *packed;   /* [count][ceil(rows / tile_rows)] tiles */
     const float *bias; /* [rows] or NULL */
 };
 
@@ -37,9 +38,11 @@ struct hearth_norm {
 
 struct hearth_layer {
     struct hearth_norm attn_norm, ffn_norm;
-    struct hearth_vector q_norm, k_norm; /* [head_dim], of each head */
+    struct hearth_norm post_attn_norm, post_ffn_norm; /* of what is added to x */
+    struct hearth_vector q_norm, k_norm;              /* [head_dim], of each head */
     struct hearth_matrix q, k, v, o;
-    struct hearth_matrix gate, up, down;
+    struct hearth_matrix router;         /* [n_expert], in a model with experts */
+    struct hearth_matrix gate, up, down; /* of each of them there */
     struct hearth_vector q_bias, k_bias, v_bias, o_bias, gate_bias, up_bias, down_bias;
 };
 
@@ -57,6 +60,7 @@ struct hearth_description {
     struct hearth_table embedding;
     struct hearth_norm output_norm;
     struct hearth_vector rope_freqs, output_bias;
+    struct hearth_vector rope_short, rope_long; /* longrope: divisors for short and for long contexts */
     struct hearth_matrix output;
     bool uses[HEARTH_ACTIVATION_COUNT]; /* kinds of activation rows that some matrix takes */
     uint64_t n_tensors;                 /* of the file, that are used */
@@ -91,7 +95,12 @@ struct hearth_weight hearth_weight_at(struct hearth_description *description, si
 /* The tensor's name in the file, for messages. */
 void hearth_weight_name(const struct hearth_description *description, size_t index, char out[64]);
 
-/* Bytes of the packed matrix. */
+/* Bytes of the packed matrix; of all experts, and of one. */
 uint64_t hearth_matrix_packed_bytes(const struct hearth_matrix *matrix);
+uint64_t hearth_matrix_one_packed_bytes(const struct hearth_matrix *matrix);
+/* How many of its matrices a pass over so many tokens uses, at most. */
+uint32_t hearth_matrices_used(const struct hearth_hparams *hparams, const struct hearth_matrix *matrix, uint32_t n_tokens);
+/* One expert's, for a product; it has no bias. */
+struct hearth_matrix hearth_matrix_of_expert(const struct hearth_matrix *matrix, uint32_t expert);
 
 #endif

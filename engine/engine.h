@@ -67,15 +67,17 @@ struct hearth_model {
     struct hearth_tokenizer *tokenizer;
     bool has_order; /* the limits ask for grammars */
     struct hearth_piece_order order;
-    double *rope_frequencies; /* [n_rot / 2] */
-    uint8_t *scratch;         /* of hearth_tokenize() */
-    pthread_mutex_t lock;     /* of that scratch */
-    _Atomic uint32_t users;   /* the handle and the sessions; the last to leave frees the model */
+    double *rope_frequencies[HEARTH_ROPE_COUNT]; /* [n_rot / 2]; NULL where layers do not differ */
+    double *rope_long;                           /* instead of the first, of long contexts; NULL: the same */
+    uint8_t *scratch;                            /* of hearth_tokenize() */
+    pthread_mutex_t lock;                        /* of that scratch */
+    _Atomic uint32_t users;                      /* the handle and the sessions; the last to leave frees the model */
 };
 
 /* Limits with every default filled in. */
 struct hearth_session_limits {
     uint32_t context, batch, logits_rows;
+    uint32_t window; /* of layers that have one; 0: none has */
     enum hearth_format kv_format;
     bool grammar;
 };
@@ -129,7 +131,8 @@ void hearth_model_layout(struct hearth_model *model, struct hearth_arena *arena,
 void hearth_session_layout(struct hearth_session *session, const struct hearth_model *model, struct hearth_arena *arena);
 
 /* For measurements: stand at `position`, whatever came after. The session has been fed so far before, and what it was fed there is
- * still the content of the cache. No logits, no history beyond it. */
+ * still the content of the cache, but where layers with a window have gone on over it: there are then other, ordinary numbers. No
+ * logits, no history beyond it. */
 void hearth_session_stand_at(struct hearth_session *session, uint32_t position);
 
 /* Fill in defaults and check ranges against the model. */

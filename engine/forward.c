@@ -7,9 +7,9 @@
 #include <time.h>
 
 /* What can fail, in the order it runs within a layer. */
-enum operation { NORM, ATTENTION, FEED_FORWARD, OUTPUT, OPERATION_COUNT };
+enum operation { NORM, ATTENTION, ROUTER, FEED_FORWARD, OUTPUT, OPERATION_COUNT };
 static const char *const operation_names[OPERATION_COUNT] = {"the normalised input", "the attention output",
-                                                             "the feed-forward product", "the logits"};
+                                                             "the choice of experts", "the feed-forward product", "the logits"};
 
 /* Keep the earliest place, so that the message does not depend on the number of threads. */
 static void report(const struct hearth_step *s, enum operation operation)
@@ -77,11 +77,28 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/* Tokens gathered by expert, as one worker sees them: see group(). */
+struct groups {
+    const struct hearth_route *routes; /* [n][slots]: those of all workers, or our own if few */
+    struct hearth_route *own;          /* [FEW_TOKENS][slots] */
+    uint32_t *begin;                   /* [n_expert + 1] of each expert's entries */
+    uint32_t *entry;                   /* [n * slots] which route, expert by expert, tokens upwards */
+    uint32_t *active;                  /* [n_active] experts that have entries, upwards */
+    uint32_t n_active, n_entries, slots;
+};
+
+static uint64_t groups_bytes(const struct hearth_hparams *h, uint32_t batch)
+{
+    const uint64_t slots = hearth_forward_slots(h);
+    return hearth_align(
+        FEW_TOKENS * slots * sizeof(struct hearth_route) + (2 * (uint64_t)h->n_expert + 1 + batch * slots) * sizeof(uint32_t), 64);
+}
+
 void hearth_forward_scratch_layout(struct hearth_scratch_layout *out, const struct hearth_description *model, uint32_t batch,
                                    bool blas)
 {
     const uint64_t head_rows = (uint64_t)heads_of_piece(&model->hparams) * model->hparams.head_dim;
-    const uint64_t tile = block_tokens(batch) * larger(GROUP_ROWS, head_rows) * sizeof(float);
+    const uint64_t tile = larger(block_tokens(batch) * larger(GROUP_ROWS, head_rows), model->hparams.n_expert) * sizeof(float);
     const uint64_t row =
         larger(hearth_forward_widest(model) * sizeof(float), hearth_row_bytes(model->output.format, model->output.k));
     out->tile = hearth_align(larger(tile, row), 64);
@@ -92,20 +109,38 @@ void hearth_forward_scratch_layout(struct hearth_scratch_layout *out, const stru
             at += FEW_TOKENS * hearth_activation_bytes((enum hearth_activation)kind, hearth_forward_widest_of_x(model));
     }
     out->hidden = at;
-    at += FEW_TOKENS * hearth_forward_hidden_row_bytes(model);
+    at += FEW_TOKENS * hearth_forward_slots(&model->hparams) * hearth_forward_hidden_row_bytes(model);
     out->panel = at;
     if (blas && model->uses[HEARTH_ACTIVATION_F32])
         at += (BLAS_ROWS + 1) * hearth_align(hearth_forward_widest(model) * sizeof(float), 64);
+    out->experts = at;
+    if (model->hparams.n_expert)
+        at += groups_bytes(&model->hparams, batch);
     out->attend = at;
     out->bytes = at + hearth_attend_scratch_bytes(&model->hparams);
 }
 
+uint32_t hearth_forward_slots(const struct hearth_hparams *h)
+{
+    return h->n_expert ? h->n_expert_used : 1;
+}
+
+bool hearth_forward_experts_take(const struct hearth_description *model, enum hearth_activation kind)
+{
+    for (uint32_t i = 0; model->hparams.n_expert && i < model->hparams.n_layer; i++)
+        if (activation_of(&model->layers[i].gate) == kind || activation_of(&model->layers[i].up) == kind)
+            return true;
+    return false;
+}
+
+/* At most 2^16 tokens times 2^8 experts. */
 uint32_t hearth_forward_hidden_rows(const struct hearth_description *model, uint32_t batch)
 {
+    const uint32_t slots = hearth_forward_slots(&model->hparams);
     for (uint32_t i = 0; i < model->hparams.n_layer; i++)
         if (activation_of(&model->layers[i].down) == HEARTH_ACTIVATION_F32)
-            return batch;
-    return batch < FEW_TOKENS ? batch : FEW_TOKENS;
+            return batch * slots;
+    return (batch < FEW_TOKENS ? batch : FEW_TOKENS) * slots;
 }
 
 uint64_t hearth_forward_hidden_row_bytes(const struct hearth_description *model)
@@ -149,27 +184,38 @@ void hearth_step_barrier(struct hearth_step *s, const struct hearth_matrix *next
 
 /* ---- Embedding and angles ------------------------------------------------------------------------------------------- */
 
-void hearth_rope_frequencies(double *out, const struct hearth_hparams *h, const float *rope_freqs)
+/* How much of its scaling a pair is spared by yarn. */
+static double yarn_share(const struct hearth_hparams *h, uint32_t pair)
 {
-    const double log_base = hearth_log64((double)h->rope_freq_base);
+    const double width = h->yarn_high - h->yarn_low;
+    const double ramp = ((double)pair - h->yarn_low) / (width > 0.001 ? width : 0.001);
+    return (1 - (ramp < 0 ? 0 : ramp > 1 ? 1 : ramp)) * h->yarn_mix;
+}
+
+void hearth_rope_frequencies(double *out, const struct hearth_hparams *h, enum hearth_rope rope, const float *divisors)
+{
+    const bool local = rope == HEARTH_ROPE_LOCAL;
+    const double log_base = hearth_log64((double)(local ? h->rope_local_base : h->rope_freq_base));
     for (uint32_t i = 0; i < h->n_rot / 2; i++) {
         const double inverse = hearth_exp64(-2.0 * (double)i / (double)h->n_rot * log_base);
-        out[i] = inverse / (rope_freqs ? (double)rope_freqs[i] : 1.0) * (double)h->rope_scale;
+        const double mix = yarn_share(h, i);
+        out[i] = local ? inverse : inverse / (divisors ? (double)divisors[i] : 1.0) * ((1 - mix) * (double)h->rope_scale + mix);
     }
 }
 
-static void fill_angles(const struct hearth_step *s, uint32_t t)
+static void fill_angles(const struct hearth_step *s, enum hearth_rope rope, uint32_t t)
 {
     const struct hearth_batch *b = s->batch;
     const uint32_t half = b->model->hparams.n_rot / 2;
-    float *cosines = b->buffers->angles + (size_t)t * 2 * half;
+    const double magnitude = rope == HEARTH_ROPE_LOCAL ? 1.0 : b->model->hparams.rope_magnitude;
+    float *cosines = b->buffers->angles[rope] + (size_t)t * 2 * half;
     float *sines = cosines + half;
     for (uint32_t i = 0; i < half; i++) {
         double sine;
         double cosine;
-        hearth_sincos64((double)(b->position + t) * b->rope_frequencies[i], &sine, &cosine);
-        cosines[i] = (float)cosine;
-        sines[i] = (float)sine;
+        hearth_sincos64((double)(b->position + t) * b->rope_frequencies[rope][i], &sine, &cosine);
+        cosines[i] = (float)(cosine * magnitude);
+        sines[i] = (float)(sine * magnitude);
     }
 }
 
@@ -198,11 +244,13 @@ void hearth_step_embed(struct hearth_step *s)
     const float multiplier = b->model->hparams.embedding_multiplier;
     const struct hearth_range mine = hearth_share(b->n, s->worker, s->workers);
     for (uint32_t t = mine.begin; t < mine.end; t++) {
-        float *x = b->buffers->x + (size_t)t * n_embd;
+        float *x = s->x + (size_t)t * n_embd;
         look_up(s, x, (uint32_t)b->ids[t]);
         for (uint32_t i = 0; multiplier != 1.0f && i < n_embd; i++)
             x[i] *= multiplier;
-        fill_angles(s, t);
+        for (int rope = 0; rope < HEARTH_ROPE_COUNT; rope++)
+            if (b->buffers->angles[rope])
+                fill_angles(s, (enum hearth_rope)rope, t);
     }
     hearth_step_barrier(s, NULL);
 }
@@ -270,19 +318,46 @@ static void normalise(const struct hearth_step *s, const struct hearth_norm *nor
                                                              h->norm_eps);
 }
 
+/* Row t of x with what is still to be added to it, in the second tile; kept in x_next too. For few tokens every worker makes the
+ * sum for itself, the first one keeps it; nobody reads x_next, or writes x again, before the next barrier. */
+static const float *complete_row(const struct hearth_step *s, uint32_t t, bool keep)
+{
+    const size_t k = s->batch->model->hparams.n_embd;
+    float *sum = second_tile(s);
+    if (!s->pending)
+        return s->x + t * k;
+    normalise(s, s->pending, sum, s->batch->buffers->projected + t * k);
+    s->batch->kernels->chosen[HEARTH_OP_ADD][0]->add(sum, s->x + t * k, k);
+    if (keep)
+        memcpy(s->x_next + t * k, sum, k * sizeof *sum);
+    return sum;
+}
+
+/* All rows have been completed, or as many as are wanted. */
+static void end_pending(struct hearth_step *s)
+{
+    float *x = s->x;
+    if (!s->pending)
+        return;
+    s->pending = NULL;
+    s->x = s->x_next;
+    s->x_next = x;
+}
+
 static void norm_rows(struct hearth_step *s, const struct hearth_norm *norm, const bool wanted[HEARTH_ACTIVATION_COUNT],
                       uint32_t first, uint32_t n)
 {
-    const struct hearth_batch *b = s->batch;
-    const size_t k = b->model->hparams.n_embd;
+    const size_t k = s->batch->model->hparams.n_embd;
     const struct hearth_range mine = begin_rows(s, wanted, k, n);
+    const bool keep = !is_few(n) || s->worker == 0;
     for (uint32_t t = mine.begin; t < mine.end; t++) {
         float *normed = wanted[HEARTH_ACTIVATION_F32]
                             ? (float *)(void *)(s->rows[HEARTH_ACTIVATION_F32] + t * s->input.stride[HEARTH_ACTIVATION_F32])
                             : first_tile(s);
-        normalise(s, norm, normed, b->buffers->x + (first + t) * k);
+        normalise(s, norm, normed, complete_row(s, first + t, keep));
         quantize_row(s, wanted, normed, t, k, NORM);
     }
+    end_pending(s);
     end_rows(s, n);
 }
 
@@ -412,7 +487,7 @@ static void project_and_add(struct hearth_step *s, const struct hearth_matrix *f
             if (second)
                 multiply(s, second, &s->hidden, second_tile(s), n_rows, tokens, rows);
             for (uint32_t t = tokens.begin; t < tokens.end; t++) {
-                float *x = b->buffers->x + t * n_embd + rows.begin;
+                float *x = s->x + t * n_embd + rows.begin;
                 add(x, first_tile(s) + (size_t)(t - tokens.begin) * n_rows, n_rows);
                 if (second)
                     add(x, second_tile(s) + (size_t)(t - tokens.begin) * n_rows, n_rows);
@@ -424,6 +499,22 @@ static void project_and_add(struct hearth_step *s, const struct hearth_matrix *f
 void hearth_step_project_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_matrix *next)
 {
     project_and_add(s, matrix, NULL);
+    hearth_step_barrier(s, next);
+}
+
+void hearth_step_project_norm_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_norm *norm,
+                                      const struct hearth_matrix *next)
+{
+    const struct hearth_batch *b = s->batch;
+    const size_t n_embd = b->model->hparams.n_embd;
+    struct hearth_claims claims = claims_of_rows(s, matrix->rows, HEARTH_ROW_UNIT, piece_rows(b->n));
+    struct hearth_range rows;
+    while (next_rows(&claims, matrix->rows, HEARTH_ROW_UNIT, &rows)) {
+        struct hearth_range tokens = {0, 0};
+        while (next_block(&tokens, b->n))
+            multiply(s, matrix, &s->input, b->buffers->projected + tokens.begin * n_embd + rows.begin, n_embd, tokens, rows);
+    }
+    s->pending = norm;
     hearth_step_barrier(s, next);
 }
 
@@ -449,17 +540,19 @@ static struct middle middle_before(const struct hearth_step *s, const struct hea
     return m;
 }
 
-/* silu(gate * input) . (up * input), with gelu for silu as the architecture says, or without a gate gelu(up * input). */
+/* silu(gate * input) . (up * input), with gelu for silu as the architecture says, or without a gate gelu(up * input); for these
+ * rows of the input, into rows of the middle from `first` on. */
 static void middle_block(struct hearth_step *s, const struct middle *m, const struct hearth_matrix *gate,
-                         const struct hearth_matrix *up, struct hearth_range tokens, struct hearth_range rows)
+                         const struct hearth_matrix *up, const struct hearth_input *input, struct hearth_range tokens,
+                         uint32_t first, struct hearth_range rows)
 {
     const struct hearth_kernel_set *kernels = s->batch->kernels;
     const uint32_t n_rows = rows.end - rows.begin;
-    multiply(s, up, &s->input, first_tile(s), n_rows, tokens, rows);
+    multiply(s, up, input, first_tile(s), n_rows, tokens, rows);
     if (gate)
-        multiply(s, gate, &s->input, second_tile(s), n_rows, tokens, rows);
+        multiply(s, gate, input, second_tile(s), n_rows, tokens, rows);
     for (uint32_t t = 0; t < tokens.end - tokens.begin; t++) {
-        uint8_t *row = m->rows + (tokens.begin + t) * m->stride;
+        uint8_t *row = m->rows + (size_t)(first + t) * m->stride;
         float *u = first_tile(s) + (size_t)t * n_rows;
         float *out = m->as_floats ? (float *)(void *)row + rows.begin : u;
         const float *g = second_tile(s) + (size_t)t * n_rows;
@@ -474,21 +567,27 @@ static void middle_block(struct hearth_step *s, const struct middle *m, const st
     }
 }
 
+/* Rows that belong together: whole groups of what is quantized at once. */
+static uint32_t middle_unit(const struct middle *m)
+{
+    return m->as_floats ? HEARTH_ROW_UNIT : m->kind == HEARTH_ACTIVATION_Q8_32 ? PIECE_ROWS / 2 : GROUP_ROWS;
+}
+
 static void compute_middle(struct hearth_step *s, const struct middle *m, const struct hearth_matrix *gate,
                            const struct hearth_matrix *up)
 {
-    const uint32_t unit = m->as_floats ? HEARTH_ROW_UNIT : m->kind == HEARTH_ACTIVATION_Q8_32 ? PIECE_ROWS / 2 : GROUP_ROWS;
+    const uint32_t unit = middle_unit(m);
     struct hearth_claims claims = claims_of_rows(s, m->width, unit, piece_rows(s->batch->n));
     struct hearth_range rows;
     while (next_rows(&claims, m->width, unit, &rows)) {
         struct hearth_range tokens = {0, 0};
         while (next_block(&tokens, s->batch->n))
-            middle_block(s, m, gate, up, tokens, rows);
+            middle_block(s, m, gate, up, &s->input, tokens, tokens.begin, rows);
     }
 }
 
-/* Behind a barrier: make it the input `out`. */
-static void take_middle(struct hearth_step *s, const struct middle *m, struct hearth_input *out)
+/* Behind a barrier: make its n rows the input `out`. */
+static void take_middle(struct hearth_step *s, const struct middle *m, uint32_t n, struct hearth_input *out)
 {
     out->rows[m->kind] = m->rows;
     out->stride[m->kind] = m->stride;
@@ -496,7 +595,7 @@ static void take_middle(struct hearth_step *s, const struct middle *m, struct he
         return;
     uint8_t *rows = worker_scratch(s) + s->batch->buffers->scratch_layout.hidden;
     const size_t stride = hearth_activation_bytes(m->kind, m->width);
-    for (uint32_t t = 0; t < s->batch->n; t++) /* few: every worker for itself */
+    for (uint32_t t = 0; t < n; t++) /* few: every worker for itself */
         quantize(s, m->kind, rows + t * stride, (const float *)(const void *)(m->rows + t * m->stride), m->width,
                  (struct hearth_range){0, m->width}, FEED_FORWARD);
     out->rows[m->kind] = rows;
@@ -509,7 +608,7 @@ void hearth_step_gated(struct hearth_step *s, const struct hearth_matrix *gate, 
     const struct middle m = middle_before(s, next);
     compute_middle(s, &m, gate, up);
     hearth_step_barrier(s, next);
-    take_middle(s, &m, &s->input);
+    take_middle(s, &m, s->batch->n, &s->input);
 }
 
 void hearth_step_gelu(struct hearth_step *s, const struct hearth_matrix *up, const struct hearth_matrix *down)
@@ -522,8 +621,194 @@ void hearth_step_project_both_and_add(struct hearth_step *s, const struct hearth
                                       const struct hearth_matrix *next)
 {
     const struct middle m = middle_before(s, down);
-    take_middle(s, &m, &s->hidden);
+    take_middle(s, &m, s->batch->n, &s->hidden);
     project_and_add(s, o, down);
+    hearth_step_barrier(s, next);
+}
+
+/* ---- Experts -------------------------------------------------------------------------------------------------------- */
+
+static bool all_finite(const float *x, size_t n)
+{
+    uint32_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t a = hearth_f32_bits(x[i]) & 0x7fffffffu;
+        most = a > most ? a : most;
+    }
+    return most < 0x7f800000u;
+}
+
+/* The most probable experts of a token, the lower of equal ones first, and their weights, which add up to the model's scale (spec
+ * architectures.md 6.1). */
+static void choose_experts(struct hearth_step *s, const float *logits, struct hearth_route *routes)
+{
+    const struct hearth_hparams *h = &s->batch->model->hparams;
+    float *probability = first_tile(s);
+    float sum = 0.0f;
+    if (!all_finite(logits, h->n_expert))
+        report(s, ROUTER);
+    s->batch->kernels->chosen[HEARTH_OP_SOFTMAX][0]->softmax(probability, logits, h->n_expert);
+    for (uint32_t i = 0; i < h->n_expert_used; i++) {
+        uint32_t best = 0;
+        for (uint32_t e = 1; e < h->n_expert; e++)
+            if (probability[e] > probability[best])
+                best = e;
+        routes[i] = (struct hearth_route){best, probability[best]};
+        sum += probability[best];
+        probability[best] = -1.0f;
+    }
+    for (uint32_t i = 0; i < h->n_expert_used; i++)
+        routes[i].weight = routes[i].weight / (sum > 0x1p-14f ? sum : 0x1p-14f) * h->expert_scale;
+}
+
+static struct groups groups_of(const struct hearth_step *s)
+{
+    const struct hearth_hparams *h = &s->batch->model->hparams;
+    struct groups g = {.slots = h->n_expert_used, .n_entries = s->batch->n * h->n_expert_used};
+    g.own = (struct hearth_route *)(void *)(worker_scratch(s) + s->batch->buffers->scratch_layout.experts);
+    g.begin = (uint32_t *)(void *)(g.own + FEW_TOKENS * g.slots);
+    g.active = g.begin + h->n_expert + 1;
+    g.entry = g.active + h->n_expert;
+    return g;
+}
+
+/* Every worker for itself: sort the routes by expert. */
+static void group(const struct hearth_step *s, struct groups *g)
+{
+    const uint32_t n_expert = s->batch->model->hparams.n_expert;
+    memset(g->begin, 0, (n_expert + 1) * sizeof *g->begin);
+    for (uint32_t i = 0; i < g->n_entries; i++)
+        g->begin[g->routes[i].expert + 1]++;
+    for (uint32_t e = 0; e < n_expert; e++) {
+        if (g->begin[e + 1] > 0)
+            g->active[g->n_active++] = e;
+        g->begin[e + 1] += g->begin[e];
+    }
+    for (uint32_t i = g->n_entries; i-- > 0;) /* from behind: begin[e + 1] moves down from e's end to its begin */
+        g->entry[--g->begin[g->routes[i].expert + 1]] = i;
+    memmove(g->begin, g->begin + 1, n_expert * sizeof *g->begin);
+    g->begin[n_expert] = g->n_entries;
+}
+
+/* Who goes where. Few tokens: the rows of the router are divided, then everybody chooses for all; many: the tokens are. */
+static struct groups route(struct hearth_step *s, const struct hearth_matrix *router)
+{
+    const struct hearth_batch *b = s->batch;
+    const uint32_t n_expert = router->rows;
+    struct groups g = groups_of(s);
+    struct hearth_range mine = {0, b->n};
+    struct hearth_route *routes = g.own;
+    if (is_few(b->n)) {
+        struct hearth_claims claims = claims_of_rows(s, n_expert, HEARTH_ROW_UNIT, PIECE_ROWS);
+        struct hearth_range rows;
+        while (next_rows(&claims, n_expert, HEARTH_ROW_UNIT, &rows))
+            multiply(s, router, &s->input, b->buffers->router_logits + rows.begin, n_expert, mine, rows);
+        hearth_step_barrier(s, NULL);
+    } else {
+        mine = hearth_share(b->n, s->worker, s->workers);
+        routes = b->buffers->routes;
+        multiply(s, router, &s->input, b->buffers->router_logits + (size_t)mine.begin * n_expert, n_expert, mine,
+                 (struct hearth_range){0, n_expert});
+    }
+    for (uint32_t t = mine.begin; t < mine.end; t++)
+        choose_experts(s, b->buffers->router_logits + (size_t)t * n_expert, routes + (size_t)t * g.slots);
+    if (!is_few(b->n))
+        hearth_step_barrier(s, NULL);
+    g.routes = routes;
+    group(s, &g);
+    return g;
+}
+
+/* Many tokens: the inputs of each expert beside each other, one for each entry. */
+static struct hearth_input gather(struct hearth_step *s, const struct groups *g, const struct hearth_layer *l)
+{
+    const struct hearth_matrix *const takers[] = {&l->gate, &l->up};
+    const struct hearth_range mine = hearth_share(g->n_entries, s->worker, s->workers);
+    struct hearth_input out = s->input;
+    bool wanted[HEARTH_ACTIVATION_COUNT];
+    wanted_kinds(wanted, takers, 2);
+    for (int kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++) {
+        if (!wanted[kind])
+            continue;
+        uint8_t *rows = s->batch->buffers->expert_rows[kind];
+        const size_t stride = s->input.stride[kind];
+        for (uint32_t i = mine.begin; i < mine.end; i++)
+            memcpy(rows + i * stride, (const uint8_t *)s->input.rows[kind] + g->entry[i] / g->slots * stride, stride);
+        out.rows[kind] = rows;
+    }
+    hearth_step_barrier(s, NULL);
+    return out;
+}
+
+/* Some rows of one expert's middle, for all of its entries. */
+static void expert_middle(struct hearth_step *s, const struct groups *g, const struct middle *m, const struct hearth_layer *l,
+                          const struct hearth_input *input, uint32_t expert, struct hearth_range rows)
+{
+    const struct hearth_matrix gate = hearth_matrix_of_expert(&l->gate, expert);
+    const struct hearth_matrix up = hearth_matrix_of_expert(&l->up, expert);
+    const uint32_t end = g->begin[expert + 1];
+    for (uint32_t i = g->begin[expert]; i < end;) {
+        struct hearth_range tokens = {i, end - i < BLOCK_TOKENS ? end : i + BLOCK_TOKENS};
+        if (is_few(s->batch->n)) { /* the inputs are not gathered */
+            tokens.begin = g->entry[i] / g->slots;
+            tokens.end = tokens.begin + 1;
+        }
+        middle_block(s, m, &gate, &up, input, tokens, i, rows);
+        i += tokens.end - tokens.begin;
+    }
+}
+
+static void expert_middles(struct hearth_step *s, const struct groups *g, const struct middle *m, const struct hearth_layer *l,
+                           const struct hearth_input *input)
+{
+    const uint32_t unit = middle_unit(m);
+    const uint32_t share = g->n_active * m->width / s->workers / PIECES_PER_SHARE;
+    const uint32_t most = !is_few(s->batch->n) || share < unit ? unit : share < PIECE_ROWS ? share / unit * unit : PIECE_ROWS;
+    const uint32_t pieces = (m->width + most - 1) / most; /* of an expert */
+    struct hearth_claims claims = claims_of(s, g->n_active * pieces, 1);
+    struct hearth_range range;
+    while (hearth_claim_next(&claims, &range)) {
+        const uint32_t begin = range.begin % pieces * most;
+        const uint32_t end = m->width - begin < most ? m->width : begin + most;
+        expert_middle(s, g, m, l, input, g->active[range.begin / pieces], (struct hearth_range){begin, end});
+    }
+}
+
+/* x += weight * Down * hidden for one expert's entries, and some rows. */
+static void add_expert(struct hearth_step *s, const struct groups *g, const struct hearth_matrix *down,
+                       const struct hearth_input *hidden, uint32_t expert, struct hearth_range rows)
+{
+    const size_t n_embd = s->batch->model->hparams.n_embd;
+    const struct hearth_matrix one = hearth_matrix_of_expert(down, expert);
+    const uint32_t n_rows = rows.end - rows.begin;
+    const uint32_t end = g->begin[expert + 1];
+    for (uint32_t begin = g->begin[expert]; begin < end; begin += BLOCK_TOKENS) {
+        const struct hearth_range entries = {begin, end - begin < BLOCK_TOKENS ? end : begin + BLOCK_TOKENS};
+        multiply(s, &one, hidden, first_tile(s), n_rows, entries, rows);
+        for (uint32_t i = entries.begin; i < entries.end; i++) {
+            float *y = first_tile(s) + (size_t)(i - begin) * n_rows;
+            const float weight = g->routes[g->entry[i]].weight;
+            for (uint32_t r = 0; r < n_rows; r++)
+                y[r] *= weight;
+            s->batch->kernels->chosen[HEARTH_OP_ADD][0]->add(s->x + g->entry[i] / g->slots * n_embd + rows.begin, y, n_rows);
+        }
+    }
+}
+
+void hearth_step_experts(struct hearth_step *s, const struct hearth_layer *l, const struct hearth_matrix *next)
+{
+    const struct groups g = route(s, &l->router);
+    const struct hearth_input input = is_few(s->batch->n) ? s->input : gather(s, &g, l);
+    const struct middle m = middle_before(s, &l->down);
+    struct hearth_input hidden = {0};
+    expert_middles(s, &g, &m, l, &input);
+    hearth_step_barrier(s, NULL);
+    take_middle(s, &m, g.n_entries, &hidden);
+    struct hearth_claims claims = claims_of_rows(s, l->down.rows, HEARTH_ROW_UNIT, PIECE_ROWS);
+    struct hearth_range rows;
+    while (next_rows(&claims, l->down.rows, HEARTH_ROW_UNIT, &rows))
+        for (uint32_t i = 0; i < g.n_active; i++) /* upwards, so that every token adds in the same order */
+            add_expert(s, &g, &l->down, &hidden, g.active[i], rows);
     hearth_step_barrier(s, next);
 }
 
@@ -533,7 +818,9 @@ static void rotate(const struct hearth_step *s, float *heads, uint32_t n_heads, 
 {
     const struct hearth_batch *b = s->batch;
     const struct hearth_hparams *h = &b->model->hparams;
-    const float *cosines = b->buffers->angles + (size_t)t * h->n_rot;
+    const enum hearth_rope own =
+        h->windowed[s->layer] && b->buffers->angles[HEARTH_ROPE_LOCAL] ? HEARTH_ROPE_LOCAL : HEARTH_ROPE_GLOBAL;
+    const float *cosines = b->buffers->angles[own] + (size_t)t * h->n_rot;
     const enum hearth_op op = h->rope_pairs == HEARTH_ROPE_ADJACENT ? HEARTH_OP_ROPE : HEARTH_OP_ROPE_NEOX;
     b->kernels->chosen[op][0]->rope(heads, n_heads, h->head_dim, h->n_rot, cosines, cosines + h->n_rot / 2);
 }
@@ -614,14 +901,15 @@ void hearth_step_attend(struct hearth_step *s, const struct hearth_matrix *next)
 
 /* ---- Output --------------------------------------------------------------------------------------------------------- */
 
-static bool all_finite(const float *x, size_t n)
+/* Some logits of one position; false: they are not finite, which a soft cap would hide. */
+static bool finish_logits(const struct hearth_step *s, float *logits, size_t n)
 {
-    uint32_t most = 0;
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t a = hearth_f32_bits(x[i]) & 0x7fffffffu;
-        most = a > most ? a : most;
-    }
-    return most < 0x7f800000u;
+    const float softcap = s->batch->model->hparams.final_softcap;
+    if (!all_finite(logits, n))
+        return false;
+    if (softcap > 0)
+        s->batch->kernels->chosen[HEARTH_OP_SOFTCAP][0]->softcap(logits, logits, softcap, n);
+    return true;
 }
 
 void hearth_step_output(struct hearth_step *s)
@@ -639,7 +927,7 @@ void hearth_step_output(struct hearth_step *s)
     while (next_rows(&claims, m->rows, HEARTH_ROW_UNIT, &rows)) {
         multiply(s, m, &s->input, b->buffers->logits + rows.begin, stride, (struct hearth_range){0, b->n_logits}, rows);
         for (uint32_t t = 0; t < b->n_logits; t++)
-            if (!all_finite(b->buffers->logits + t * stride + rows.begin, rows.end - rows.begin))
+            if (!finish_logits(s, b->buffers->logits + t * stride + rows.begin, rows.end - rows.begin))
                 report(s, OUTPUT);
     }
 }
@@ -650,13 +938,19 @@ void hearth_step_output(struct hearth_step *s)
 
 typedef void arch_fn(struct hearth_step *s);
 static arch_fn *const arch_steps[HEARTH_ARCH_COUNT] = {
-    [HEARTH_ARCH_LLAMA] = hearth_arch_llama, [HEARTH_ARCH_GEMMA] = hearth_arch_llama, [HEARTH_ARCH_PHI2] = hearth_arch_phi2,
-    [HEARTH_ARCH_PHI3] = hearth_arch_llama,  [HEARTH_ARCH_QWEN2] = hearth_arch_llama, [HEARTH_ARCH_QWEN3] = hearth_arch_llama};
+    [HEARTH_ARCH_LLAMA] = hearth_arch_llama,   [HEARTH_ARCH_GEMMA] = hearth_arch_llama, [HEARTH_ARCH_GEMMA2] = hearth_arch_gemma2,
+    [HEARTH_ARCH_GEMMA3] = hearth_arch_gemma2, [HEARTH_ARCH_PHI2] = hearth_arch_phi2,   [HEARTH_ARCH_PHI3] = hearth_arch_llama,
+    [HEARTH_ARCH_QWEN2] = hearth_arch_llama,   [HEARTH_ARCH_QWEN3] = hearth_arch_llama, [HEARTH_ARCH_QWEN3MOE] = hearth_arch_llama};
 
 static void run_steps(void *context, uint32_t worker, uint32_t workers)
 {
     struct hearth_batch *b = context;
-    struct hearth_step step = {.batch = b, .worker = worker, .workers = workers, .steps = b->buffers->steps};
+    struct hearth_step step = {.batch = b,
+                               .worker = worker,
+                               .workers = workers,
+                               .steps = b->buffers->steps,
+                               .x = b->buffers->x,
+                               .x_next = b->buffers->x_next};
     arch_steps[b->model->hparams.arch](&step);
 }
 

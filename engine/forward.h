@@ -22,22 +22,37 @@ struct hearth_scratch_layout {
     uint64_t rows[HEARTH_ACTIVATION_COUNT]; /* of width E or Q */
     uint64_t hidden;                        /* of width F */
     uint64_t panel;                         /* BLAS_ROWS rows of any width, and one as in the file */
+    uint64_t experts;                       /* who goes where */
     uint64_t attend;                        /* attention's own */
     uint64_t bytes;
+};
+
+/* Rotations that a batch may need: of most layers, and of those with a window where these differ. */
+enum hearth_rope { HEARTH_ROPE_GLOBAL, HEARTH_ROPE_LOCAL, HEARTH_ROPE_COUNT };
+
+/* One of the experts of a token. */
+struct hearth_route {
+    uint32_t expert;
+    float weight;
 };
 
 /* Everything a batch works on; sized for limits.batch tokens, made once by the session. E = n_embd, Q = n_head * head_dim, F =
  * n_ff. */
 struct hearth_buffers {
     float *x;                               /* [batch][E] the residual stream */
+    float *x_next, *projected;              /* [batch][E], for sums that are made with a norm; NULL in models without */
     float *q;                               /* [batch][Q], rotated */
     float *attended;                        /* [batch][Q] */
-    float *angles;                          /* [batch][2][n_rot / 2] cos, then sin */
+    float *angles[HEARTH_ROPE_COUNT];       /* [batch][2][n_rot / 2] cos, then sin; NULL where layers do not differ */
     uint8_t *rows[HEARTH_ACTIVATION_COUNT]; /* [batch] inputs of products of width E or Q, made by all workers */
     float *hidden;        /* silu(gate) . up, or gelu(up), as float rows: [batch] where Down takes floats, else for few tokens */
     uint8_t *hidden_rows; /* [batch] the same as integer rows */
-    float *logits;        /* [logits_rows][n_vocab rounded up to HEARTH_LOGITS_STEP] */
-    uint8_t *scratch;     /* [workers] of scratch_layout.bytes */
+    float *router_logits; /* [batch][n_expert]; this and the next: in models with experts, whose hidden rows are n_expert_used for
+                             each token */
+    struct hearth_route *routes;                   /* [batch][n_expert_used] */
+    uint8_t *expert_rows[HEARTH_ACTIVATION_COUNT]; /* [batch][n_expert_used] inputs of experts, expert by expert */
+    float *logits;                                 /* [logits_rows][n_vocab rounded up to HEARTH_LOGITS_STEP] */
+    uint8_t *scratch;                              /* [workers] of scratch_layout.bytes */
     struct hearth_scratch_layout scratch_layout;
     float *attend_states;          /* [n_head_kv] of hearth_attend_state_bytes */
     _Atomic uint32_t *attend_done; /* [n_head_kv] runs of segments that have ended */
@@ -46,17 +61,26 @@ struct hearth_buffers {
     uint64_t steps; /* shared steps so far, for the claims; only ever grows */
 };
 
+/* One layer of a cache. Position p lies in slot p % slots. Where these are fewer than the context they are whole segments, at least
+ * window + batch - 1: what a batch stores overwrites nothing that one of its tokens sees. */
+struct hearth_kv_layer {
+    uint64_t at;         /* of keys and of values alike: the first head's bytes ... */
+    uint64_t head_bytes; /* ... and from one head to the next */
+    uint32_t slots;
+    uint32_t window; /* positions that a query sees, its own among them; 0: all */
+};
+
 /* Keys and values of one session: for each layer and KV head the layout of kernels.h. */
 struct hearth_kv_cache {
     uint8_t *keys, *values;
     enum hearth_format format; /* F16, F32 or Q8_0 */
-    uint64_t head_bytes;       /* from one head to the next, of keys and of values alike */
+    struct hearth_kv_layer *layers;
 };
 
 struct hearth_batch {
     const struct hearth_description *model;
     const struct hearth_kernel_set *kernels;
-    const double *rope_frequencies; /* [n_rot / 2] radians for each position */
+    const double *rope_frequencies[HEARTH_ROPE_COUNT]; /* [n_rot / 2] radians for each position */
     struct hearth_pool *pool;
     const struct hearth_blas *blas; /* of float weights times many tokens; NULL: our own kernels */
     struct hearth_buffers *buffers;
@@ -76,14 +100,18 @@ hearth_status hearth_forward(struct hearth_batch *batch, hearth_error *err);
 /* What a batch of up to `batch` tokens needs of each worker. */
 void hearth_forward_scratch_layout(struct hearth_scratch_layout *out, const struct hearth_description *model, uint32_t batch,
                                    bool blas);
+/* Experts that a token passes through, one by one; 1 where there are none. */
+uint32_t hearth_forward_slots(const struct hearth_hparams *hparams);
+/* Whether some experts take rows of this kind. */
+bool hearth_forward_experts_take(const struct hearth_description *model, enum hearth_activation kind);
 /* Rows of `hidden` for such a batch, and bytes of a row of `hidden_rows`. */
 uint32_t hearth_forward_hidden_rows(const struct hearth_description *model, uint32_t batch);
 uint64_t hearth_forward_hidden_row_bytes(const struct hearth_description *model);
 /* The widest input of a product that is not the feed-forward network's second; and the widest of all. */
 uint32_t hearth_forward_widest_of_x(const struct hearth_description *model);
 uint32_t hearth_forward_widest(const struct hearth_description *model);
-/* Fill [n_rot / 2]; rope_freqs may be NULL. Source: spec architectures.md 4.2. */
-void hearth_rope_frequencies(double *out, const struct hearth_hparams *hparams, const float *rope_freqs);
+/* Fill [n_rot / 2]; divisors, from the file, may be NULL. Source: spec architectures.md 4.2. */
+void hearth_rope_frequencies(double *out, const struct hearth_hparams *hparams, enum hearth_rope rope, const float *divisors);
 
 /* ---- Steps, for engine/arch ---------------------------------------------------------------------------------------- */
 
@@ -98,6 +126,8 @@ struct hearth_step {
     uint32_t worker, workers;
     uint32_t layer;
     uint64_t steps;                         /* shared steps so far: equal on all workers at every barrier */
+    float *x, *x_next;                      /* of the buffers, in turn */
+    const struct hearth_norm *pending;      /* of `projected`, which is still to be added to x; NULL: nothing is */
     struct hearth_input input;              /* of the next products */
     struct hearth_input hidden;             /* of the second product that runs beside one of `input` */
     uint8_t *rows[HEARTH_ACTIVATION_COUNT]; /* where such rows are being made */
@@ -127,6 +157,12 @@ void hearth_step_gated(struct hearth_step *s, const struct hearth_matrix *gate, 
                        const struct hearth_matrix *next);
 /* x += matrix * input. Barrier. */
 void hearth_step_project_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_matrix *next);
+/* x += the experts of each token that the router chooses, times their weights: for the input, which the layer's router, gate and
+ * up take. Barrier. */
+void hearth_step_experts(struct hearth_step *s, const struct hearth_layer *l, const struct hearth_matrix *next);
+/* x += norm(matrix * input). Barrier. The sum needs whole rows, so those make it who normalise x next. */
+void hearth_step_project_norm_and_add(struct hearth_step *s, const struct hearth_matrix *matrix, const struct hearth_norm *norm,
+                                      const struct hearth_matrix *next);
 /* x += o * input, x += down * hidden. Barrier. */
 void hearth_step_project_both_and_add(struct hearth_step *s, const struct hearth_matrix *o, const struct hearth_matrix *down,
                                       const struct hearth_matrix *next);
@@ -143,8 +179,9 @@ bool hearth_attend_store_value(const struct hearth_step *s, uint32_t kv_head, ui
 bool hearth_attend(struct hearth_step *s);
 /* Bytes of a worker's scratch that these need, and of the states of segments of one KV head. */
 uint64_t hearth_attend_scratch_bytes(const struct hearth_hparams *hparams);
-uint64_t hearth_attend_state_bytes(const struct hearth_hparams *hparams, uint32_t context);
+uint64_t hearth_attend_state_bytes(const struct hearth_hparams *hparams, uint32_t n_segments);
 
+void hearth_arch_gemma2(struct hearth_step *s);
 void hearth_arch_llama(struct hearth_step *s);
 void hearth_arch_phi2(struct hearth_step *s);
 

@@ -9,7 +9,12 @@ void hearth_model_layout(struct hearth_model *m, struct hearth_arena *arena, uin
 {
     struct hearth_arena mapped = hearth_pack_cache_arena(&m->cache);
     hearth_description_layout(&m->description, arena, mapped.base ? &mapped : arena);
-    m->rope_frequencies = hearth_arena_take(arena, HEARTH_PLAN_DESCRIPTION, m->description.hparams.n_rot / 2, sizeof(double));
+    for (int rope = 0; rope < HEARTH_ROPE_COUNT; rope++)
+        if (rope == HEARTH_ROPE_GLOBAL || m->description.hparams.rope_local_base > 0)
+            m->rope_frequencies[rope] =
+                hearth_arena_take(arena, HEARTH_PLAN_DESCRIPTION, m->description.hparams.n_rot / 2, sizeof(double));
+    if (m->description.rope_long.n)
+        m->rope_long = hearth_arena_take(arena, HEARTH_PLAN_DESCRIPTION, m->description.hparams.n_rot / 2, sizeof(double));
     uint8_t *tables = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, tokenizer_bytes, 1);
     m->scratch = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, HEARTH_TOKENIZER_SCRATCH, 1);
     const uint32_t n_ordered = m->has_order ? m->description.hparams.n_vocab : 0;
@@ -66,21 +71,37 @@ static void compute_rope(void *context, uint32_t worker, uint32_t workers)
 {
     (void)workers;
     struct hearth_model *m = context;
-    const struct hearth_vector *factors = &m->description.rope_freqs;
-    if (worker == 0)
-        hearth_rope_frequencies(m->rope_frequencies, &m->description.hparams, factors->n ? factors->values : NULL);
+    const struct hearth_description *d = &m->description;
+    const float *divisors = d->rope_short.n ? d->rope_short.values : d->rope_freqs.n ? d->rope_freqs.values : NULL;
+    if (worker != 0)
+        return;
+    for (int rope = 0; rope < HEARTH_ROPE_COUNT; rope++)
+        if (m->rope_frequencies[rope])
+            hearth_rope_frequencies(m->rope_frequencies[rope], &d->hparams, (enum hearth_rope)rope, divisors);
+    if (m->rope_long)
+        hearth_rope_frequencies(m->rope_long, &d->hparams, HEARTH_ROPE_GLOBAL, d->rope_long.values);
 }
 
-/* rope_freqs from the file are divisors: zero or less would turn angles into nonsense, and so would very small ones. Without them
+/* Factors from the file are divisors: zero or less would turn angles into nonsense, and so would very small ones. Without them
  * no frequency is above 8, the inverse of the least scaling factor that hparams.c takes. */
 static hearth_status prepare_rope(struct hearth_model *m, const char *name, hearth_error *err)
 {
+    const struct {
+        const char *name;
+        const struct hearth_vector *divisors;
+        const double *frequencies;
+    } checks[] = {
+        {"rope_factors_short", &m->description.rope_short, m->rope_frequencies[HEARTH_ROPE_GLOBAL]},
+        {"rope_factors_long", &m->description.rope_long, m->rope_long},
+        {"rope_freqs", &m->description.rope_freqs, m->description.rope_short.n ? NULL : m->rope_frequencies[HEARTH_ROPE_GLOBAL]},
+    };
     hearth_pool_run(m->engine->pool, compute_rope, m);
-    for (uint32_t i = 0; i < m->description.rope_freqs.n; i++)
-        if (!(m->rope_frequencies[i] > 0.0 && m->rope_frequencies[i] <= HEARTH_ROPE_FREQUENCY_MAX))
-            return hearth_fail(err, HEARTH_E_FORMAT, "E_NUM",
-                               "%s: tensor rope_freqs.weight: element %" PRIu32 " is no divisor of angles (got %.9g)", name, i,
-                               (double)m->description.rope_freqs.values[i]);
+    for (size_t c = 0; c < sizeof checks / sizeof checks[0]; c++)
+        for (uint32_t i = 0; checks[c].frequencies && i < checks[c].divisors->n; i++)
+            if (!(checks[c].frequencies[i] > 0.0 && checks[c].frequencies[i] <= HEARTH_ROPE_FREQUENCY_MAX))
+                return hearth_fail(err, HEARTH_E_FORMAT, "E_NUM",
+                                   "%s: tensor %s.weight: element %" PRIu32 " is no divisor of angles (got %.9g)", name,
+                                   checks[c].name, i, (double)checks[c].divisors->values[i]);
     return HEARTH_OK;
 }
 

@@ -107,22 +107,54 @@ static hearth_status load_range(const struct load_job *job, uint32_t format, uin
     return HEARTH_OK;
 }
 
-static hearth_status load_matrix(const struct load_job *job, const struct hearth_matrix *m, uint8_t *buffer,
-                                 struct hearth_range rows, hearth_error *err)
+/* Rows in whole units; below 2^27 for all experts together (hparams.c). */
+static uint32_t units_of(const struct hearth_matrix *m)
+{
+    return (m->rows + HEARTH_ROW_UNIT - 1) / HEARTH_ROW_UNIT * HEARTH_ROW_UNIT;
+}
+
+static hearth_status load_one_matrix(const struct load_job *job, const struct hearth_matrix *m, uint32_t number, uint8_t *buffer,
+                                     struct hearth_range rows, hearth_error *err)
 {
     const uint64_t row_bytes = hearth_row_bytes(m->format, m->k);
     const uint64_t row_blocks = m->k / hearth_format_info(m->format)->block_elems;
     const uint32_t tile_rows = (uint32_t)m->kernel->matmul.tile_rows;
     const uint64_t tile_bytes = m->kernel->matmul.tile_bytes(m->k);
     const uint32_t rows_at_once = (uint32_t)(job->buffer_bytes / (row_bytes * tile_rows)) * tile_rows;
+    const uint64_t before = m->first + (uint64_t)number * m->rows; /* rows of the tensor */
+    const uint64_t offset = m->file_offset + (uint64_t)number * m->rows * row_bytes;
+    uint8_t *packed = m->packed + number * hearth_matrix_one_packed_bytes(m);
     for (uint32_t r = rows.begin; r < rows.end; r += rows_at_once) {
         const uint32_t n = rows.end - r < rows_at_once ? rows.end - r : rows_at_once;
-        HEARTH_TRY(
-            load_range(job, m->format, m->file_offset + r * row_bytes, buffer, n * row_bytes, (m->first + r) * row_blocks, err));
+        HEARTH_TRY(load_range(job, m->format, offset + r * row_bytes, buffer, n * row_bytes, (before + r) * row_blocks, err));
         for (uint32_t i = 0; i < n; i += tile_rows)
-            m->kernel->matmul.pack(m->packed + (uint64_t)((r + i) / tile_rows) * tile_bytes, buffer + i * row_bytes,
+            m->kernel->matmul.pack(packed + (uint64_t)((r + i) / tile_rows) * tile_bytes, buffer + i * row_bytes,
                                    n - i < tile_rows ? n - i : tile_rows, m->k);
     }
+    return HEARTH_OK;
+}
+
+/* A worker's part of a matrix, or of all experts as if they were one that has whole units of rows for each. */
+static struct hearth_range share_of(const struct hearth_matrix *m, uint32_t worker, uint32_t workers)
+{
+    return hearth_share_rows(m->count > 1 ? m->count * units_of(m) : m->rows, worker, workers);
+}
+
+/* Of that part, the rows that belong to one matrix. */
+static struct hearth_range rows_of(const struct hearth_matrix *m, struct hearth_range part, uint32_t number)
+{
+    const uint32_t first = number * units_of(m);
+    struct hearth_range rows = {part.begin > first ? part.begin - first : 0, part.end > first ? part.end - first : 0};
+    rows.begin = rows.begin < m->rows ? rows.begin : m->rows;
+    rows.end = rows.end < m->rows ? rows.end : m->rows;
+    return rows;
+}
+
+static hearth_status load_matrix(const struct load_job *job, const struct hearth_matrix *m, uint8_t *buffer,
+                                 struct hearth_range part, hearth_error *err)
+{
+    for (uint32_t i = 0; i < m->count; i++)
+        HEARTH_TRY(load_one_matrix(job, m, i, buffer, rows_of(m, part, i), err));
     return HEARTH_OK;
 }
 
@@ -161,19 +193,26 @@ static hearth_status load_vector(const struct load_job *job, const struct hearth
     return HEARTH_OK;
 }
 
+static void expect_rows(const struct hearth_source *s, uint64_t offset, uint64_t row_bytes, struct hearth_range rows)
+{
+    if (rows.begin < rows.end)
+        s->expect(s->context, offset + rows.begin * row_bytes, (rows.end - rows.begin) * row_bytes);
+}
+
 /* Tell the source about this worker's rows of a weight. */
 static void expect_weight(const struct load_job *job, struct hearth_weight w, uint32_t worker, uint32_t workers)
 {
     const struct hearth_source *s = job->source;
+    const struct hearth_matrix *m = w.matrix;
     if (w.vector && w.vector->n && worker == 0)
         s->expect(s->context, w.vector->file_offset, w.vector->n * hearth_format_info(w.vector->format)->block_bytes);
-    if (w.vector || (w.matrix ? w.matrix->rows : w.table->rows) == 0)
-        return;
-    const struct hearth_range rows = hearth_share_rows(w.matrix ? w.matrix->rows : w.table->rows, worker, workers);
-    const uint64_t row_bytes =
-        w.matrix ? hearth_row_bytes(w.matrix->format, w.matrix->k) : hearth_row_bytes(w.table->format, w.table->k);
-    const uint64_t offset = w.matrix ? w.matrix->file_offset : w.table->file_offset;
-    s->expect(s->context, offset + rows.begin * row_bytes, (rows.end - rows.begin) * row_bytes);
+    if (w.table && w.table->rows)
+        expect_rows(s, w.table->file_offset, hearth_row_bytes(w.table->format, w.table->k),
+                    hearth_share_rows(w.table->rows, worker, workers));
+    for (uint32_t i = 0; m && m->rows && i < m->count; i++) {
+        const uint64_t row_bytes = hearth_row_bytes(m->format, m->k);
+        expect_rows(s, m->file_offset + (uint64_t)i * m->rows * row_bytes, row_bytes, rows_of(m, share_of(m, worker, workers), i));
+    }
 }
 
 static void load_weight(void *context, uint32_t worker, uint32_t workers)
@@ -186,7 +225,7 @@ static void load_weight(void *context, uint32_t worker, uint32_t workers)
     hearth_error err;
     hearth_status status = HEARTH_OK;
     if (w.matrix && w.matrix->rows)
-        status = load_matrix(job, w.matrix, buffer, hearth_share_rows(w.matrix->rows, worker, workers), &err);
+        status = load_matrix(job, w.matrix, buffer, share_of(w.matrix, worker, workers), &err);
     else if (w.table && w.table->rows)
         status = load_table(job, w.table, hearth_share_rows(w.table->rows, worker, workers), &err);
     else if (w.vector && w.vector->n && worker == 0)

@@ -39,23 +39,69 @@ hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hea
     out->logits_rows = out->logits_rows < out->batch ? out->logits_rows : out->batch;
     out->kv_format = kv_formats[limits->kv_type];
     out->grammar = limits->grammar != 0;
+    out->window = !hparams->window_when_asked || limits->sliding_window ? hparams->window : 0;
     return HEARTH_OK;
 }
 
 /* ---- Memory --------------------------------------------------------------------------------------------------------- */
 
+/* Of layer l; `at` is left open. */
+static struct hearth_kv_layer cache_layer(const struct hearth_session_limits *limits, const struct hearth_hparams *h, uint32_t l)
+{
+    const uint32_t whole = (uint32_t)hearth_align(limits->context, HEARTH_KEY_BLOCK);
+    const uint32_t window = h->windowed[l] ? limits->window : 0;
+    const uint64_t ring = hearth_align((uint64_t)window + limits->batch - 1, HEARTH_SEGMENT);
+    const uint32_t slots = window > 0 && ring < whole ? (uint32_t)ring : whole;
+    return (struct hearth_kv_layer){.head_bytes =
+                                        slots / HEARTH_KEY_BLOCK * hearth_cache_block_bytes(limits->kv_format, h->head_dim),
+                                    .slots = slots,
+                                    .window = window};
+}
+
 static void layout_cache(struct hearth_session *s, const struct hearth_hparams *h, struct hearth_arena *arena)
 {
-    const uint64_t blocks = hearth_align(s->limits.context, HEARTH_KEY_BLOCK) / HEARTH_KEY_BLOCK;
+    uint64_t bytes = 0; /* at most 512 layers * 4096 heads * 2^24 positions * 4096 dimensions * 4: below 2^59 */
     s->cache.format = s->limits.kv_format;
-    s->cache.head_bytes = blocks * hearth_cache_block_bytes(s->limits.kv_format, h->head_dim);
-    s->cache.keys = hearth_arena_take(arena, HEARTH_PLAN_KV, (uint64_t)h->n_layer * h->n_head_kv, s->cache.head_bytes);
-    s->cache.values = hearth_arena_take(arena, HEARTH_PLAN_KV, (uint64_t)h->n_layer * h->n_head_kv, s->cache.head_bytes);
+    s->cache.layers = hearth_arena_take(arena, HEARTH_PLAN_SESSION, h->n_layer, sizeof *s->cache.layers);
+    for (uint32_t i = 0; i < h->n_layer; i++) {
+        struct hearth_kv_layer layer = cache_layer(&s->limits, h, i);
+        layer.at = bytes;
+        bytes += h->n_head_kv * layer.head_bytes;
+        if (s->cache.layers)
+            s->cache.layers[i] = layer;
+    }
+    s->cache.keys = hearth_arena_take(arena, HEARTH_PLAN_KV, bytes, 1);
+    s->cache.values = hearth_arena_take(arena, HEARTH_PLAN_KV, bytes, 1);
+}
+
+/* Segments that a batch may see, of any layer: those of its slots, and one more where they begin and end within one. */
+static uint32_t most_segments(const struct hearth_session *s, const struct hearth_hparams *h)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < h->n_layer; i++) {
+        const struct hearth_kv_layer layer = cache_layer(&s->limits, h, i);
+        const uint32_t segments = (layer.slots + HEARTH_SEGMENT - 1) / HEARTH_SEGMENT + (layer.slots < s->limits.context);
+        most = segments > most ? segments : most;
+    }
+    return most;
 }
 
 static float *take_floats(struct hearth_arena *arena, uint64_t rows, uint64_t columns)
 {
     return hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, rows, columns * sizeof(float));
+}
+
+static void layout_experts(struct hearth_session *s, const struct hearth_description *d, struct hearth_arena *arena)
+{
+    const struct hearth_hparams *h = &d->hparams;
+    struct hearth_buffers *b = &s->buffers;
+    const uint64_t n = s->limits.batch;
+    b->router_logits = take_floats(arena, n, h->n_expert);
+    b->routes = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n * h->n_expert_used, sizeof *b->routes);
+    for (int kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++)
+        if (hearth_forward_experts_take(d, (enum hearth_activation)kind))
+            b->expert_rows[kind] = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n * h->n_expert_used,
+                                                     hearth_activation_bytes((enum hearth_activation)kind, h->n_embd));
 }
 
 static void layout_buffers(struct hearth_session *s, const struct hearth_model *model, struct hearth_arena *arena)
@@ -65,21 +111,31 @@ static void layout_buffers(struct hearth_session *s, const struct hearth_model *
     struct hearth_buffers *b = &s->buffers;
     const uint64_t n = s->limits.batch;
     b->x = take_floats(arena, n, h->n_embd);
+    if (d->layers[0].post_attn_norm.weight.n > 0) {
+        b->x_next = take_floats(arena, n, h->n_embd);
+        b->projected = take_floats(arena, n, h->n_embd);
+    }
     b->q = take_floats(arena, n, (uint64_t)h->n_head * h->head_dim);
     b->attended = take_floats(arena, n, (uint64_t)h->n_head * h->head_dim);
-    b->angles = take_floats(arena, n, h->n_rot);
+    b->angles[HEARTH_ROPE_GLOBAL] = take_floats(arena, n, h->n_rot);
+    if (h->rope_local_base > 0)
+        b->angles[HEARTH_ROPE_LOCAL] = take_floats(arena, n, h->n_rot);
     for (int kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++)
         if (d->uses[kind])
             b->rows[kind] = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n,
                                               hearth_activation_bytes((enum hearth_activation)kind, hearth_forward_widest_of_x(d)));
     b->hidden = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, hearth_forward_hidden_rows(d, s->limits.batch),
                                   hearth_activation_bytes(HEARTH_ACTIVATION_F32, h->n_ff));
-    b->hidden_rows = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n, hearth_forward_hidden_row_bytes(d));
+    b->hidden_rows =
+        hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n * hearth_forward_slots(h), hearth_forward_hidden_row_bytes(d));
+    if (h->n_expert)
+        layout_experts(s, d, arena);
     b->logits = hearth_arena_take(arena, HEARTH_PLAN_LOGITS, s->limits.logits_rows,
                                   hearth_align(h->n_vocab, HEARTH_LOGITS_STEP) * sizeof(float));
     hearth_forward_scratch_layout(&b->scratch_layout, d, s->limits.batch, model->engine->blas.library != NULL);
     b->scratch = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, model->engine->workers, b->scratch_layout.bytes);
-    b->attend_states = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, h->n_head_kv, hearth_attend_state_bytes(h, s->limits.context));
+    b->attend_states =
+        hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, h->n_head_kv, hearth_attend_state_bytes(h, most_segments(s, h)));
     b->attend_done = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, h->n_head_kv, sizeof *b->attend_done);
     b->claims = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, model->engine->workers, sizeof *b->claims);
 }
@@ -232,6 +288,36 @@ static hearth_status check_ids(const struct hearth_session *s, const int32_t *id
     return HEARTH_OK;
 }
 
+/* Whether positions up to `end` have overwritten some that the next token would see. */
+static bool has_lost(const struct hearth_session *s, uint32_t end)
+{
+    for (uint32_t i = 0; i < s->model->description.hparams.n_layer; i++) {
+        const struct hearth_kv_layer *layer = &s->cache.layers[i];
+        const uint32_t first = layer->window && s->position + 1 > layer->window ? s->position + 1 - layer->window : 0;
+        if (end - first > layer->slots)
+            return true;
+    }
+    return false;
+}
+
+/* A batch that ends at `end` has failed: the session stands where it stood, or, if that is gone, at the beginning. */
+static hearth_status fall_back(struct hearth_session *s, uint32_t end, hearth_status status)
+{
+    if (!has_lost(s, end))
+        return status;
+    s->position = 0;
+    s->n_unfed = 0;
+    hearth_sampler_reset(s->sampler);
+    return status;
+}
+
+/* Chosen once for the whole context, so that no key has to be rotated again. */
+static const double *global_rope(const struct hearth_session *s)
+{
+    const bool long_context = s->limits.context > s->model->description.hparams.rope_n_ctx;
+    return long_context && s->model->rope_long ? s->model->rope_long : s->model->rope_frequencies[HEARTH_ROPE_GLOBAL];
+}
+
 /* Batches from position upwards; only the last one's logits are wanted. The session moves only when all have succeeded. */
 static hearth_status compute(struct hearth_session *s, const int32_t *ids, size_t n, hearth_error *err)
 {
@@ -242,7 +328,7 @@ static hearth_status compute(struct hearth_session *s, const int32_t *ids, size_
         n_logits = !last ? 0 : now < s->limits.logits_rows ? now : s->limits.logits_rows;
         struct hearth_batch batch = {.model = &s->model->description,
                                      .kernels = &s->model->engine->kernels,
-                                     .rope_frequencies = s->model->rope_frequencies,
+                                     .rope_frequencies = {global_rope(s), s->model->rope_frequencies[HEARTH_ROPE_LOCAL]},
                                      .pool = s->model->engine->pool,
                                      .blas = s->model->engine->blas.library ? &s->model->engine->blas : NULL,
                                      .buffers = &s->buffers,
@@ -252,8 +338,10 @@ static hearth_status compute(struct hearth_session *s, const int32_t *ids, size_
                                      .position = s->position + (uint32_t)done,
                                      .n_logits = n_logits};
         s->n_logits = 0;
-        HEARTH_TRY(hearth_forward(&batch, err));
+        const hearth_status status = hearth_forward(&batch, err);
         done += now;
+        if (status != HEARTH_OK)
+            return fall_back(s, s->position + (uint32_t)done, status);
     }
     memcpy(s->ids + s->position, ids, n * sizeof *ids);
     for (size_t i = 0; i < n; i++)
@@ -337,9 +425,16 @@ static uint64_t cache_bytes(const struct hearth_session *s, uint64_t positions)
 {
     const struct hearth_hparams *h = &s->model->description.hparams;
     const uint64_t position_bytes =
-        2 * (uint64_t)h->n_layer * h->n_head_kv * (hearth_cache_block_bytes(s->limits.kv_format, h->head_dim) / HEARTH_KEY_BLOCK);
-    uint64_t bytes;
-    return hearth_mul_u64(&bytes, positions, position_bytes) ? bytes : UINT64_MAX;
+        2 * (uint64_t)h->n_head_kv * (hearth_cache_block_bytes(s->limits.kv_format, h->head_dim) / HEARTH_KEY_BLOCK);
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < h->n_layer; i++) {
+        const uint32_t slots = s->cache.layers[i].slots;
+        uint64_t bytes;
+        if (!hearth_mul_u64(&bytes, slots < s->limits.context && positions > slots ? slots : positions, position_bytes) ||
+            !hearth_add_u64(&total, total, bytes))
+            return UINT64_MAX;
+    }
+    return total;
 }
 
 hearth_status hearth_session_estimate(hearth_session *s, const char *text, size_t text_bytes, uint32_t flags, uint32_t n_answer,

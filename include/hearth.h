@@ -123,6 +123,9 @@ typedef struct hearth_limits {
     int32_t kv_type;      /* HEARTH_KV_F16, HEARTH_KV_F32 or HEARTH_KV_Q8_0 */
     uint32_t logits_rows; /* positions of one batch whose logits are kept; 0: 1, the last */
     uint32_t grammar; /* not 0: room for a grammar, 2 MiB and 5 bytes for each token of the vocabulary; not in the first version */
+    uint32_t sliding_window; /* 1: keep to the window that a file of architecture llama states, as Mistral 7B v0.1 was trained; 0:
+                                see everything, as common practice is. Other architectures have windows, or none, in any case.
+                                Not in the first version */
 } hearth_limits;
 
 typedef struct hearth_plan hearth_plan;
@@ -335,7 +338,9 @@ HEARTH_API hearth_status hearth_session_estimate(hearth_session *session, const 
 
 /**
  * Append tokens and compute them, in batches. E_CONTEXT_FULL before anything is computed when they do not fit.
- * On E_INFERENCE the session stands where it stood before the call, but for the logits, which are gone. Session-bound.
+ * On E_INFERENCE the session stands where it stood before the call, but for the logits, which are gone. (Where layers have a
+ * window, earlier batches of the same call may have overwritten what is needed there; then it is reset, and its position 0.)
+ * Session-bound.
  */
 HEARTH_API hearth_status hearth_session_feed(hearth_session *session, const int32_t *ids, size_t n_ids, hearth_error *error);
 /** Tokenize and feed. n_ids (may be NULL) receives the number of tokens. Session-bound. */

@@ -66,6 +66,7 @@ enum hearth_op {
     HEARTH_OP_SILU_MUL,
     HEARTH_OP_GELU,
     HEARTH_OP_GELU_MUL,
+    HEARTH_OP_SOFTCAP,
     HEARTH_OP_ADD,
     HEARTH_OP_SOFTMAX,
     HEARTH_OP_EXP,
@@ -111,6 +112,8 @@ typedef void hearth_silu_mul_fn(float *y, const float *gate, const float *up, si
 typedef void hearth_gelu_fn(float *y, const float *x, size_t n);
 /* y[i] = gelu(gate[i]) * up[i]. y may be gate or up. */
 typedef void hearth_gelu_mul_fn(float *y, const float *gate, const float *up, size_t n);
+/* y[i] = cap * tanh(x[i] / cap), cap > 0. y may be x. */
+typedef void hearth_softcap_fn(float *y, const float *x, float cap, size_t n);
 /* y[i] += x[i]. */
 typedef void hearth_add_fn(float *y, const float *x, size_t n);
 /* y = exp(x - max x) / sum; n >= 1. y may be x. */
@@ -158,9 +161,10 @@ static inline size_t hearth_attention_scratch_bytes(size_t head_dim, size_t n)
     return (n * HEARTH_SEGMENT + (keys > values ? keys : values)) * sizeof(float);
 }
 /* The state of each of n <= HEARTH_ATTENTION_QUERIES queries over its positions, of one segment, in one walk over k and v. Queries
- * that stand near each other in time should stand beside each other. scratch: hearth_attention_scratch_bytes, 64-byte aligned. */
+ * that stand near each other in time should stand beside each other. Scores are softcap * tanh(score / softcap), or with 0 as they
+ * are. scratch: hearth_attention_scratch_bytes, 64-byte aligned. */
 typedef void hearth_attention_fn(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v,
-                                 size_t head_dim, float scale, void *scratch);
+                                 size_t head_dim, float scale, float softcap, void *scratch);
 /* Merge segment b, the later one, into a. With b NULL: divide a's outputs by its sum, the end of the walk. */
 typedef void hearth_attention_merge_fn(float *o_a, float ml_a[2], const float *o_b, const float *ml_b, size_t head_dim);
 
@@ -196,6 +200,7 @@ struct hearth_kernel {
         hearth_silu_mul_fn *silu_mul;
         hearth_gelu_fn *gelu;
         hearth_gelu_mul_fn *gelu_mul;
+        hearth_softcap_fn *softcap;
         hearth_add_fn *add;
         hearth_softmax_fn *softmax;
         hearth_exp_fn *exp;

@@ -285,6 +285,9 @@ static void run_row(const struct hearth_kernel *kernel, float *y, const float *a
     case HEARTH_OP_GELU_MUL:
         kernel->gelu_mul(y, a, b, n);
         break;
+    case HEARTH_OP_SOFTCAP:
+        kernel->softcap(y, a, 5.0f, n);
+        break;
     case HEARTH_OP_SILU_MUL:
         kernel->silu_mul(y, a, b, n);
         break;
@@ -413,6 +416,7 @@ static bool fill_query(uint64_t *state, uint8_t *row, enum hearth_format format)
 static bool test_attention(const struct hearth_kernel *kernel, const struct hearth_kernel *reference)
 {
     static const size_t counts[] = {1, QUERIES};
+    static const float softcaps[COUNT(counts)] = {2.0f, 0.0f};
     enum { ROW = HEAD_DIM_ROUNDED * sizeof(float) };
     _Alignas(64) uint8_t k[CACHE_BYTES], v[CACHE_BYTES], q[QUERIES * ROW];
     _Alignas(64) float scratch[(QUERIES + 16) * HEARTH_SEGMENT];
@@ -437,13 +441,13 @@ static bool test_attention(const struct hearth_kernel *kernel, const struct hear
             queries[i].o = expected + i * HEAD_DIM;
             queries[i].ml = expected_ml + 2 * i;
         }
-        reference->attention(queries, n, k, v, HEAD_DIM, 0.25f, scratch);
+        reference->attention(queries, n, k, v, HEAD_DIM, 0.25f, softcaps[c], scratch);
         for (size_t i = 0; i < n; i++) {
             queries[i].o = o + i * HEAD_DIM;
             queries[i].ml = ml + 2 * i;
         }
         fill_canaries(o, COUNT(o));
-        kernel->attention(queries, n, k, v, HEAD_DIM, 0.25f, scratch);
+        kernel->attention(queries, n, k, v, HEAD_DIM, 0.25f, softcaps[c], scratch);
         if (!same(o, expected, n * HEAD_DIM * sizeof *o) || !same(ml, expected_ml, 2 * n * sizeof *ml) ||
             !untouched(o + n * HEAD_DIM, 4))
             return false;
@@ -491,6 +495,7 @@ bool hearth_kernel_selftest(const struct hearth_kernel *kernel)
     case HEARTH_OP_SILU_MUL:
     case HEARTH_OP_GELU:
     case HEARTH_OP_GELU_MUL:
+    case HEARTH_OP_SOFTCAP:
     case HEARTH_OP_ADD:
     case HEARTH_OP_SOFTMAX:
     case HEARTH_OP_EXP:

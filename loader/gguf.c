@@ -680,6 +680,11 @@ uint32_t hearth_gguf_u32_at(const struct hearth_gguf_pair *array, uint64_t index
     return (uint32_t)load_le(array->value.bytes + 4 * index, 4);
 }
 
+bool hearth_gguf_bool_at(const struct hearth_gguf_pair *array, uint64_t index)
+{
+    return array->value.bytes[index] != 0;
+}
+
 float hearth_gguf_f32_at(const struct hearth_gguf_pair *array, uint64_t index)
 {
     return hearth_f32_from_bits(hearth_gguf_u32_at(array, index));

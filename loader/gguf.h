@@ -89,6 +89,7 @@ hearth_status hearth_gguf_get_array(const struct hearth_gguf *gguf, const char *
 struct hearth_view hearth_gguf_next_string(const struct hearth_gguf_pair *array, uint64_t *cursor);
 /* Fixed-size elements, byte-wise, any alignment. index < count. */
 uint32_t hearth_gguf_u32_at(const struct hearth_gguf_pair *array, uint64_t index);
+bool hearth_gguf_bool_at(const struct hearth_gguf_pair *array, uint64_t index);
 float hearth_gguf_f32_at(const struct hearth_gguf_pair *array, uint64_t index);
 
 /* ---- Writing ------------------------------------------------------------------------------------------------------ */

@@ -2,6 +2,7 @@
  * that is later a divisor, an index or the end of a loop has passed through here. What the file asks for and this version would
  * compute wrongly is refused by name instead of being ignored. */
 #include "hparams.h"
+#include "common/real.h"
 #include "common/status.h"
 
 #include <float.h>
@@ -9,7 +10,6 @@
 
 #define KEY_BYTES 128
 #define ARCH_NAME_BYTES 64
-#define LAYERS_MAX 512
 #define VOCAB_MAX (UINT64_C(1) << 24)
 /* Rotation angles are at most position / factor, since the base is at least 1: below 2^27 * 2^3 = 2^30, where hearth_sincos64()
  * is good. */
@@ -22,22 +22,49 @@ static const struct {
     enum hearth_rope_pairs rope_pairs;
     enum hearth_gate gate;
     bool scales_embedding;
+    /* Layer l has a window unless l mod period is period - 1; with period 0 all have one, with 1 none. */
+    enum { NO_WINDOWS, WINDOWS_WHEN_ASKED, WINDOWS } windows;
+    uint32_t window_period, window;
+    float attention_softcap, final_softcap; /* where the file has no keys for them */
+    float rope_local_base;
+    enum { NO_EXPERTS, MAYBE_EXPERTS, EXPERTS } experts;
+    uint32_t layers_of_wide_heads; /* models of so many layers scale attention by 1 / sqrt(n_embd / n_head) */
 } archs[HEARTH_ARCH_COUNT] = {
-    [HEARTH_ARCH_LLAMA] = {"llama", HEARTH_NORM_RMS, HEARTH_ROPE_ADJACENT, HEARTH_GATE_SILU, false},
-    [HEARTH_ARCH_GEMMA] = {"gemma", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES, HEARTH_GATE_GELU, true},
-    [HEARTH_ARCH_PHI2] = {"phi2", HEARTH_NORM_LAYER, HEARTH_ROPE_HALVES, HEARTH_GATE_SILU, false},
-    [HEARTH_ARCH_PHI3] = {"phi3", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES, HEARTH_GATE_SILU, false},
-    [HEARTH_ARCH_QWEN2] = {"qwen2", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES, HEARTH_GATE_SILU, false},
-    [HEARTH_ARCH_QWEN3] = {"qwen3", HEARTH_NORM_RMS, HEARTH_ROPE_HALVES, HEARTH_GATE_SILU, false},
+    [HEARTH_ARCH_LLAMA] = {.name = "llama", .windows = WINDOWS_WHEN_ASKED, .experts = MAYBE_EXPERTS},
+    [HEARTH_ARCH_GEMMA] = {.name = "gemma", .rope_pairs = HEARTH_ROPE_HALVES, .gate = HEARTH_GATE_GELU, .scales_embedding = true},
+    [HEARTH_ARCH_GEMMA2] = {.name = "gemma2",
+                            .rope_pairs = HEARTH_ROPE_HALVES,
+                            .gate = HEARTH_GATE_GELU,
+                            .scales_embedding = true,
+                            .windows = WINDOWS,
+                            .window_period = 2,
+                            .window = 4096,
+                            .attention_softcap = 50.0f,
+                            .final_softcap = 30.0f,
+                            .layers_of_wide_heads = 46},
+    [HEARTH_ARCH_GEMMA3] = {.name = "gemma3",
+                            .rope_pairs = HEARTH_ROPE_HALVES,
+                            .gate = HEARTH_GATE_GELU,
+                            .scales_embedding = true,
+                            .windows = WINDOWS,
+                            .window_period = 6,
+                            .rope_local_base = 10000.0f,
+                            .layers_of_wide_heads = 62},
+    [HEARTH_ARCH_PHI2] = {.name = "phi2", .norm = HEARTH_NORM_LAYER, .rope_pairs = HEARTH_ROPE_HALVES},
+    [HEARTH_ARCH_PHI3] = {.name = "phi3", .rope_pairs = HEARTH_ROPE_HALVES},
+    [HEARTH_ARCH_QWEN2] = {.name = "qwen2", .rope_pairs = HEARTH_ROPE_HALVES},
+    [HEARTH_ARCH_QWEN3] = {.name = "qwen3", .rope_pairs = HEARTH_ROPE_HALVES},
+    [HEARTH_ARCH_QWEN3MOE] = {.name = "qwen3moe", .rope_pairs = HEARTH_ROPE_HALVES, .experts = EXPERTS},
 };
 
 /* All that the table reads: what is handed out, and what is only looked at. Zero means that the key is absent. */
 struct values {
     struct hearth_hparams out;
     uint32_t key_length, value_length;
-    uint32_t n_expert, n_expert_used, n_draft_layers;
+    uint32_t expert_ff, gating, n_groups, n_shared, shared_ff, n_draft_layers;
     float rope_factor, rope_factor_old;
-    float attn_factor, attn_softcap, final_softcap, clamp_kqv, max_alibi_bias, logit_scale, residual_scale, embedding_scale;
+    float yarn_log_multiplier, yarn_beta_fast, yarn_beta_slow, yarn_ext_factor;
+    float attn_factor, clamp_kqv, max_alibi_bias, logit_scale, residual_scale, embedding_scale;
 };
 
 enum kind { COUNT, PER_LAYER, REAL }; /* PER_LAYER: a count, or an array of one count for each layer */
@@ -54,10 +81,10 @@ struct field {
 #define AT(member) offsetof(struct values, member)
 /* block_count stands first: lengths of arrays are compared with it. */
 static const struct field fields[] = {
-    {"block_count", AT(out.n_layer), COUNT, REQUIRED, 1, LAYERS_MAX},
+    {"block_count", AT(out.n_layer), COUNT, REQUIRED, 1, HEARTH_LAYERS_MAX},
     {"context_length", AT(out.n_ctx_train), COUNT, REQUIRED, 1, CONTEXT_MAX},
     {"embedding_length", AT(out.n_embd), COUNT, REQUIRED, 1, 1 << 20},
-    {"feed_forward_length", AT(out.n_ff), PER_LAYER, REQUIRED, 1, 1 << 20},
+    {"feed_forward_length", AT(out.n_ff), PER_LAYER, OPTIONAL, 1, 1 << 20},
     {"attention.head_count", AT(out.n_head), PER_LAYER, REQUIRED, 1, 4096},
     {"attention.head_count_kv", AT(out.n_head_kv), PER_LAYER, OPTIONAL, 1, 4096},
     {"attention.key_length", AT(key_length), COUNT, OPTIONAL, 1, 4096},
@@ -67,31 +94,50 @@ static const struct field fields[] = {
     {"attention.scale", AT(out.attention_scale), REAL, OPTIONAL, 0, 1e6},
     {"rope.dimension_count", AT(out.n_rot), COUNT, OPTIONAL, 2, 4096},
     {"rope.freq_base", AT(out.rope_freq_base), REAL, OPTIONAL, 1, (double)FLT_MAX},
+    {"rope.freq_base_swa", AT(out.rope_local_base), REAL, OPTIONAL, 1, (double)FLT_MAX},
+    {"attention.sliding_window", AT(out.window), COUNT, OPTIONAL, 0, CONTEXT_MAX},
     {"rope.scaling.factor", AT(rope_factor), REAL, OPTIONAL, ROPE_FACTOR_MIN, 1e6},
     {"rope.scale_linear", AT(rope_factor_old), REAL, OPTIONAL, ROPE_FACTOR_MIN, 1e6},
     {"rope.scaling.attn_factor", AT(attn_factor), REAL, OPTIONAL, 0, 1e6},
-    {"attn_logit_softcapping", AT(attn_softcap), REAL, OPTIONAL, 0, 1e6},
-    {"final_logit_softcapping", AT(final_softcap), REAL, OPTIONAL, 0, 1e6},
+    {"rope.scaling.original_context_length", AT(out.rope_n_ctx), COUNT, OPTIONAL, 1, CONTEXT_MAX},
+    {"rope.scaling.yarn_log_multiplier", AT(yarn_log_multiplier), REAL, OPTIONAL, 0, 1e6},
+    {"rope.scaling.yarn_beta_fast", AT(yarn_beta_fast), REAL, OPTIONAL, 1e-6, 1e6},
+    {"rope.scaling.yarn_beta_slow", AT(yarn_beta_slow), REAL, OPTIONAL, 1e-6, 1e6},
+    {"rope.scaling.yarn_ext_factor", AT(yarn_ext_factor), REAL, OPTIONAL, 0, 1},
+    {"attn_logit_softcapping", AT(out.attention_softcap), REAL, OPTIONAL, 0, 1e6},
+    {"final_logit_softcapping", AT(out.final_softcap), REAL, OPTIONAL, 0, 1e6},
     {"attention.clamp_kqv", AT(clamp_kqv), REAL, OPTIONAL, 0, 1e6},
     {"attention.max_alibi_bias", AT(max_alibi_bias), REAL, OPTIONAL, 0, 1e6},
     {"logit_scale", AT(logit_scale), REAL, OPTIONAL, 0, 1e6},
     {"residual_scale", AT(residual_scale), REAL, OPTIONAL, 0, 1e6},
     {"embedding_scale", AT(embedding_scale), REAL, OPTIONAL, 0, 1e6},
-    {"expert_count", AT(n_expert), COUNT, OPTIONAL, 0, 4096},
-    {"expert_used_count", AT(n_expert_used), COUNT, OPTIONAL, 0, 4096},
-    {"nextn_predict_layers", AT(n_draft_layers), COUNT, OPTIONAL, 0, LAYERS_MAX},
+    {"expert_count", AT(out.n_expert), COUNT, OPTIONAL, 0, 4096},
+    {"expert_used_count", AT(out.n_expert_used), COUNT, OPTIONAL, 0, 256},
+    {"expert_feed_forward_length", AT(expert_ff), COUNT, OPTIONAL, 1, 1 << 20},
+    {"expert_weights_scale", AT(out.expert_scale), REAL, OPTIONAL, 0, 1e6},
+    {"expert_gating_func", AT(gating), COUNT, OPTIONAL, 0, 4096},
+    {"expert_group_count", AT(n_groups), COUNT, OPTIONAL, 0, 4096},
+    {"expert_shared_count", AT(n_shared), COUNT, OPTIONAL, 0, 4096},
+    {"expert_shared_feed_forward_length", AT(shared_ff), COUNT, OPTIONAL, 0, 1 << 20},
+    {"nextn_predict_layers", AT(n_draft_layers), COUNT, OPTIONAL, 0, HEARTH_LAYERS_MAX},
 };
 
-/* Features that this version does not compute: the value must be one of two at which they do nothing. */
+/* Features that are not computed, but for some architectures: the value must be one of two at which they do nothing. */
+#define NOWHERE 0u
+#define IN(arch) (1u << HEARTH_ARCH_##arch)
 static const struct {
     const char *key;
     size_t offset;
     float neutral, also_neutral;
+    uint32_t computed; /* by these architectures */
 } neutral_fields[] = {
-    {"rope.scaling.attn_factor", AT(attn_factor), 0, 1},    {"attn_logit_softcapping", AT(attn_softcap), 0, 0},
-    {"final_logit_softcapping", AT(final_softcap), 0, 0},   {"attention.clamp_kqv", AT(clamp_kqv), 0, 0},
-    {"attention.max_alibi_bias", AT(max_alibi_bias), 0, 0}, {"logit_scale", AT(logit_scale), 0, 1},
-    {"residual_scale", AT(residual_scale), 0, 1},           {"embedding_scale", AT(embedding_scale), 0, 1},
+    {"attn_logit_softcapping", AT(out.attention_softcap), 0, 0, IN(GEMMA2)},
+    {"final_logit_softcapping", AT(out.final_softcap), 0, 0, IN(GEMMA2) | IN(GEMMA3)},
+    {"attention.clamp_kqv", AT(clamp_kqv), 0, 0, NOWHERE},
+    {"attention.max_alibi_bias", AT(max_alibi_bias), 0, 0, NOWHERE},
+    {"logit_scale", AT(logit_scale), 0, 1, NOWHERE},
+    {"residual_scale", AT(residual_scale), 0, 1, NOWHERE},
+    {"embedding_scale", AT(embedding_scale), 0, 1, NOWHERE},
 };
 #undef AT
 
@@ -262,25 +308,76 @@ static hearth_status read_arch(struct reader *in, struct hearth_hparams *out)
         out->norm = archs[i].norm;
         out->rope_pairs = archs[i].rope_pairs;
         out->gate = archs[i].gate;
+        out->window = archs[i].window;
+        out->window_when_asked = archs[i].windows == WINDOWS_WHEN_ASKED;
+        out->attention_softcap = archs[i].attention_softcap;
+        out->final_softcap = archs[i].final_softcap;
+        out->rope_local_base = archs[i].rope_local_base;
         return HEARTH_OK;
     }
     char text[HEARTH_QUOTE_MAX];
-    char known[96];
+    char known[160];
     return reject(in, HEARTH_E_UNSUPPORTED, "E_ARCH", "unknown architecture '%s' (need one of %s)",
                   hearth_quote(text, name.bytes, (size_t)name.size), all_archs(known, sizeof known));
 }
 
+/* Routing that is not computed: the value must be at most this. */
+static hearth_status check_routing(struct reader *in, const char *key, uint32_t value, uint32_t most)
+{
+    set_key(in, key);
+    if (value <= most)
+        return HEARTH_OK;
+    return reject(in, HEARTH_E_UNSUPPORTED, "E_EXPERTS",
+                  "this feature is not supported (got %" PRIu32 ", need at most %" PRIu32 ")", value, most);
+}
+
+/* The rows of all experts of a layer are counted in 32 bits, and shared in pieces of 16 and more (claim.h). */
+#define EXPERT_ROWS_MAX (UINT64_C(1) << 26)
+
+static hearth_status check_experts(struct reader *in, struct values *values)
+{
+    struct hearth_hparams *out = &values->out;
+    set_key(in, "expert_used_count");
+    if (out->n_expert_used < 1 || out->n_expert_used > out->n_expert)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "out of range (got %" PRIu32 ", need 1 to %" PRIu32 ")", out->n_expert_used,
+                      out->n_expert);
+    HEARTH_TRY(check_routing(in, "expert_gating_func", values->gating, 1));
+    HEARTH_TRY(check_routing(in, "expert_group_count", values->n_groups, 1));
+    HEARTH_TRY(check_routing(in, "expert_shared_count", values->n_shared, 0));
+    HEARTH_TRY(check_routing(in, "expert_shared_feed_forward_length", values->shared_ff, 0));
+    if (values->expert_ff > 0)
+        out->n_ff = values->expert_ff;
+    else if (archs[out->arch].experts == EXPERTS) /* feed_forward_length is that of all that a token uses */
+        out->n_ff /= out->n_expert_used;
+    if (!(out->expert_scale > 0))
+        out->expert_scale = 1.0f;
+    set_key(in, "expert_count");
+    const uint64_t rows = (uint64_t)out->n_expert * (out->n_ff > out->n_embd ? out->n_ff : out->n_embd);
+    if (rows > EXPERT_ROWS_MAX)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "too many rows of experts (got %" PRIu64 ", need at most %" PRIu64 ")", rows,
+                      EXPERT_ROWS_MAX);
+    return HEARTH_OK;
+}
+
+static hearth_status check_feed_forward(struct reader *in, struct values *values)
+{
+    struct hearth_hparams *out = &values->out;
+    set_key(in, "expert_count");
+    if (archs[out->arch].experts == EXPERTS && out->n_expert == 0)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "a model of experts has none (got 0, need 1 or more)");
+    if (archs[out->arch].experts == NO_EXPERTS && out->n_expert > 0)
+        return reject(in, HEARTH_E_UNSUPPORTED, "E_EXPERTS",
+                      "experts of this architecture are not supported (got %" PRIu32 ", need 0)", out->n_expert);
+    if (out->n_expert > 0)
+        HEARTH_TRY(check_experts(in, values));
+    set_key(in, "feed_forward_length");
+    if (out->n_ff == 0)
+        return reject(in, HEARTH_E_FORMAT, "E_MISSING", "the key is missing");
+    return HEARTH_OK;
+}
+
 static hearth_status check_features(struct reader *in, const struct values *values)
 {
-    if (values->n_expert > 0) {
-        set_key(in, "expert_used_count");
-        if (values->n_expert_used < 1 || values->n_expert_used > values->n_expert)
-            return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "out of range (got %" PRIu32 ", need 1 to %" PRIu32 ")",
-                          values->n_expert_used, values->n_expert);
-        set_key(in, "expert_count");
-        return reject(in, HEARTH_E_UNSUPPORTED, "E_EXPERTS", "mixtures of experts are not supported (got %" PRIu32 ", need 0)",
-                      values->n_expert);
-    }
     set_key(in, "nextn_predict_layers");
     if (values->n_draft_layers >= values->out.n_layer)
         return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "as many as there are layers (got %" PRIu32 ", need below %" PRIu32 ")",
@@ -292,7 +389,8 @@ static hearth_status check_features(struct reader *in, const struct values *valu
         float value;
         memcpy(&value, (const char *)values + neutral_fields[i].offset, sizeof value);
         set_key(in, neutral_fields[i].key);
-        if (value != neutral_fields[i].neutral && value != neutral_fields[i].also_neutral)
+        const bool computed = neutral_fields[i].computed & 1u << values->out.arch;
+        if (!computed && value != neutral_fields[i].neutral && value != neutral_fields[i].also_neutral)
             return reject(in, HEARTH_E_UNSUPPORTED, NULL, "this feature is not supported (got %.9g)", (double)value);
     }
     bool causal = true;
@@ -336,14 +434,84 @@ static hearth_status check_heads(struct reader *in, struct values *values)
                       "keys and values of different widths are not supported (got %" PRIu32 " and %" PRIu32 ")", values->key_length,
                       values->value_length);
     out->head_dim = values->key_length;
+    const bool wide = archs[out->arch].layers_of_wide_heads == out->n_layer;
     if (!(out->attention_scale > 0))
-        out->attention_scale = (float)(1.0 / sqrt((double)out->head_dim));
+        out->attention_scale = (float)(1.0 / sqrt(wide ? (double)out->n_embd / (double)out->n_head : (double)out->head_dim));
+    return HEARTH_OK;
+}
+
+/* One truth value for each layer: whether it has a window. */
+static hearth_status read_windowed(const struct reader *in, const struct hearth_gguf_pair *array, struct hearth_hparams *out)
+{
+    if (array->element_type != HEARTH_GGUF_BOOL)
+        return reject(in, HEARTH_E_FORMAT, "E_KVTYPE", "wrong type of array elements (need bool)");
+    if (array->count != out->n_layer)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "wrong number of entries (got %" PRIu64 ", need %" PRIu32 ")", array->count,
+                      out->n_layer);
+    for (uint32_t i = 0; i < out->n_layer; i++)
+        out->windowed[i] = hearth_gguf_bool_at(array, i);
+    return HEARTH_OK;
+}
+
+/* Which layers see only the last positions, and whether they rotate in their own way. */
+static hearth_status check_windows(struct reader *in, struct hearth_hparams *out)
+{
+    uint64_t period = archs[out->arch].window_period;
+    bool found;
+    if (archs[out->arch].windows == NO_WINDOWS)
+        out->window = 0;
+    if (out->window == 0 || !(archs[out->arch].rope_local_base > 0))
+        out->rope_local_base = 0;
+    if (out->window == 0)
+        return HEARTH_OK;
+    const struct hearth_gguf_pair *pair = hearth_gguf_find(in->gguf, set_key(in, "attention.sliding_window_pattern"));
+    if (pair && pair->type == HEARTH_GGUF_ARRAY)
+        return read_windowed(in, pair, out);
+    HEARTH_TRY(hearth_gguf_get_u64(in->gguf, in->key, &period, &found, in->err));
+    for (uint32_t i = 0; i < out->n_layer; i++)
+        out->windowed[i] = period == 0 || i % period < period - 1;
     return HEARTH_OK;
 }
 
 static bool view_is(struct hearth_view view, const char *text)
 {
     return view.size == strlen(text) && memcmp(view.bytes, text, (size_t)view.size) == 0;
+}
+
+/* The pair that turns this often while the positions pass that the model was first trained with. */
+static double yarn_pair(const struct values *values, float turns)
+{
+    const double rotated = hearth_log64((double)values->out.rope_n_ctx / (2 * 0x1.921fb54442d18p+1 * (double)turns));
+    return (double)values->out.n_rot * rotated / (2 * hearth_log64((double)values->out.rope_freq_base));
+}
+
+/* Below 2^53, and without libm. */
+static double floor_of(double x)
+{
+    const double whole = (double)(int64_t)x;
+    return whole > x ? whole - 1 : whole;
+}
+
+/* Source: spec architectures.md 4.2. */
+static hearth_status set_yarn(struct reader *in, struct values *values, double factor)
+{
+    struct hearth_hparams *out = &values->out;
+    set_key(in, "rope.scaling.factor");
+    if (factor < 1)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "out of range with yarn (got %.9g, need 1 or more)", factor);
+    set_key(in, "rope.freq_base");
+    if (out->rope_freq_base < 1.001f)
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "out of range with yarn (got %.9g, need 1.001 or more)",
+                      (double)out->rope_freq_base);
+    const double low = floor_of(yarn_pair(values, values->yarn_beta_fast));
+    const double high = -floor_of(-yarn_pair(values, values->yarn_beta_slow));
+    const double last = (double)out->n_rot - 1;
+    out->yarn_low = low > 0 ? low : 0;
+    out->yarn_high = high < last ? high : last;
+    out->yarn_mix = (double)values->yarn_ext_factor;
+    const double log_factor = hearth_log64(factor);
+    out->rope_magnitude *= (1 + 0.1 * log_factor) / (1 + 0.1 * (double)values->yarn_log_multiplier * log_factor);
+    return HEARTH_OK;
 }
 
 static hearth_status check_rope(struct reader *in, struct values *values)
@@ -363,26 +531,18 @@ static hearth_status check_rope(struct reader *in, struct values *values)
     char text[HEARTH_QUOTE_MAX];
     HEARTH_TRY(hearth_gguf_get_string(in->gguf, set_key(in, "rope.scaling.type"), &type, &found, in->err));
     hearth_quote(text, type.bytes, (size_t)type.size);
-    if (view_is(type, "yarn") || view_is(type, "longrope"))
-        return reject(in, HEARTH_E_UNSUPPORTED, "E_ROPE", "this scaling is not supported (got '%s', need 'none' or 'linear')",
+    const bool yarn = view_is(type, "yarn");
+    if (!yarn && !view_is(type, "none") && !view_is(type, "linear") && !view_is(type, "longrope"))
+        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "no such scaling (got '%s', need 'none', 'linear', 'yarn' or 'longrope')",
                       text);
-    if (!view_is(type, "none") && !view_is(type, "linear"))
-        return reject(in, HEARTH_E_FORMAT, "E_HPARAM", "no such scaling (got '%s', need 'none' or 'linear')", text);
-    const float factor = values->rope_factor > 0 ? values->rope_factor : values->rope_factor_old;
-    out->rope_scale = factor > 0 && view_is(type, "linear") ? 1.0f / factor : 1.0f;
-    return HEARTH_OK;
-}
-
-/* Divisors of the frequencies that are chosen by the length of the context. */
-static hearth_status check_rope_factors(const struct reader *in)
-{
-    static const char *const names[] = {"rope_factors_long.weight", "rope_factors_short.weight"};
-    char file[HEARTH_QUOTE_MAX];
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (hearth_gguf_find_tensor(in->gguf, names[i]))
-            return hearth_fail(in->err, HEARTH_E_UNSUPPORTED, "E_ROPE", "%s: tensor '%s': longrope scaling is not supported",
-                               hearth_quote(file, in->gguf->file_name, strlen(in->gguf->file_name)), names[i]);
-    return HEARTH_OK;
+    const float factor = values->rope_factor > 0       ? values->rope_factor
+                         : values->rope_factor_old > 0 ? values->rope_factor_old
+                                                       : 1.0f;
+    out->rope_scale = yarn || view_is(type, "linear") ? 1.0f / factor : 1.0f;
+    out->rope_magnitude = values->attn_factor > 0 ? (double)values->attn_factor : 1.0;
+    if (out->rope_n_ctx == 0)
+        out->rope_n_ctx = out->n_ctx_train;
+    return yarn ? set_yarn(in, values, (double)factor) : HEARTH_OK;
 }
 
 /* The N of a name "blk.N.", or -1. */
@@ -442,7 +602,7 @@ static hearth_status read_name(struct reader *in, char *out, size_t size)
 hearth_status hearth_hparams_read(struct hearth_hparams *out, const struct hearth_gguf *gguf, hearth_error *err)
 {
     struct reader in = {.gguf = gguf, .err = err};
-    struct values values = {0};
+    struct values values = {.yarn_beta_fast = 32.0f, .yarn_beta_slow = 1.0f, .yarn_ext_factor = 1.0f};
     *out = (struct hearth_hparams){0};
     HEARTH_TRY(check_kind_of_file(&in));
     if (gguf->n_tensors == 0) {
@@ -454,10 +614,11 @@ hearth_status hearth_hparams_read(struct hearth_hparams *out, const struct heart
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         HEARTH_TRY(read_field(&in, &fields[i], &values));
     values.out.embedding_multiplier = archs[values.out.arch].scales_embedding ? sqrtf((float)values.out.n_embd) : 1.0f;
+    HEARTH_TRY(check_feed_forward(&in, &values));
     HEARTH_TRY(check_features(&in, &values));
     HEARTH_TRY(check_heads(&in, &values));
     HEARTH_TRY(check_rope(&in, &values));
-    HEARTH_TRY(check_rope_factors(&in));
+    HEARTH_TRY(check_windows(&in, &values.out));
     HEARTH_TRY(check_layers(&in, values.out.n_layer));
     HEARTH_TRY(read_vocabulary_size(&in, &values.out.n_vocab));
     HEARTH_TRY(read_name(&in, values.out.name, sizeof values.out.name));

@@ -33,6 +33,7 @@ static const char *const op_names[HEARTH_OP_COUNT] = {
     [HEARTH_OP_SILU_MUL] = "silu_mul",
     [HEARTH_OP_GELU] = "gelu",
     [HEARTH_OP_GELU_MUL] = "gelu_mul",
+    [HEARTH_OP_SOFTCAP] = "softcap",
     [HEARTH_OP_ADD] = "add",
     [HEARTH_OP_SOFTMAX] = "softmax",
     [HEARTH_OP_EXP] = "exp",
@@ -166,6 +167,8 @@ static void print_model(const struct facts *facts)
         const struct hearth_hparams *h = &facts->hparams;
         (void)printf("  %-14s %" PRIu32 " layers of width %" PRIu32 ", feed-forward %" PRIu32 "\n", "shape", h->n_layer, h->n_embd,
                      h->n_ff);
+        if (h->n_expert)
+            (void)printf("  %-14s %" PRIu32 " of %" PRIu32 " for each token\n", "experts", h->n_expert_used, h->n_expert);
         (void)printf("  %-14s %" PRIu32 " heads of %" PRIu32 ", %" PRIu32 " for keys and values, %" PRIu32 " rotated\n",
                      "attention", h->n_head, h->head_dim, h->n_head_kv, h->n_rot);
         (void)printf("  %-14s %" PRIu32 " positions, base %g\n", "trained", h->n_ctx_train, (double)h->rope_freq_base);
@@ -269,11 +272,12 @@ static json_t *json_types(const struct facts *facts)
 
 static json_t *json_hparams(const struct hearth_hparams *h)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "n_vocab", (json_int_t)h->n_vocab, "n_layer",
-                     (json_int_t)h->n_layer, "n_embd", (json_int_t)h->n_embd, "n_ff", (json_int_t)h->n_ff, "n_head",
-                     (json_int_t)h->n_head, "n_head_kv", (json_int_t)h->n_head_kv, "head_dim", (json_int_t)h->head_dim, "n_rot",
-                     (json_int_t)h->n_rot, "n_ctx_train", (json_int_t)h->n_ctx_train, "norm_eps", (double)h->norm_eps,
-                     "rope_freq_base", (double)h->rope_freq_base);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "n_vocab", (json_int_t)h->n_vocab,
+                     "n_layer", (json_int_t)h->n_layer, "n_embd", (json_int_t)h->n_embd, "n_ff", (json_int_t)h->n_ff, "n_expert",
+                     (json_int_t)h->n_expert, "n_expert_used", (json_int_t)h->n_expert_used, "n_head", (json_int_t)h->n_head,
+                     "n_head_kv", (json_int_t)h->n_head_kv, "head_dim", (json_int_t)h->head_dim, "n_rot", (json_int_t)h->n_rot,
+                     "n_ctx_train", (json_int_t)h->n_ctx_train, "norm_eps", (double)h->norm_eps, "rope_freq_base",
+                     (double)h->rope_freq_base);
 }
 
 static json_t *json_vocab(const struct hearth_vocab *v)

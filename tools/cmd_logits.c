@@ -15,6 +15,7 @@ static const struct argp_option table[] = {
     {"chunk", OPTION_KEY_CHUNK, "N", 0, "tokens fed at a time (32)", 3},
     OPTION_THREADS,
     OPTION_KV,
+    OPTION_SLIDING_WINDOW,
     OPTION_FLOAT_GEMM,
     OPTION_RAM_CAP,
     OPTION_PACK_CACHE,

@@ -24,6 +24,7 @@ static const struct argp_option table[] = {
     OPTION_BATCH,
     OPTION_THREADS,
     OPTION_KV,
+    OPTION_SLIDING_WINDOW,
     OPTION_FLOAT_GEMM,
     OPTION_RAM_CAP,
     OPTION_PACK_CACHE,

@@ -7,8 +7,19 @@
 #include <inttypes.h>
 
 static const struct argp_option table[] = {
-    OPTION_MODEL,   OPTION_CONTEXT,    OPTION_BATCH, OPTION_THREADS, OPTION_KV,   OPTION_FLOAT_GEMM,
-    OPTION_RAM_CAP, OPTION_PACK_CACHE, OPTION_JSON,  OPTION_QUIET,   OPTION_HELP, {0},
+    OPTION_MODEL,
+    OPTION_CONTEXT,
+    OPTION_BATCH,
+    OPTION_THREADS,
+    OPTION_KV,
+    OPTION_SLIDING_WINDOW,
+    OPTION_FLOAT_GEMM,
+    OPTION_RAM_CAP,
+    OPTION_PACK_CACHE,
+    OPTION_JSON,
+    OPTION_QUIET,
+    OPTION_HELP,
+    {0},
 };
 
 static const struct options_command command = {

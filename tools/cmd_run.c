@@ -45,6 +45,7 @@ static const struct argp_option table[] = {
     OPTION_RAM_CAP,
     OPTION_PACK_CACHE,
     OPTION_KV,
+    OPTION_SLIDING_WINDOW,
     {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", OPTION_MORE, "float weights by own kernels (default) or blas", 6},
     OPTION_JSON,
     OPTION_QUIET,

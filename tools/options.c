@@ -298,6 +298,9 @@ static error_t take_option(int key, char *value, struct argp_state *argp)
         return value[0] ? 0 : bad_value(parse, key, value, "a folder");
     case OPTION_KEY_KV:
         return take_kv(parse, key, value);
+    case OPTION_KEY_SLIDING_WINDOW:
+        o->sliding_window = true;
+        return 0;
     case OPTION_KEY_FLOAT_GEMM:
         return take_float_gemm(parse, key, value);
     case OPTION_KEY_GRAMMAR:
@@ -560,7 +563,8 @@ hearth_limits options_limits(const struct options *options)
                            .context = options->context,
                            .batch = options->batch,
                            .kv_type = options->kv_type,
-                           .grammar = options->grammar || options->json_schema};
+                            .grammar = options->grammar || options->json_schema,
+                            .sliding_window = options->sliding_window};
 }
 
 hearth_status options_open_engine(hearth_engine **out, const struct options *options, uint32_t threads, hearth_error *error)

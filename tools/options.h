@@ -40,6 +40,7 @@ struct options {
     const char *pack_cache; /* NULL when not given */
     int32_t kv_type;
     int32_t float_gemm;
+    bool sliding_window;
     const char *grammar, *json_schema; /* names of files, NULL when not given */
     const char *tokens, *output;       /* logits */
     uint32_t chunk;                    /* 0 when not given */
@@ -65,6 +66,7 @@ enum option_key {
     OPTION_KEY_STOP,
     OPTION_KEY_RAM_CAP,
     OPTION_KEY_KV,
+    OPTION_KEY_SLIDING_WINDOW,
     OPTION_KEY_FLOAT_GEMM,
     OPTION_KEY_NO_ESCAPE,
     OPTION_KEY_JSON,
@@ -128,6 +130,8 @@ enum option_key {
 #define OPTION_THREADS {"threads", 't', "THREADS", 0, "workers (default: usable physical cores)", 6}
 #define OPTION_RAM_CAP {"ram-cap", OPTION_KEY_RAM_CAP, "SIZE", 0, "refuse to take more memory; K, M, G, T", 6}
 #define OPTION_KV      {"kv", OPTION_KEY_KV, "TYPE", 0, "cache in f16 (default), f32 or q8_0", 6}
+#define OPTION_SLIDING_WINDOW                                                                                                      \
+    {"sliding-window", OPTION_KEY_SLIDING_WINDOW, NULL, OPTION_MORE, "keep to the window that a llama file states (Mistral v0.1)", 6}
 #define OPTION_FLOAT_GEMM {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", 0, "float weights by own kernels (default) or blas", 6}
 #define OPTION_PACK_CACHE {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", 0, "keep packed weights in a folder; map them", 6}
 #define OPTION_JSON    {"json", OPTION_KEY_JSON, NULL, 0, "JSON on standard output", 7}

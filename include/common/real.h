@@ -59,6 +59,37 @@ static inline float hearth_geluf(float z)
     return z / (1.0f + hearth_expf(-(slope * z)));
 }
 
+/* tanh x = e / (e + 2), e = exp(2x) - 1, without cancellation: exp(r) - 1 comes from the polynomial of hearth_expf as r q, and e =
+ * 2^n r q + (2^n - 1). Within 4 units in the last place, never above 1; beyond +-10 it is that of +-10, so |n| <= 29.
+ * NaN gives NaN. */
+#define HEARTH_TANH_MAX 20.0f /* of 2x */
+
+static inline float hearth_tanhf(float x)
+{
+    float z = x * 2.0f;
+    z = z > HEARTH_TANH_MAX ? HEARTH_TANH_MAX : z;
+    z = z < -HEARTH_TANH_MAX ? -HEARTH_TANH_MAX : z;
+    const float t = fmaf(z, HEARTH_EXP_LOG2E, HEARTH_EXP_ROUND);
+    const float n = t - HEARTH_EXP_ROUND;
+    float r = fmaf(n, -HEARTH_EXP_LN2_HI, z);
+    r = fmaf(n, -HEARTH_EXP_LN2_LO, r);
+    float p = fmaf(HEARTH_EXP_C7, r, HEARTH_EXP_C6);
+    p = fmaf(p, r, HEARTH_EXP_C5);
+    p = fmaf(p, r, HEARTH_EXP_C4);
+    p = fmaf(p, r, HEARTH_EXP_C3);
+    p = fmaf(p, r, HEARTH_EXP_C2);
+    p = fmaf(p, r, 1.0f);
+    const float power = hearth_f32_from_bits((hearth_f32_bits(t) << 23) + 0x3f800000u); /* 2^n */
+    const float e = fmaf(p * r, power, power - 1.0f);
+    return e / (e + 2.0f);
+}
+
+/* cap tanh(x / cap): close to x where |x| is small beside cap, and never beyond it. */
+static inline float hearth_softcapf(float x, float cap)
+{
+    return cap * hearth_tanhf(x / cap);
+}
+
 /* Double precision, for tables made once: errors of an ulp or two, arguments of ordinary size (|x| < 700 for exp, < 2^30 for sin
  * and cos, normal and positive for log). */
 static inline double hearth_exp64(double x)

@@ -33,6 +33,7 @@ hearth_rope_fn hearth_rope_avx2, hearth_rope_neox_avx2;
 hearth_silu_mul_fn hearth_silu_mul_avx2;
 hearth_gelu_fn hearth_gelu_avx2;
 hearth_gelu_mul_fn hearth_gelu_mul_avx2;
+hearth_softcap_fn hearth_softcap_avx2;
 hearth_add_fn hearth_add_avx2;
 hearth_softmax_fn hearth_softmax_avx2;
 hearth_exp_fn hearth_exp_avx2;

@@ -217,6 +217,14 @@ HEARTH_ALWAYS_INLINE vec16 vec16_exp(vec16 a)
     return (vec16){vec8_exp(a.lo), vec8_exp(a.hi)};
 }
 
+/* 2^n, where t = n + HEARTH_EXP_ROUND and |n| < 127. */
+HEARTH_ALWAYS_INLINE vec16 vec16_power(vec16 t)
+{
+    const __m256i one = _mm256_castps_si256(_mm256_set1_ps(1.0f));
+    return (vec16){_mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(t.lo), 23), one)),
+                   _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(t.hi), 23), one))};
+}
+
 /* ---- Across lanes ------------------------------------------------------------------------------------------------ */
 
 /* The tree 16 -> 8 -> 4 -> 2 -> 1, the upper half added to the lower. */

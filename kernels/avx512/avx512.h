@@ -35,6 +35,7 @@ hearth_rope_fn hearth_rope_avx512, hearth_rope_neox_avx512;
 hearth_silu_mul_fn hearth_silu_mul_avx512;
 hearth_gelu_fn hearth_gelu_avx512;
 hearth_gelu_mul_fn hearth_gelu_mul_avx512;
+hearth_softcap_fn hearth_softcap_avx512;
 hearth_add_fn hearth_add_avx512;
 hearth_softmax_fn hearth_softmax_avx512;
 hearth_exp_fn hearth_exp_avx512;

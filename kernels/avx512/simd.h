@@ -208,6 +208,13 @@ HEARTH_ALWAYS_INLINE vec16 vec16_exp(vec16 x)
     return _mm512_mask_mov_ps(y, nan, _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)));
 }
 
+/* 2^n, where t = n + HEARTH_EXP_ROUND and |n| < 127. */
+HEARTH_ALWAYS_INLINE vec16 vec16_power(vec16 t)
+{
+    const __m512i one = _mm512_castps_si512(_mm512_set1_ps(1.0f));
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(t), 23), one));
+}
+
 /* ---- Across lanes ------------------------------------------------------------------------------------------------ */
 
 /* The tree 16 -> 8 -> 4 -> 2 -> 1, the upper half added to the lower. */

@@ -4,9 +4,9 @@
  * State: m = -infinity, lane[0..16) = +0, o[0..head_dim) = +0. Blocks of 32 absolute positions that touch [begin, end) are walked
  * upwards; of a block, the positions p inside [begin, end) are valid. Per block:
  *   1. s_p = dot_p * scale for each valid p, where dot_p = +0 and, for d upwards, dot_p = fmaf(q[d], k[d] of p, dot_p); cache
- *      elements are widened exactly. With a Q8_0 cache q is quantized too and, for groups j of 32 dimensions upwards, with the
- *      exact integer i = sum of codes of k times codes of q: dot_p = fmaf(f32(i), d * s, dot_p), where d is the key's scale,
- *      widened, and s the query's.
+ *      elements are widened exactly; with a soft cap s_p = hearth_softcapf(s_p, cap). With a Q8_0 cache q is quantized too and, for
+ * groups j of 32 dimensions upwards, with the exact integer i = sum of codes of k times codes of q: dot_p = fmaf(f32(i), d * s,
+ * dot_p), where d is the key's scale, widened, and s the query's.
  *   2. m_new = the largest of m and the s_p.
  *   3. If m_new > m and this is not the first block: f = hearth_expf(m - m_new); each of the 16 lanes and each o is multiplied by f
  *      (one rounding). If m_new == m nothing is multiplied.
@@ -30,7 +30,7 @@ struct head {
     float (*dot)(const struct head *h, size_t p);
     float (*value)(const struct head *h, size_t p, size_t d);
     size_t dim;
-    float scale;
+    float scale, softcap;
 };
 
 static float half_at(const void *cache, size_t byte)
@@ -122,6 +122,8 @@ static void walk_block(const struct head *h, float *o, float *m, float lane[HEAR
     float m_new = *m;
     for (size_t p = begin; p < end; p++) {
         s[p - begin] = h->dot(h, p) * h->scale;
+        if (h->softcap > 0)
+            s[p - begin] = hearth_softcapf(s[p - begin], h->softcap);
         m_new = s[p - begin] > m_new ? s[p - begin] : m_new;
     }
     if (m_new > *m && !first) {
@@ -157,9 +159,10 @@ static void walk(struct head *h, const struct hearth_attention_query *query)
 
 #define ATTENTION(format)                                                                                                          \
     void hearth_attention_##format##_reference(const struct hearth_attention_query *queries, size_t n, const void *k,              \
-                                               const void *v, size_t head_dim, float scale, void *scratch)                         \
+                                               const void *v, size_t head_dim, float scale, float softcap, void *scratch)          \
     {                                                                                                                              \
-        struct head h = {.k = k, .v = v, .dot = dot_##format, .value = value_##format, .dim = head_dim, .scale = scale};           \
+        struct head h = {                                                                                                          \
+            .k = k, .v = v, .dot = dot_##format, .value = value_##format, .dim = head_dim, .scale = scale, .softcap = softcap};    \
         (void)scratch;                                                                                                             \
         for (size_t i = 0; i < n; i++)                                                                                             \
             walk(&h, &queries[i]);                                                                                                 \

@@ -48,6 +48,7 @@ hearth_rope_fn hearth_rope_reference, hearth_rope_neox_reference;
 hearth_silu_mul_fn hearth_silu_mul_reference;
 hearth_gelu_fn hearth_gelu_reference;
 hearth_gelu_mul_fn hearth_gelu_mul_reference;
+hearth_softcap_fn hearth_softcap_reference;
 hearth_add_fn hearth_add_reference;
 hearth_softmax_fn hearth_softmax_reference;
 hearth_exp_fn hearth_exp_reference;

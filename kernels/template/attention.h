@@ -8,6 +8,7 @@
  *
  * A template: the including file has included the simd.h of its folder, and fills a struct cache_kind. */
 #include "kernels.h"
+#include "template/softcap_lanes.h"
 #include "template/unroll.h"
 
 #define BLOCK HEARTH_KEY_BLOCK
@@ -209,7 +210,7 @@ struct tile {
     const struct hearth_attention_query *query;
     const uint8_t *k, *v; /* of the segment */
     size_t n, head_dim;
-    float scale;
+    float scale, softcap;
     float *s, *scratch;
     float factor[HEARTH_ATTENTION_QUERIES * SEGMENT_BLOCKS];
     uint16_t from[HEARTH_ATTENTION_QUERIES], to[HEARTH_ATTENTION_QUERIES]; /* the query's positions in the segment */
@@ -280,6 +281,12 @@ static float find_factors(float *factor, float *max, const float *s, size_t firs
     return greatest;
 }
 
+static void cap_scores(const struct tile *t, float *s, size_t begin, size_t end)
+{
+    for (size_t p = begin; p < end; p += 16)
+        vec16_store(s + p, capped(vec16_load(s + p), vec16_set1(t->softcap)));
+}
+
 /* Weights from scores: exp(score - maximum), +0 outside the range. */
 static void weigh(struct tile *t, size_t i)
 {
@@ -287,6 +294,8 @@ static void weigh(struct tile *t, size_t i)
     float *factor = t->factor + i * SEGMENT_BLOCKS;
     const size_t first = t->from[i] / BLOCK;
     const size_t end = (t->to[i] + (size_t)BLOCK - 1) / BLOCK;
+    if (t->softcap > 0)
+        cap_scores(t, s, first * BLOCK, end * BLOCK);
     for (size_t p = first * BLOCK; p < t->from[i]; p++)
         s[p] = -HUGE_VALF;
     for (size_t p = t->to[i]; p < end * BLOCK; p++)
@@ -353,7 +362,7 @@ static void add_all(const struct tile *t)
 }
 
 static void attention(const struct cache_kind *kind, const struct hearth_attention_query *queries, size_t n, const void *k,
-                      const void *v, size_t head_dim, float scale, float *scratch)
+                      const void *v, size_t head_dim, float scale, float softcap, float *scratch)
 {
     const size_t segment = queries[0].begin / SEGMENT;
     const size_t segment_bytes = segment * SEGMENT_BLOCKS * hearth_cache_block_bytes(kind->format, head_dim);
@@ -365,6 +374,7 @@ static void attention(const struct cache_kind *kind, const struct hearth_attenti
     t.n = n;
     t.head_dim = head_dim;
     t.scale = scale;
+    t.softcap = softcap;
     t.s = scratch;
     t.scratch = scratch + n * SEGMENT;
     for (size_t i = 0; i < n; i++) {

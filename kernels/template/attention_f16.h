@@ -61,9 +61,9 @@ static void slice_values(float *scratch, const void *values, size_t head_dim, si
 }
 
 void ISA(hearth_attention_f16)(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v,
-                               size_t head_dim, float scale, void *scratch)
+                               size_t head_dim, float scale, float softcap, void *scratch)
 {
     static const struct cache_kind few = {HEARTH_F16, keys_as_they_are, scores_f16, add_values, slice_values};
     static const struct cache_kind many = {HEARTH_F16, keys_widened, scores_f32, add_values, slice_values};
-    attention(n <= GROUP_MAX ? &few : &many, queries, n, k, v, head_dim, scale, scratch);
+    attention(n <= GROUP_MAX ? &few : &many, queries, n, k, v, head_dim, scale, softcap, scratch);
 }

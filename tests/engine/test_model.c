@@ -44,7 +44,7 @@ static void start(const struct gguf_shape *shape)
     gguf_builder_add_llama(&builder, shape);
 }
 
-static const hearth_limits limits = {.struct_size = sizeof limits, .context = CONTEXT, .batch = 8, .kv_type = HEARTH_KV_F32};
+static hearth_limits limits = {.struct_size = sizeof limits, .context = CONTEXT, .batch = 8, .kv_type = HEARTH_KV_F32};
 
 /* A file in memory, a model and a session on it. */
 struct tiny {
@@ -313,6 +313,7 @@ Test(model, overflow_at_run_time_names_layer_and_operation, .init = open_engine,
 static struct tiny *make_dangerous(void)
 {
     start(NULL);
+    gguf_builder_set_u32(&builder, "llama.attention.sliding_window", 16); /* for who asks for it */
     gguf_builder_set_tensor(&builder, "blk.0.attn_output.weight", HEARTH_Q8_0, 2, (const uint64_t[]){64, 64});
     struct tiny *t = make();
     uint64_t n_bytes;
@@ -353,6 +354,52 @@ Test(model, a_session_goes_on_after_an_overflow, .init = open_engine, .fini = cl
 {
     go_on_after_an_overflow(HEARTH_KV_F16);
     go_on_after_an_overflow(HEARTH_KV_Q8_0);
+}
+
+/* A failure in a later batch of a prompt, when the earlier ones have taken the slots of what came before. */
+Test(model, a_session_whose_window_is_lost_begins_again, .init = open_engine, .fini = close_engine)
+{
+    enum { SOME = 300 };
+    int32_t ids[SOME + 1];
+    const hearth_limits window = {.struct_size = sizeof window, .context = 1024, .batch = 8, .sliding_window = 1};
+    struct tiny *t = make_dangerous();
+    cr_assert_eq(open_model(t), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_session_open(&t->session, t->model, &window, &err), HEARTH_OK, "%s", err.message);
+    cr_expect_eq(t->session->cache.layers[0].slots, HEARTH_SEGMENT);
+    for (int i = 0; i < SOME; i++)
+        ids[i] = 5;
+    ids[SOME] = 6;
+    cr_assert_eq(hearth_session_feed(t->session, ids, SOME, &err), HEARTH_OK, "%s", err.message);
+    cr_expect_eq(hearth_session_feed(t->session, ids + SOME, 1, &err), HEARTH_E_INFERENCE);
+    cr_expect_eq(hearth_session_position(t->session), SOME, "its slots are still there");
+    cr_expect_eq(hearth_session_feed(t->session, ids, SOME + 1, &err), HEARTH_E_INFERENCE);
+    cr_expect_eq(hearth_session_position(t->session), 0);
+    cr_expect_eq(hearth_session_feed(t->session, ids, SOME, &err), HEARTH_OK, "%s", err.message);
+    drop(t);
+}
+
+/* The window that is asked for makes the plan smaller, and an older host's limits do not ask. */
+Test(model, windows_make_the_plan_smaller, .init = open_engine, .fini = close_engine)
+{
+    uint64_t bytes[3];
+    start(NULL);
+    gguf_builder_set_u32(&builder, "llama.attention.sliding_window", 100);
+    for (int i = 0; i < 3; i++) {
+        const uint32_t old_size = offsetof(hearth_limits, sliding_window);
+        const hearth_limits asked = {
+            .struct_size = i == 2 ? old_size : sizeof asked, .context = 8192, .batch = 64, .sliding_window = i > 0};
+        struct tiny *t = make();
+        hearth_plan *plan;
+        memory_source_init(&t->source, t->file, t->size);
+        cr_assert_eq(hearth_plan_open_source(&plan, engine, &t->source.source, &asked, &err), HEARTH_OK, "%s", err.message);
+        cr_expect_str_eq(hearth_plan_line_name(plan, HEARTH_PLAN_KV), "KV cache");
+        bytes[i] = hearth_plan_line_bytes(plan, HEARTH_PLAN_KV);
+        hearth_plan_close(plan);
+        drop(t);
+    }
+    cr_expect_eq(bytes[0], UINT64_C(2) * 2 * 2 * 8192 * 16 * 2);
+    cr_expect_eq(bytes[1], UINT64_C(2) * 2 * 2 * 256 * 16 * 2); /* 100 + 63 positions, in whole segments */
+    cr_expect_eq(bytes[2], bytes[0]);
 }
 
 Test(model, zero_weights_give_equal_logits_and_one_answer, .init = open_engine, .fini = close_engine)
@@ -414,6 +461,10 @@ static double key_of(const struct twin *m, const char *suffix, double missing)
     double value = missing;
     bool found;
     (void)snprintf(key, sizeof key, "%s.%s", m->arch, suffix);
+    const struct hearth_gguf_pair *pair = hearth_gguf_find(&m->gguf, key);
+    uint64_t count = 0;
+    if (pair && pair->type == HEARTH_GGUF_U32 && hearth_gguf_get_u64(&m->gguf, key, &count, &found, NULL) == HEARTH_OK)
+        return (double)count;
     (void)hearth_gguf_get_f64(&m->gguf, key, &value, &found, NULL);
     return value;
 }
@@ -438,13 +489,32 @@ static void twin_init(struct twin *m, const struct tiny *t, bool plain)
     m->n_rot = (int)n_rot;
 }
 
+/* All of this family scale embeddings and have GELU in the gate. */
+static bool is_gemma(const struct twin *m)
+{
+    return strncmp(m->arch, "gemma", 5) == 0;
+}
+
+static bool has_post_norms(const struct twin *m)
+{
+    return is(m, "gemma2") || is(m, "gemma3");
+}
+
+/* Whether the layer sees only a window of that many positions; the tests set both keys. */
+static int window_of(const struct twin *m, int layer)
+{
+    const int period = (int)key_of(m, "attention.sliding_window_pattern", is(m, "llama") ? 0 : 2);
+    const int window = (int)key_of(m, "attention.sliding_window", 1 << 20);
+    return !m->plain && (period == 0 || layer % period < period - 1) ? window : 1 << 20;
+}
+
 static const float *weights(const struct twin *m, int layer, const char *name)
 {
     char full[80];
     (void)snprintf(full, sizeof full, layer < 0 ? "%.0s%s" : "blk.%s.%s", layer == 0 ? "0" : "1", name);
-    if (is(m, "gemma") && strcmp(name, "output.weight") == 0)
+    if ((is(m, "gemma") || is(m, "gemma2")) && strcmp(name, "output.weight") == 0)
         return NULL;
-    const bool optional = strstr(name, ".bias") || strstr(name, "rope_freqs") || strcmp(name, "output.weight") == 0;
+    const bool optional = strstr(name, ".bias") || strstr(name, "rope_f") || strcmp(name, "output.weight") == 0;
     const struct hearth_gguf_tensor *t = hearth_gguf_find_tensor(&m->gguf, full);
     return t && !(m->plain && optional) ? (const float *)(const void *)(m->file + t->file_offset) : NULL;
 }
@@ -503,41 +573,88 @@ static void norm(const struct twin *m, double *y, int layer, const char *name, c
 
 static void norm_heads(const struct twin *m, double *x, int layer, const char *name, int heads)
 {
-    for (int i = 0; is(m, "qwen3") && i < heads; i++)
+    const bool normed = is(m, "qwen3") || is(m, "qwen3moe") || is(m, "gemma3");
+    for (int i = 0; normed && i < heads; i++)
         norm(m, x + i * DIM, layer, name, x + i * DIM, DIM);
 }
 
-static void rotate(const struct twin *m, double *x, int heads, int position)
+/* Straight from the formulas of yarn; factor 1 gives what is not scaled. */
+static double yarn_frequency(const struct twin *m, double inverse, double base, int pair, double *magnitude)
 {
-    const double base = key_of(m, "rope.freq_base", 10000);
+    const double pi = acos(-1.0);
+    const double factor = key_of(m, "rope.scaling.factor", 1);
+    const double trained = key_of(m, "rope.scaling.original_context_length", 128);
+    const double low = floor(m->n_rot * log(trained / (2 * pi * key_of(m, "rope.scaling.yarn_beta_fast", 32))) / (2 * log(base)));
+    const double high = ceil(m->n_rot * log(trained / (2 * pi * key_of(m, "rope.scaling.yarn_beta_slow", 1))) / (2 * log(base)));
+    const double begin = fmax(0, low);
+    const double end = fmin(m->n_rot - 1, high);
+    const double ramp = fmin(1, fmax(0, (pair - begin) / fmax(0.001, end - begin)));
+    const double mix = (1 - ramp) * key_of(m, "rope.scaling.yarn_ext_factor", 1);
+    const double multiplier = key_of(m, "rope.scaling.yarn_log_multiplier", 0);
+    *magnitude *= (1 + 0.1 * log(factor)) / (1 + 0.1 * multiplier * log(factor));
+    return inverse * ((1 - mix) / factor + mix);
+}
+
+static double frequency(const struct twin *m, int layer, int pair, double *magnitude)
+{
+    const bool local = is(m, "gemma3") && window_of(m, layer) < 1 << 20;
+    const double base = local ? key_of(m, "rope.freq_base_swa", 10000) : key_of(m, "rope.freq_base", 10000);
+    const double inverse = pow(base, -2.0 * pair / m->n_rot);
+    const bool long_context = CONTEXT > key_of(m, "rope.scaling.original_context_length", 128);
+    const float *factors = weights(m, -1, long_context ? "rope_factors_long.weight" : "rope_factors_short.weight");
+    struct hearth_view type = {NULL, 0};
+    char key[80];
+    bool found;
+    factors = factors ? factors : weights(m, -1, "rope_freqs.weight");
+    *magnitude = 1;
+    if (local || m->plain)
+        return inverse;
+    (void)snprintf(key, sizeof key, "%s.rope.scaling.type", m->arch);
+    (void)hearth_gguf_get_string(&m->gguf, key, &type, &found, NULL);
+    *magnitude = key_of(m, "rope.scaling.attn_factor", 1);
+    if (found && type.size == 4 && memcmp(type.bytes, "yarn", 4) == 0)
+        return yarn_frequency(m, inverse, base, pair, magnitude);
+    const bool scaled = !(found && type.size == 8); /* not by longrope */
+    return inverse / (factors ? (double)factors[pair] : 1.0) / (scaled ? key_of(m, "rope.scaling.factor", 1) : 1.0);
+}
+
+static void rotate(const struct twin *m, double *x, int heads, int layer, int position)
+{
     const bool adjacent = is(m, "llama");
-    const float *factors = weights(m, -1, "rope_freqs.weight");
     for (int head = 0; head < heads; head++)
         for (int pair = 0; pair < m->n_rot / 2; pair++) {
             double *a = x + head * DIM + (adjacent ? 2 * pair : pair);
             double *b = adjacent ? a + 1 : a + m->n_rot / 2;
-            const double angle = position * pow(base, -2.0 * pair / m->n_rot) / (factors ? (double)factors[pair] : 1.0);
+            double magnitude;
+            const double angle = position * frequency(m, layer, pair, &magnitude);
             const double old = *a;
-            *a = old * cos(angle) - *b * sin(angle);
-            *b = old * sin(angle) + *b * cos(angle);
+            *a = magnitude * (old * cos(angle) - *b * sin(angle));
+            *b = magnitude * (old * sin(angle) + *b * cos(angle));
         }
 }
 
 static double keys[N_LAYER][N_IDS][N_KV * DIM];
 static double values[N_LAYER][N_IDS][N_KV * DIM];
 
-static void attend(double *out, const double *q, int layer, int position)
+static double capped(double x, double cap)
 {
+    return cap > 0 ? cap * tanh(x / cap) : x;
+}
+
+static void attend(const struct twin *m, double *out, const double *q, int layer, int position)
+{
+    const int window = window_of(m, layer);
+    const double cap = m->plain || !is(m, "gemma2") ? 0 : key_of(m, "attn_logit_softcapping", 50);
     for (int head = 0; head < N_HEAD; head++) {
         const int kv = head / (N_HEAD / N_KV) * DIM;
         double sum = 0;
         double *o = out + head * DIM;
         memset(o, 0, DIM * sizeof *o);
-        for (int p = 0; p <= position; p++) {
+        for (int p = position < window ? 0 : position - window + 1; p <= position; p++) {
             double score = 0;
             for (int i = 0; i < DIM; i++)
                 score += q[head * DIM + i] * keys[layer][p][kv + i];
-            const double weight = exp(score / sqrt(DIM));
+            const double weight = exp(capped(score / sqrt(DIM), cap));
             sum += weight;
             for (int i = 0; i < DIM; i++)
                 o[i] += weight * values[layer][p][kv + i];
@@ -550,6 +667,47 @@ static void attend(double *out, const double *q, int layer, int position)
 static double gelu(double z)
 {
     return z / 2 * (1 + tanh(sqrt(2 / acos(-1.0)) * (z + 0.044715 * z * z * z)));
+}
+
+/* The gated network of the whole layer, or of an expert, whose matrices begin here. */
+static void gated(const struct twin *m, double *out, const float *gate, const float *up, const float *down, const double *h)
+{
+    double g[N_FF];
+    double u[N_FF];
+    product_of(g, gate, NULL, h, N_EMBD, N_FF);
+    product_of(u, up, NULL, h, N_EMBD, N_FF);
+    for (int i = 0; i < N_FF; i++)
+        u[i] *= is_gemma(m) ? gelu(g[i]) : g[i] / (1 + exp(-g[i]));
+    product_of(out, down, NULL, u, N_FF, N_EMBD);
+}
+
+/* The sum over the most probable experts, weighed by their probabilities among each other. */
+static void experts(const struct twin *m, double *out, int layer, const double *h)
+{
+    enum { MOST = 16 };
+    const int n = (int)key_of(m, "expert_count", 0);
+    const int used = (int)key_of(m, "expert_used_count", 0);
+    double z[MOST];
+    double sum = 0;
+    bool taken[MOST] = {false};
+    product_of(z, weights(m, layer, "ffn_gate_inp.weight"), NULL, h, N_EMBD, n);
+    memset(out, 0, N_EMBD * sizeof *out);
+    for (int i = 0; i < used; i++) {
+        int best = -1;
+        double y[N_EMBD];
+        for (int e = 0; e < n; e++)
+            if (!taken[e] && (best < 0 || z[e] > z[best]))
+                best = e;
+        taken[best] = true;
+        sum += exp(z[best]);
+        gated(m, y, weights(m, layer, "ffn_gate_exps.weight") + best * N_FF * N_EMBD,
+              weights(m, layer, "ffn_up_exps.weight") + best * N_FF * N_EMBD,
+              weights(m, layer, "ffn_down_exps.weight") + best * N_FF * N_EMBD, h);
+        for (int j = 0; j < N_EMBD; j++)
+            out[j] += exp(z[best]) * y[j];
+    }
+    for (int j = 0; j < N_EMBD; j++)
+        out[j] /= sum;
 }
 
 /* out = Down * (silu(Gate h) . Up h), or Down * gelu(Up h) where there is no gate. */
@@ -567,7 +725,7 @@ static void feed_forward(const struct twin *m, double *out, int layer, const dou
             product(m, gate, layer, "ffn_gate", h, N_EMBD, N_FF);
     }
     for (int i = 0; i < N_FF; i++)
-        up[i] = is(m, "phi2") ? gelu(up[i]) : (is(m, "gemma") ? gelu(gate[i]) : gate[i] / (1 + exp(-gate[i]))) * up[i];
+        up[i] = is(m, "phi2") ? gelu(up[i]) : (is_gemma(m) ? gelu(gate[i]) : gate[i] / (1 + exp(-gate[i]))) * up[i];
     product(m, out, layer, "ffn_down", up, N_FF, N_EMBD);
 }
 
@@ -581,15 +739,22 @@ static void layer_of_twin(const struct twin *m, double *x, int layer, int positi
     project(m, q, keys[layer][position], values[layer][position], layer, h);
     norm_heads(m, q, layer, "attn_q_norm", N_HEAD);
     norm_heads(m, keys[layer][position], layer, "attn_k_norm", N_KV);
-    rotate(m, q, N_HEAD, position);
-    rotate(m, keys[layer][position], N_KV, position);
-    attend(attended, q, layer, position);
+    rotate(m, q, N_HEAD, layer, position);
+    rotate(m, keys[layer][position], N_KV, layer, position);
+    attend(m, attended, q, layer, position);
     product(m, added, layer, "attn_output", attended, N_EMBD, N_EMBD);
+    if (has_post_norms(m))
+        norm(m, added, layer, "post_attention_norm", added, N_EMBD);
     for (int i = 0; i < N_EMBD; i++)
         x[i] += added[i];
     if (!is(m, "phi2"))
         norm(m, h, layer, "ffn_norm", x, N_EMBD); /* else both read the same */
-    feed_forward(m, added, layer, h);
+    if (weights(m, layer, "ffn_gate_inp.weight"))
+        experts(m, added, layer, h);
+    else
+        feed_forward(m, added, layer, h);
+    if (has_post_norms(m))
+        norm(m, added, layer, "post_ffw_norm", added, N_EMBD);
     for (int i = 0; i < N_EMBD; i++)
         x[i] += added[i];
 }
@@ -603,7 +768,7 @@ static void evaluate(const struct tiny *t, bool plain, double logits[N_VOCAB])
     for (int position = 0; position < N_IDS; position++) {
         const float *row = weights(&m, -1, "token_embd.weight") + some_ids[position] * N_EMBD;
         for (int i = 0; i < N_EMBD; i++)
-            x[i] = (double)row[i] * (is(&m, "gemma") ? sqrt(N_EMBD) : 1);
+            x[i] = (double)row[i] * (is_gemma(&m) ? sqrt(N_EMBD) : 1);
         for (int layer = 0; layer < N_LAYER; layer++)
             layer_of_twin(&m, x, layer, position);
     }
@@ -612,6 +777,9 @@ static void evaluate(const struct tiny *t, bool plain, double logits[N_VOCAB])
     const float *bias = weights(&m, -1, "output.bias");
     for (int i = 0; bias && !weights(&m, -1, "output.weight") && i < N_VOCAB; i++)
         logits[i] += (double)bias[i];
+    const double cap = !plain && has_post_norms(&m) ? key_of(&m, "final_logit_softcapping", is(&m, "gemma2") ? 30 : 0) : 0;
+    for (int i = 0; i < N_VOCAB; i++)
+        logits[i] = capped(logits[i], cap);
     hearth_gguf_free(&m.gguf);
 }
 
@@ -692,6 +860,121 @@ Test(model, every_architecture_equals_its_formulas, .init = open_engine, .fini =
     for (size_t i = 0; i < COUNT(cases); i++) {
         start(&(struct gguf_shape){.arch = cases[i].arch, .n_rot = cases[i].n_rot});
         expect_twin(cases[i].arch, strcmp(cases[i].arch, "gemma") != 0); /* which is plain */
+    }
+}
+
+/* Windows that leave something out, caps that bend, and a second base, as in the gemmas. */
+Test(model, windows_and_soft_caps_equal_their_formulas, .init = open_engine, .fini = close_engine)
+{
+    start(&(struct gguf_shape){.arch = "gemma2"});
+    gguf_builder_set_u32(&builder, "gemma2.attention.sliding_window", 4);
+    gguf_builder_set_f32(&builder, "gemma2.attn_logit_softcapping", 0.5f);
+    gguf_builder_set_f32(&builder, "gemma2.final_logit_softcapping", 0.75f);
+    expect_twin("gemma2", true);
+    start(&(struct gguf_shape){.arch = "gemma3", .tied = true});
+    gguf_builder_set_u32(&builder, "gemma3.attention.sliding_window", 3);
+    gguf_builder_set_u32(&builder, "gemma3.attention.sliding_window_pattern", 2);
+    gguf_builder_set_f32(&builder, "gemma3.rope.freq_base", 1e6f);
+    gguf_builder_set_f32(&builder, "gemma3.rope.freq_base_swa", 100.0f);
+    gguf_builder_set_string(&builder, "gemma3.rope.scaling.type", "linear");
+    gguf_builder_set_f32(&builder, "gemma3.rope.scaling.factor", 8.0f);
+    expect_twin("gemma3", true);
+    start(&(struct gguf_shape){.tied = true});
+    gguf_builder_set_u32(&builder, "llama.attention.sliding_window", 3);
+    limits.sliding_window = 1;
+    expect_twin("llama that is asked for its window", true);
+}
+
+Test(model, experts_equal_their_formulas, .init = open_engine, .fini = close_engine)
+{
+    static const uint32_t used[] = {1, 2, 5};
+    for (size_t i = 0; i < COUNT(used); i++) {
+        start(&(struct gguf_shape){.n_expert = 5, .n_expert_used = used[i], .tied = true});
+        expect_twin("llama with experts", false);
+        start(&(struct gguf_shape){.arch = "qwen3moe", .n_expert = 16, .n_expert_used = used[i], .tied = true});
+        gguf_builder_set_u32(&builder, "qwen3moe.expert_feed_forward_length", N_FF);
+        expect_twin("qwen3moe", false);
+    }
+}
+
+/* A batch of many tokens, and single ones; formats whose activations are kept in groups of 32 and of 256, and floats. */
+Test(model, experts_give_the_same_bits_in_any_batch, .init = open_engine, .fini = close_engine)
+{
+    static const struct {
+        enum hearth_format format;
+        uint32_t n_embd, n_ff;
+    } cases[] = {{HEARTH_F32, 64, 50}, {HEARTH_Q8_0, 64, 96}, {HEARTH_Q4_K, 256, 768}};
+    float want[N_VOCAB];
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        start(&(struct gguf_shape){.n_embd = cases[i].n_embd,
+                                   .n_ff = cases[i].n_ff,
+                                   .n_head = 4,
+                                   .n_head_kv = 2,
+                                   .format = cases[i].format,
+                                   .n_expert = 9,
+                                   .n_expert_used = 3});
+        for (uint32_t batch = 1; batch <= 8; batch++) { /* 5 and more are many */
+            limits.batch = batch;
+            struct tiny *t = make_session();
+            cr_assert_eq(hearth_session_feed(t->session, some_ids, N_IDS, &err), HEARTH_OK, "%s", err.message);
+            if (batch == 1)
+                memcpy(want, hearth_session_logits(t->session, 0), sizeof want);
+            cr_expect_eq(memcmp(want, hearth_session_logits(t->session, 0), sizeof want), 0, "case %zu, batches of %u", i, batch);
+            drop(t);
+        }
+    }
+}
+
+Test(model, yarn_equals_its_formulas, .init = open_engine, .fini = close_engine)
+{
+    static const struct {
+        float factor, attn_factor, multiplier, ext_factor;
+        uint32_t trained;
+    } cases[] = {{4, 1, 0, 1, 32}, {40, 1.25f, 1, 1, 4096}, {16, 1, 0.5f, 0.5f, 300}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        start(&(struct gguf_shape){.tied = true});
+        gguf_builder_set_string(&builder, "llama.rope.scaling.type", "yarn");
+        gguf_builder_set_f32(&builder, "llama.rope.freq_base", 100.0f);
+        gguf_builder_set_f32(&builder, "llama.rope.scaling.factor", cases[i].factor);
+        gguf_builder_set_f32(&builder, "llama.rope.scaling.attn_factor", cases[i].attn_factor);
+        gguf_builder_set_f32(&builder, "llama.rope.scaling.yarn_log_multiplier", cases[i].multiplier);
+        gguf_builder_set_f32(&builder, "llama.rope.scaling.yarn_ext_factor", cases[i].ext_factor);
+        gguf_builder_set_u32(&builder, "llama.rope.scaling.original_context_length", cases[i].trained);
+        expect_twin("yarn", false);
+    }
+}
+
+/* Short factors up to the context that the model was first trained with, long ones beyond. */
+Test(model, longrope_equals_its_formulas, .init = open_engine, .fini = close_engine)
+{
+    static const char *const names[] = {"rope_factors_short.weight", "rope_factors_long.weight"};
+    static const char *const archs[] = {"llama", "phi3"};
+    static double want[N_VOCAB];
+    char key[80];
+    for (size_t i = 0; i < 4; i++) {
+        const char *arch = archs[i / 2];
+        start(&(struct gguf_shape){.arch = arch, .tied = true});
+        (void)snprintf(key, sizeof key, "%s.rope.scaling.type", arch);
+        gguf_builder_set_string(&builder, key, "longrope");
+        (void)snprintf(key, sizeof key, "%s.rope.scaling.attn_factor", arch);
+        gguf_builder_set_f32(&builder, key, 1.19024f);
+        (void)snprintf(key, sizeof key, "%s.rope.scaling.original_context_length", arch);
+        gguf_builder_set_u32(&builder, key, i % 2 ? CONTEXT - 1 : CONTEXT);
+        for (size_t j = 0; j < 2; j++)
+            gguf_builder_set_tensor(&builder, names[j], HEARTH_F32, 1, (const uint64_t[]){DIM / 2});
+        struct tiny *t = make();
+        for (size_t j = 0; j < 2; j++) {
+            uint64_t n_bytes;
+            float factors[DIM / 2];
+            for (int p = 0; p < DIM / 2; p++)
+                factors[p] = 1.0f + (float)p * (j ? 3.0f : 0.25f);
+            memcpy(data_of(t, names[j], &n_bytes), factors, sizeof factors);
+        }
+        open_session(t);
+        cr_assert_eq(hearth_session_feed(t->session, some_ids, N_IDS, &err), HEARTH_OK, "%s", err.message);
+        evaluate(t, false, want);
+        cr_expect(difference(want, hearth_session_logits(t->session, 0)) < 1e-4, "case %zu", i);
+        drop(t);
     }
 }
 
@@ -783,9 +1066,12 @@ Test(model, gate_and_up_in_one_tensor, .init = open_engine, .fini = close_engine
     expect_refused(HEARTH_E_FORMAT, "E_SHAPE", "blk.0.ffn_up.weight");
 }
 
-Test(model, longrope_is_refused, .init = open_engine, .fini = close_engine)
+Test(model, longrope_of_half_or_in_another_architecture_is_refused, .init = open_engine, .fini = close_engine)
 {
     start(&(struct gguf_shape){.arch = "phi3"});
+    gguf_builder_set_tensor(&builder, "rope_factors_long.weight", HEARTH_F32, 1, (const uint64_t[]){DIM / 2});
+    expect_refused(HEARTH_E_FORMAT, "E_MISSING", "rope_factors_short.weight");
+    start(&(struct gguf_shape){.arch = "qwen2"});
     gguf_builder_set_tensor(&builder, "rope_factors_long.weight", HEARTH_F32, 1, (const uint64_t[]){DIM / 2});
     expect_refused(HEARTH_E_UNSUPPORTED, "E_ROPE", "rope_factors_long.weight");
 }

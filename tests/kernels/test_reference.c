@@ -577,6 +577,25 @@ Test(test_reference, gelu_at_its_ends)
     cr_expect(y[6] == 0.0f); /* half of the least number, to even */
 }
 
+/* Every 257th float from the least up; then the ends, and what saturates. */
+Test(test_reference, softcap_equals_double_precision)
+{
+    static const float caps[] = {1.0f, 30.0f, 50.0f, 0.37f};
+    for (size_t c = 0; c < COUNT(caps); c++)
+        for (uint32_t bits = 1; bits < 0x7f800000u; bits += 257) {
+            const float x = hearth_f32_from_bits(bits | (bits & 1) << 31);
+            const double exact = (double)caps[c] * tanh((double)x / (double)caps[c]);
+            float y;
+            reference(HEARTH_OP_SOFTCAP)->softcap(&y, &x, caps[c], 1);
+            cr_assert(fabs((double)y - exact) <= 0x1p-21 * fabs(exact) + (double)caps[c] * 0x1p-147 + 0x1p-147,
+                      "cap %g, x %a: %a, exactly %a", (double)caps[c], (double)x, (double)y, exact);
+        }
+    const float x[] = {INFINITY, -INFINITY, 0.0f, NAN, 1e30f};
+    float y[COUNT(x)];
+    reference(HEARTH_OP_SOFTCAP)->softcap(y, x, 30.0f, COUNT(x));
+    cr_expect(y[0] == 30.0f && y[1] == -30.0f && y[2] == 0.0f && isnan(y[3]) && y[4] == 30.0f);
+}
+
 static void expect_near(const char *what, const float *y, const double *exact, size_t n, double relative)
 {
     for (size_t i = 0; i < n; i++)
@@ -753,7 +772,7 @@ static double value_at(const struct cache *c, size_t p, size_t d)
 }
 
 /* softmax(scale * q K) V over [begin, end), straight from the definition. */
-static void exact_attention(double *o, const struct cache *c, const float *q, size_t begin, size_t end, float scale)
+static void exact_attention(double *o, const struct cache *c, const float *q, size_t begin, size_t end, float scale, float softcap)
 {
     double *s = malloc((end - begin) * sizeof *s);
     double largest = -INFINITY, sum = 0;
@@ -763,6 +782,8 @@ static void exact_attention(double *o, const struct cache *c, const float *q, si
         for (size_t d = 0; d < c->dim; d++)
             dot += (double)q[d] * key_at(c, p, d);
         s[p - begin] = dot * (double)scale;
+        if (softcap > 0)
+            s[p - begin] = (double)softcap * tanh(s[p - begin] / (double)softcap);
         largest = fmax(largest, s[p - begin]);
     }
     memset(o, 0, c->dim * sizeof *o);
@@ -778,7 +799,7 @@ static void exact_attention(double *o, const struct cache *c, const float *q, si
 }
 
 /* Segments afresh, merged upwards, as the engine does. */
-static void walk(float *o, const struct cache *c, const float *q, size_t begin, size_t end, float scale)
+static void walk(float *o, const struct cache *c, const float *q, size_t begin, size_t end, float scale, float softcap)
 {
     const struct hearth_kernel *kernel = reference_of(HEARTH_OP_ATTENTION, c->format);
     const struct hearth_kernel *merge = reference(HEARTH_OP_ATTENTION_MERGE);
@@ -794,7 +815,7 @@ static void walk(float *o, const struct cache *c, const float *q, size_t begin, 
         const bool first = p == begin;
         const struct hearth_attention_query query = {c->format == HEARTH_Q8_0 ? (const void *)row : q, first ? o : later,
                                                      first ? ml : ml_later, p, stop};
-        kernel->attention(&query, 1, c->k, c->v, c->dim, scale, NULL);
+        kernel->attention(&query, 1, c->k, c->v, c->dim, scale, softcap, NULL);
         if (!first)
             merge->attention_merge(o, ml, later, ml_later, c->dim);
         p = stop;
@@ -820,7 +841,7 @@ static void fill_cache(struct rng *rng, const struct cache *c)
             memcpy(c->v + p * 34 * groups + 32 * groups + 2 * j, &scale, 2);
 }
 
-static void check_attention(struct rng *rng, enum hearth_format format, size_t dim, float scale)
+static void check_attention(struct rng *rng, enum hearth_format format, size_t dim, float scale, float softcap)
 {
     struct cache c = {.format = format, .dim = dim, .positions = 1024};
     const size_t bytes = c.positions / HEARTH_KEY_BLOCK * hearth_cache_block_bytes(format, dim);
@@ -835,8 +856,8 @@ static void check_attention(struct rng *rng, enum hearth_format format, size_t d
         const size_t end = begin + 1 + rng_below(rng, (uint32_t)(c.positions - begin));
         for (size_t d = 0; d < dim; d++)
             q[d] = rng_uniform(rng, -1.0f, 1.0f);
-        walk(o, &c, q, begin, end, scale);
-        exact_attention(exact, &c, q, begin, end, scale);
+        walk(o, &c, q, begin, end, scale, softcap);
+        exact_attention(exact, &c, q, begin, end, scale, softcap);
         /* Scores are below dim * scale; their error moves every weight by as much, and |v| <= 1. A quantized query is off by 1/254.
          */
         const double bound = (format == HEARTH_Q8_0 ? 4e-3 : 1e-6) * (4.0 + (double)scale * (double)dim);
@@ -853,10 +874,11 @@ Test(test_reference, attention_equals_softmax_in_double_precision)
     static const size_t dims[] = {1, 16, 20, 64, 80, 128};
     struct rng rng = rng_start();
     for (size_t i = 0; i < COUNT(dims); i++) {
-        check_attention(&rng, HEARTH_F16, dims[i], 1.0f / sqrtf((float)dims[i]));
-        check_attention(&rng, HEARTH_F32, dims[i], 1.0f / sqrtf((float)dims[i]));
-        check_attention(&rng, HEARTH_F32, dims[i], 4.0f);
-        check_attention(&rng, HEARTH_Q8_0, dims[i], 1.0f / sqrtf((float)dims[i]));
+        check_attention(&rng, HEARTH_F16, dims[i], 1.0f / sqrtf((float)dims[i]), 0.0f);
+        check_attention(&rng, HEARTH_F32, dims[i], 1.0f / sqrtf((float)dims[i]), 0.0f);
+        check_attention(&rng, HEARTH_F32, dims[i], 4.0f, 0.0f);
+        check_attention(&rng, HEARTH_F32, dims[i], 4.0f, 2.5f);
+        check_attention(&rng, HEARTH_Q8_0, dims[i], 1.0f / sqrtf((float)dims[i]), 0.0f);
     }
 }
 
@@ -867,7 +889,7 @@ Test(test_reference, a_zero_maximum_is_positive)
     for (int p = 0; p < 32; p++)
         v[p] = 1.0f;
     const struct hearth_attention_query query = {q, o, ml, 0, 32};
-    reference_of(HEARTH_OP_ATTENTION, HEARTH_F32)->attention(&query, 1, k, v, 1, -1.0f, NULL);
+    reference_of(HEARTH_OP_ATTENTION, HEARTH_F32)->attention(&query, 1, k, v, 1, -1.0f, 0.0f, NULL);
     cr_expect_eq(hearth_f32_bits(ml[0]), 0);
     cr_expect(ml[1] == 32.0f && o[0] == 32.0f);
 }

@@ -412,6 +412,9 @@ static void run_row(const struct hearth_kernel *kernel, float *y, const float *a
     case HEARTH_OP_GELU_MUL:
         kernel->gelu_mul(y, a, b, n);
         break;
+    case HEARTH_OP_SOFTCAP:
+        kernel->softcap(y, a, 30.0f, n);
+        break;
     case HEARTH_OP_SILU_MUL:
         kernel->silu_mul(y, a, b, n);
         break;
@@ -660,7 +663,8 @@ struct range {
     size_t begin, end; /* in the segment */
 };
 
-static void attention_check(struct cache *c, const struct hearth_kernel *kernel, const struct range *ranges, float scale)
+static void attention_check(struct cache *c, const struct hearth_kernel *kernel, const struct range *ranges, float scale,
+                            float softcap)
 {
     const struct hearth_kernel *reference = hearth_kernel_reference(kernel);
     const void *k = origin(c, &c->k), *v = origin(c, &c->v);
@@ -678,8 +682,8 @@ static void attention_check(struct cache *c, const struct hearth_kernel *kernel,
         got[i].o = floats(&c->o) + i * c->dim;
         got[i].ml = ml[i];
     }
-    reference->attention(want, c->n, k, v, c->dim, scale, scratch);
-    kernel->attention(got, c->n, k, v, c->dim, scale, scratch);
+    reference->attention(want, c->n, k, v, c->dim, scale, softcap, scratch);
+    kernel->attention(got, c->n, k, v, c->dim, scale, softcap, scratch);
     for (size_t i = 0; i < c->n; i++) {
         const size_t bad = first_different(got[i].o, want[i].o, c->dim);
         if (bad < c->dim)
@@ -701,7 +705,7 @@ static void attention_every_range(struct rng *rng, const struct hearth_kernel *k
             cache_set(&c, p, false);
         for (size_t end = begin + 1; end <= HEARTH_SEGMENT; end++) {
             cache_set(&c, end - 1, true);
-            attention_check(&c, kernel, &(struct range){begin, end}, 0.7f);
+            attention_check(&c, kernel, &(struct range){begin, end}, 0.7f, 0.0f);
         }
     }
     cr_assert(fence_intact(&c.o), "%s: wrote before o", kernel->name);
@@ -736,6 +740,7 @@ static void set_ranges(struct cache *c, const struct range *ranges)
 static void attention_of_dim(struct rng *rng, const struct hearth_kernel *kernel, size_t dim)
 {
     static const float scales[] = {0.01f, 0.125f, 3.0f, 40.0f, 0.0f, -0.5f};
+    static const float softcaps[] = {0.0f, 0.0f, 50.0f, 0.5f};
     static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 17, 33, HEARTH_ATTENTION_QUERIES};
     for (int repeat = 0; repeat < 42; repeat++) {
         const size_t n = counts[(size_t)repeat % COUNT(counts)];
@@ -744,7 +749,7 @@ static void attention_of_dim(struct rng *rng, const struct hearth_kernel *kernel
         struct range ranges[HEARTH_ATTENTION_QUERIES];
         fill_ranges(rng, ranges, n, repeat / 3);
         set_ranges(&c, ranges);
-        attention_check(&c, kernel, ranges, scales[rng_below(rng, COUNT(scales))]);
+        attention_check(&c, kernel, ranges, scales[rng_below(rng, COUNT(scales))], softcaps[rng_below(rng, COUNT(softcaps))]);
         cr_assert(fence_intact(&c.o), "%s: wrote before o", kernel->name);
         cr_assert(fence_intact(&c.scratch), "%s: wrote before scratch", kernel->name);
         cache_free(&c);
@@ -766,7 +771,7 @@ static void attention_at_the_fence(struct rng *rng, const struct hearth_kernel *
         for (size_t i = 0; i < n; i++)
             ranges[i] = (struct range){0, i < end ? end - i : 1};
         set_ranges(&c, ranges);
-        attention_check(&c, kernel, ranges, 0.3f);
+        attention_check(&c, kernel, ranges, 0.3f, end % 3 ? 0.0f : 2.0f);
         cr_assert(fence_intact(&c.o), "%s: wrote before o", kernel->name);
         cache_free(&c);
     }
@@ -910,9 +915,9 @@ static bool credulous_quantize(void *row, const float *x, size_t k, size_t begin
 }
 
 static void wrong_attention(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v, size_t head_dim,
-                            float scale, void *scratch)
+                            float scale, float softcap, void *scratch)
 {
-    reference_of(HEARTH_OP_ATTENTION, HEARTH_F16)->attention(queries, n, k, v, head_dim, scale, scratch);
+    reference_of(HEARTH_OP_ATTENTION, HEARTH_F16)->attention(queries, n, k, v, head_dim, scale, softcap, scratch);
     flip(&queries[n - 1].ml[1]);
 }
 

@@ -572,8 +572,10 @@ static const struct key_row key_rows[] = {
     {"P21 zzz", "llama.rope.scaling.type", TEXT("zzz"), {FORMAT, "E_HPARAM", "zzz"}},
     {"P21 0", "llama.rope.scaling.factor", F32(0), {FORMAT, "E_HPARAM", NULL}},
     {"P21 NaN", "llama.rope.scaling.factor", F32(NAN), {FORMAT, "E_HPARAM", NULL}},
-    {"P21 yarn", "llama.rope.scaling.type", TEXT("yarn"), {UNSUPPORTED, "E_ROPE", "yarn"}},
-    {"P21 longrope", "llama.rope.scaling.type", TEXT("longrope"), {UNSUPPORTED, "E_ROPE", NULL}},
+    {"P21 yarn", "llama.rope.scaling.type", TEXT("yarn"), {OK, NULL, NULL}},
+    {"yarn mix", "llama.rope.scaling.yarn_ext_factor", F32(2), {FORMAT, "E_HPARAM", "yarn_ext_factor"}},
+    {"yarn beta", "llama.rope.scaling.yarn_beta_fast", F32(0), {FORMAT, "E_HPARAM", "yarn_beta_fast"}},
+    {"P21 longrope", "llama.rope.scaling.type", TEXT("longrope"), {OK, NULL, NULL}},
     {"P21 none", "llama.rope.scaling.type", TEXT("none"), {OK, NULL, NULL}},
     {"P22 used 0", "llama.expert_count", U32(8), {FORMAT, "E_HPARAM", "expert_used_count"}},
     {"P23", "llama.expert_count", U32(100000), {FORMAT, "E_HPARAM", NULL}},
@@ -625,12 +627,16 @@ Test(catalogue, one_key_changed)
 static void with_8_experts(struct gguf_builder *builder)
 {
     gguf_builder_set_u32(builder, "llama.expert_count", 8);
+    gguf_builder_set_u32(builder, "llama.expert_used_count", 2);
 }
 
 static const struct key_row expert_rows[] = {
     {"P22 0", "llama.expert_used_count", U32(0), {FORMAT, "E_HPARAM", "expert_used_count"}},
     {"P22 9", "llama.expert_used_count", U32(9), {FORMAT, "E_HPARAM", "expert_used_count"}},
-    {"experts", "llama.expert_used_count", U32(2), {UNSUPPORTED, "E_EXPERTS", "expert_count"}},
+    {"gating", "llama.expert_gating_func", U32(2), {UNSUPPORTED, "E_EXPERTS", "expert_gating_func"}},
+    {"groups", "llama.expert_group_count", U32(4), {UNSUPPORTED, "E_EXPERTS", "expert_group_count"}},
+    {"shared", "llama.expert_shared_count", U32(1), {UNSUPPORTED, "E_EXPERTS", "expert_shared_count"}},
+    {"rows", "llama.expert_feed_forward_length", U32(1 << 20), {OK, NULL, NULL}},
 };
 
 Test(catalogue, experts)

@@ -99,15 +99,13 @@ static void expect_vocabulary(struct opened *file, uint64_t rows)
     cr_expect(hearth_vocab_read(&vocab, &file->gguf, rows, NULL, NULL, &err) == HEARTH_OK, "%s", err.message);
 }
 
-/* Of our architectures, and dense. */
+/* Of our architectures. */
 static bool runs(const struct hearth_gguf *gguf)
 {
-    static const char *const archs[] = {"llama", "gemma", "phi2", "phi3", "qwen2", "qwen3"};
+    static const char *const archs[] = {"llama", "gemma", "gemma2", "gemma3", "phi2", "phi3", "qwen2", "qwen3", "qwen3moe"};
     struct hearth_view arch = {NULL, 0};
     bool found;
     (void)hearth_gguf_get_string(gguf, "general.architecture", &arch, &found, NULL);
-    if (hearth_gguf_find(gguf, "llama.expert_count"))
-        return false;
     for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++)
         if (arch.size == strlen(archs[i]) && memcmp(arch.bytes, archs[i], (size_t)arch.size) == 0)
             return true;

@@ -92,6 +92,50 @@ Test(hparams, rope_scaling)
     }
 }
 
+/* What gemma2 and gemma3 have that no key says, and what keys say otherwise. */
+Test(hparams, windows_and_soft_caps)
+{
+    struct gguf_builder builder;
+    gguf_builder_init(&builder);
+    gguf_builder_add_llama(&builder, &(struct gguf_shape){.arch = "gemma2", .n_layer = 4});
+    struct hearth_hparams h = read_built(&builder);
+    cr_expect(h.window == 4096 && h.windowed[0] && !h.windowed[1] && h.windowed[2] && !h.windowed[3] && !h.window_when_asked);
+    cr_expect(h.attention_softcap == 50.0f && h.final_softcap == 30.0f && h.rope_local_base == 0 && h.attention_scale == 0.25f);
+
+    gguf_builder_init(&builder);
+    gguf_builder_add_llama(&builder, &(struct gguf_shape){.arch = "gemma2", .n_layer = 46});
+    gguf_builder_set_u32(&builder, "gemma2.attention.key_length", 4);
+    gguf_builder_set_u32(&builder, "gemma2.attention.value_length", 4);
+    gguf_builder_set_u32(&builder, "gemma2.rope.dimension_count", 4);
+    h = read_built(&builder);
+    cr_expect(h.head_dim == 4 && h.attention_scale == 0.25f);
+
+    gguf_builder_init(&builder);
+    gguf_builder_add_llama(&builder, &(struct gguf_shape){.arch = "gemma3", .n_layer = 7});
+    gguf_builder_set_u32(&builder, "gemma3.attention.sliding_window", 9);
+    h = read_built(&builder);
+    cr_expect(h.window == 9 && h.windowed[4] && !h.windowed[5] && h.windowed[6] && h.rope_local_base == 10000.0f);
+    cr_expect(h.attention_softcap == 0 && h.final_softcap == 0);
+
+    gguf_builder_init(&builder);
+    gguf_builder_add_llama(&builder, &(struct gguf_shape){.arch = "gemma3", .n_layer = 3});
+    h = read_built(&builder); /* no key: no window, one rotation */
+    cr_expect(h.window == 0 && !h.windowed[0] && h.rope_local_base == 0);
+
+    gguf_builder_init(&builder);
+    gguf_builder_add_llama(&builder, &(struct gguf_shape){.arch = "gemma3", .n_layer = 3});
+    gguf_builder_set_u32(&builder, "gemma3.attention.sliding_window", 9);
+    gguf_builder_set_array(&builder, "gemma3.attention.sliding_window_pattern", HEARTH_GGUF_BOOL, (const uint8_t[]){0, 1, 1}, 3);
+    h = read_built(&builder);
+    cr_expect(!h.windowed[0] && h.windowed[1] && h.windowed[2]);
+
+    gguf_builder_init(&builder);
+    gguf_builder_add_llama(&builder, NULL);
+    gguf_builder_set_u32(&builder, "llama.attention.sliding_window", 33);
+    h = read_built(&builder);
+    cr_expect(h.window == 33 && h.window_when_asked && h.windowed[0] && h.windowed[1]);
+}
+
 Test(hparams, arrays_of_equal_layers)
 {
     struct gguf_builder builder;

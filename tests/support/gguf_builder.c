@@ -278,6 +278,26 @@ static bool is(const struct gguf_shape *shape, const char *arch)
     return strcmp(shape->arch, arch) == 0;
 }
 
+/* The router and the experts of a layer, each kind of them one tensor. */
+static void add_experts(struct gguf_builder *builder, const struct gguf_shape *shape, uint32_t layer)
+{
+    const uint64_t e = shape->n_embd;
+    const uint64_t f = shape->n_ff;
+    const uint64_t n = shape->n_expert;
+    const struct {
+        const char *name;
+        uint64_t ne[3];
+    } parts[] = {{"ffn_gate_exps", {e, f, n}}, {"ffn_up_exps", {e, f, n}}, {"ffn_down_exps", {f, e, n}}};
+    char name[80];
+    (void)snprintf(name, sizeof name, "blk.%" PRIu32 ".ffn_gate_inp.weight", layer);
+    gguf_builder_set_tensor(builder, name, HEARTH_F32, 2, (const uint64_t[]){e, n});
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        const bool fits = parts[i].ne[0] % hearth_format_info(shape->format)->block_elems == 0;
+        (void)snprintf(name, sizeof name, "blk.%" PRIu32 ".%s.weight", layer, parts[i].name);
+        gguf_builder_set_tensor(builder, name, fits ? (uint32_t)shape->format : HEARTH_F16, 3, parts[i].ne);
+    }
+}
+
 static void add_layer(struct gguf_builder *builder, const struct gguf_shape *shape, uint32_t layer)
 {
     const uint64_t e = shape->n_embd;
@@ -285,6 +305,9 @@ static void add_layer(struct gguf_builder *builder, const struct gguf_shape *sha
     const uint64_t kv = e / shape->n_head * shape->n_head_kv;
     const bool phi2 = is(shape, "phi2");
     const bool phi3 = is(shape, "phi3"); /* fused tensors */
+    const bool experts = shape->n_expert > 0;
+    const bool post_norm = is(shape, "gemma2") || is(shape, "gemma3");
+    const bool head_norm = is(shape, "qwen3") || is(shape, "qwen3moe") || is(shape, "gemma3");
     const bool qkv_bias = phi2 || is(shape, "qwen2");
     const struct {
         const char *name;
@@ -296,17 +319,21 @@ static void add_layer(struct gguf_builder *builder, const struct gguf_shape *sha
         {"attn_q", e, e, phi3, qkv_bias},
         {"attn_k", e, kv, phi3, qkv_bias},
         {"attn_v", e, kv, phi3, qkv_bias},
-        {"attn_q_norm", e / shape->n_head, 0, !is(shape, "qwen3"), false},
-        {"attn_k_norm", e / shape->n_head, 0, !is(shape, "qwen3"), false},
+        {"attn_q_norm", e / shape->n_head, 0, !head_norm, false},
+        {"attn_k_norm", e / shape->n_head, 0, !head_norm, false},
         {"attn_output", e, e, false, phi2},
+        {"post_attention_norm", e, 0, !post_norm, false},
         {"ffn_norm", e, 0, phi2, false},
-        {"ffn_gate", e, f, phi2 || phi3, false},
-        {"ffn_up", e, phi3 ? 2 * f : f, false, phi2},
-        {"ffn_down", f, e, false, phi2},
+        {"ffn_gate", e, f, phi2 || phi3 || experts, false},
+        {"ffn_up", e, phi3 ? 2 * f : f, experts, phi2},
+        {"ffn_down", f, e, experts, phi2},
+        {"post_ffw_norm", e, 0, !post_norm, false},
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (!parts[i].absent)
             add_part(builder, shape, layer, parts[i].name, parts[i].columns, parts[i].rows, parts[i].bias);
+    if (experts)
+        add_experts(builder, shape, layer);
 }
 
 static void set_default(uint32_t *value, uint32_t standard)
@@ -321,15 +348,21 @@ static void set_parameters(struct gguf_builder *builder, const struct gguf_shape
         const char *key;
         uint32_t value;
     } counts[] = {
-        {"block_count", shape->n_layer},         {"context_length", shape->n_ctx_train},
-        {"embedding_length", shape->n_embd},     {"feed_forward_length", shape->n_ff},
-        {"attention.head_count", shape->n_head}, {"attention.head_count_kv", shape->n_head_kv},
+        {"block_count", shape->n_layer},
+        {"context_length", shape->n_ctx_train},
+        {"embedding_length", shape->n_embd},
+        {"feed_forward_length", shape->n_ff},
+        {"attention.head_count", shape->n_head},
+        {"attention.head_count_kv", shape->n_head_kv},
         {"rope.dimension_count", shape->n_rot},
+        {"expert_count", shape->n_expert},
+        {"expert_used_count", shape->n_expert_used},
     };
     char key[80];
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         (void)snprintf(key, sizeof key, "%s.%s", shape->arch, counts[i].key);
-        gguf_builder_set_u32(builder, key, counts[i].value);
+        if (counts[i].value > 0)
+            gguf_builder_set_u32(builder, key, counts[i].value);
     }
     (void)snprintf(key, sizeof key, "%s.attention.layer_norm%s_epsilon", shape->arch, is(shape, "phi2") ? "" : "_rms");
     gguf_builder_set_f32(builder, key, 1e-5f);

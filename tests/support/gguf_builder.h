@@ -25,7 +25,7 @@ struct gguf_builder {
 
 /* Zero fields take the value in brackets. Rows that are no multiple of the format's block are stored as F16. */
 struct gguf_shape {
-    const char *arch;          /* ["llama"], or "gemma", "phi2", "phi3", "qwen2", "qwen3" */
+    const char *arch;          /* ["llama"], or "gemma", "gemma2", "gemma3", "phi2", "phi3", "qwen2", "qwen3", "qwen3moe" */
     uint32_t n_layer;          /* [2] */
     uint32_t n_embd;           /* [64] */
     uint32_t n_head;           /* [4] */
@@ -37,6 +37,8 @@ struct gguf_shape {
     enum hearth_format format; /* of the matrices [F32] */
     bool tied;                 /* no output.weight [false] */
     bool rope_freqs;           /* with rope_freqs.weight [false] */
+    uint32_t n_expert;         /* [0], n_expert_used of them for each token */
+    uint32_t n_expert_used;
 };
 
 /* An empty file: no pairs, no tensors. */
