@@ -49,7 +49,7 @@ static void put_bytes(struct text *out, const char *bytes, size_t n)
         out->bytes = more ? more : out->bytes;
         out->capacity = more ? capacity : out->capacity;
     }
-    if (out->out_of_memory)
+    if (out->out_of_memory || n == 0) /* there may be no buffer yet */
         return;
     memcpy(out->bytes + out->n, bytes, n);
     out->n += n;
