@@ -137,8 +137,15 @@ static void write_tensors(struct hearth_gguf_writer *w, const struct hearth_shap
     const uint64_t table[] = {s->n_embd, s->n_vocab};
     const uint64_t rotations = s->n_rot / 2;
     const bool phi2 = s->architecture == HEARTH_SHAPE_PHI2;
-    const struct tensors t = {
-        w, s, r, {.n_layer = s->n_layer, .n_head = s->n_head, .n_head_kv = s->n_head_kv, .n_value = s->n_layer, .tied = s->tied}};
+    const struct tensors t = {w,
+                              s,
+                              r,
+                              {.n_layer = s->n_layer,
+                               .n_head = s->n_head,
+                               .n_head_kv = s->n_head_kv,
+                               .n_expert = s->n_expert,
+                               .n_value = s->n_layer,
+                               .tied = s->tied}};
     write_matrix(&t, "token_embd.weight", 0, s->n_embd, s->n_vocab);
     (void)hearth_gguf_write_tensor(w, "output_norm.weight", HEARTH_F32, 1, table);
     if (phi2)
