@@ -159,8 +159,11 @@ static struct hearth_value capture(struct evaluation *e, const struct hearth_stm
     return hearth_value_str(hearth_builder_finish(e->w, &text));
 }
 
-static const struct hearth_value *named_argument(const struct hearth_arguments *given, struct hearth_str name, size_t *n_used)
+static const struct hearth_value *named_argument(struct hearth_workspace *w, const struct hearth_arguments *given,
+                                                 struct hearth_str name, size_t *n_used)
 {
+    if (!hearth_workspace_charge(w, given->n_named / 16))
+        return NULL;
     for (size_t i = 0; i < given->n_named; i++) {
         if (hearth_str_equal(given->named[i].name, name)) {
             ++*n_used;
@@ -175,7 +178,7 @@ static void bind_parameters(struct evaluation *e, const struct hearth_stmt *macr
     size_t at = 0;
     size_t n_named = 0;
     for (const struct hearth_parameter *p = macro->parameters; p && hearth_workspace_charge(e->w, 1); p = p->next) {
-        const struct hearth_value *named = named_argument(given, p->name.text, &n_named);
+        const struct hearth_value *named = named_argument(e->w, given, p->name.text, &n_named);
         if (at < given->n_positional)
             assign(e, p->name, given->positional[at++]);
         else if (named)

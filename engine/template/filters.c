@@ -16,8 +16,8 @@ static struct hearth_value run_default(const struct hearth_call *c)
 static struct hearth_value run_length(const struct hearth_call *c)
 {
     if (c->self.type == HEARTH_VALUE_STR)
-        return hearth_workspace_charge_bytes(c->w, c->self.str.n) ? hearth_value_int((int64_t)hearth_str_length(c->self.str))
-                                                                  : HEARTH_UNDEFINED;
+        return hearth_workspace_charge_characters(c->w, c->self.str.n) ? hearth_value_int((int64_t)hearth_str_length(c->self.str))
+                                                                       : HEARTH_UNDEFINED;
     struct hearth_list items;
     return hearth_value_items(c->w, c->self, &items) ? hearth_value_int((int64_t)items.n) : HEARTH_UNDEFINED;
 }
@@ -128,7 +128,7 @@ static struct hearth_value to_number(const struct hearth_call *c)
 {
     if (hearth_value_is_number(c->self))
         return c->self;
-    if (c->self.type != HEARTH_VALUE_STR)
+    if (c->self.type != HEARTH_VALUE_STR || !hearth_workspace_charge_characters(c->w, c->self.str.n))
         return HEARTH_UNDEFINED;
     return hearth_value_from_digits(hearth_str_strip(c->w, c->self.str, NULL, true, true));
 }

@@ -47,8 +47,10 @@ static bool add_escape(struct writer *j, uint32_t code, bool caller)
 static void write_str(struct writer *j, struct hearth_str s)
 {
     uint32_t code;
+    if (!hearth_workspace_charge_characters(j->w, s.n))
+        return;
     add(j, HEARTH_STR("\""));
-    for (size_t at = 0; at < s.n && hearth_workspace_charge_bytes(j->w, 4);) {
+    for (size_t at = 0; at < s.n && j->w->status == HEARTH_OK;) {
         const size_t n = hearth_str_character(s, at, &code);
         if (!add_escape(j, code, hearth_str_is_caller(s, at)))
             add(j, hearth_str_part(s, at, at + n));
@@ -233,7 +235,7 @@ static bool read_escape(struct reader *j, struct hearth_builder *b)
 static struct hearth_value read_str(struct reader *j)
 {
     struct hearth_builder b = {0};
-    while (j->at < j->text.n && hearth_workspace_charge_bytes(j->w, 4)) {
+    while (j->at < j->text.n && j->w->status == HEARTH_OK) {
         const size_t begin = j->at;
         while (j->at < j->text.n && peek(j) != '"' && peek(j) != '\\' && (uint8_t)peek(j) >= 0x20)
             j->at++;
@@ -317,6 +319,6 @@ static struct hearth_value read_value(struct reader *j)
 struct hearth_value hearth_json_read(struct hearth_workspace *w, struct hearth_str text)
 {
     struct reader j = {.w = w, .text = text};
-    const struct hearth_value out = hearth_workspace_charge_bytes(w, text.n) ? read_value(&j) : HEARTH_UNDEFINED;
+    const struct hearth_value out = hearth_workspace_charge_characters(w, text.n) ? read_value(&j) : HEARTH_UNDEFINED;
     return j.at < text.n ? not_json(&j) : out;
 }

@@ -282,9 +282,9 @@ static struct hearth_token take_operator(struct hearth_lexer *l)
     static const char *const operators[] = {"==", "!=", "<=", ">=", "//", "**", "<", ">", "+", "-", "*", "/", "%",
                                             "~",  "|",  ".",  ",",  ":",  "=",  "(", ")", "[", "]", "{", "}"};
     for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++) {
-        if (!here(l, operators[i]))
-            continue;
         const char c = operators[i][0];
+        if (c != l->source.bytes[l->at] || !here(l, operators[i]))
+            continue;
         if (c == '(' || c == '[' || c == '{')
             l->brackets++;
         else if ((c == ')' || c == ']' || c == '}') && l->brackets > 0)

@@ -35,7 +35,9 @@ static struct hearth_value change_case(const struct hearth_call *c, uint32_t (*f
     struct hearth_builder out = {0};
     bool begins = true;
     uint32_t code;
-    for (size_t at = 0; at < s.n && hearth_workspace_charge_bytes(c->w, 8);) {
+    if (!hearth_workspace_charge_characters(c->w, s.n))
+        return HEARTH_UNDEFINED;
+    for (size_t at = 0; at < s.n && c->w->status == HEARTH_OK;) {
         const size_t n = hearth_str_character(s, at, &code);
         const uint32_t mapped = begins ? first(code) : later(code);
         char bytes[4];
@@ -75,6 +77,8 @@ static struct hearth_value split_words(const struct hearth_call *c, int64_t most
     struct hearth_str rest = hearth_str_strip(c->w, c->self.str, NULL, true, false);
     const struct hearth_value out = hearth_value_new(c->w, HEARTH_VALUE_LIST);
     uint32_t code;
+    if (!hearth_workspace_charge_characters(c->w, rest.n))
+        return HEARTH_UNDEFINED;
     for (; rest.n > 0 && most-- != 0 && hearth_workspace_charge(c->w, 1);) {
         size_t end = 0;
         size_t n = 0;
@@ -92,7 +96,6 @@ static struct hearth_value split_words(const struct hearth_call *c, int64_t most
         }
         rest = hearth_str_part(rest, end, rest.n);
     }
-    rest = hearth_str_strip(c->w, rest, NULL, false, true);
     if (rest.n > 0)
         hearth_value_append(c->w, out, hearth_value_str(rest));
     return out;
@@ -145,6 +148,8 @@ static struct hearth_value run_splitlines(const struct hearth_call *c)
     const struct hearth_str s = c->self.str;
     const bool keep_ends = hearth_call_truth(c, 0, false);
     const struct hearth_value out = hearth_value_new(c->w, HEARTH_VALUE_LIST);
+    if (!hearth_workspace_charge_characters(c->w, s.n))
+        return HEARTH_UNDEFINED;
     for (size_t at = 0; at < s.n && hearth_workspace_charge(c->w, 1);) {
         size_t end = at;
         while (end < s.n && s.bytes[end] != '\n' && s.bytes[end] != '\r')
@@ -218,7 +223,7 @@ static struct hearth_value run_find(const struct hearth_call *c)
 {
     const struct hearth_str s = c->self.str;
     const size_t found =
-        hearth_workspace_charge_bytes(c->w, s.n) ? hearth_str_find(s, hearth_call_str(c, 0, HEARTH_STR("")), 0) : SIZE_MAX;
+        hearth_workspace_charge_characters(c->w, s.n) ? hearth_str_find(s, hearth_call_str(c, 0, HEARTH_STR("")), 0) : SIZE_MAX;
     return hearth_value_int(found == SIZE_MAX ? -1 : (int64_t)hearth_str_length(hearth_str_part(s, 0, found)));
 }
 
@@ -271,6 +276,8 @@ static struct hearth_value run_format(const struct hearth_call *c)
     const struct hearth_str s = c->self.str;
     struct hearth_builder out = {0};
     size_t place = 0;
+    if (!hearth_workspace_charge_characters(c->w, s.n))
+        return HEARTH_UNDEFINED;
     for (size_t at = 0; at < s.n && hearth_workspace_charge(c->w, 1);) {
         size_t brace = at;
         while (brace < s.n && s.bytes[brace] != '{' && s.bytes[brace] != '}')

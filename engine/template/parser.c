@@ -507,11 +507,9 @@ static enum hearth_operator take_operator_of(struct parser *p, enum level level)
         next(p);
         return HEARTH_OP_NOT_IN;
     }
-    for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++) {
-        const bool found = operators[i].level == level &&
-                           (p->token.kind == HEARTH_LEX_OPERATOR || p->token.kind == HEARTH_LEX_NAME) &&
-                           hearth_str_is(p->token.text, operators[i].text);
-        if (found) {
+    const bool possible = p->token.kind == HEARTH_LEX_OPERATOR || p->token.kind == HEARTH_LEX_NAME;
+    for (size_t i = 0; possible && i < sizeof operators / sizeof operators[0]; i++) {
+        if (operators[i].level == level && hearth_str_is(p->token.text, operators[i].text)) {
             next(p);
             return operators[i].op;
         }

@@ -44,6 +44,8 @@ bool hearth_str_equal(struct hearth_str a, struct hearth_str b)
 
 bool hearth_str_is(struct hearth_str s, const char *text)
 {
+    if (s.n > 0 && s.bytes[0] != text[0]) /* most comparisons end here, when names are looked for in tables */
+        return false;
     return hearth_str_equal(s, hearth_str_of(text));
 }
 
@@ -163,12 +165,12 @@ struct hearth_str hearth_str_strip(struct hearth_workspace *w, struct hearth_str
                                    bool right)
 {
     size_t begin = 0;
-    size_t end = hearth_workspace_charge_bytes(w, s.n) ? s.n : 0;
-    const size_t each = set ? set->n : 0;
+    size_t end = s.n;
+    const size_t each = 1 + (set ? set->n / HEARTH_TEMPLATE_BYTES_PER_STEP : 0);
     uint32_t code;
-    while (left && begin < end && strips(s, begin, set) && hearth_workspace_charge_bytes(w, each))
+    while (left && begin < end && strips(s, begin, set) && hearth_workspace_charge(w, each))
         begin += hearth_str_character(s, begin, &code);
-    while (right && begin < end && hearth_workspace_charge_bytes(w, each)) {
+    while (right && begin < end && hearth_workspace_charge(w, each)) {
         const size_t n = hearth_str_character_before(s, end);
         if (!strips(hearth_str_part(s, 0, end), end - n, set))
             break;

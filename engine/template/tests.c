@@ -139,7 +139,9 @@ static struct hearth_value in_case(const struct hearth_call *c, uint32_t (*other
     const struct hearth_str s = hearth_value_to_str(c->w, c->self);
     bool any = false;
     uint32_t code;
-    for (size_t at = 0; at < s.n && hearth_workspace_charge_bytes(c->w, 8); at += hearth_str_character(s, at, &code)) {
+    if (!hearth_workspace_charge_characters(c->w, s.n))
+        return HEARTH_UNDEFINED;
+    for (size_t at = 0; at < s.n; at += hearth_str_character(s, at, &code)) {
         (void)hearth_str_character(s, at, &code);
         if (same(code) != code)
             return hearth_value_bool(false);

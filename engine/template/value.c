@@ -99,16 +99,20 @@ void hearth_value_set_named(struct hearth_workspace *w, struct hearth_value to, 
     hearth_value_set(w, to, hearth_value_str(hearth_str_of(key)), value);
 }
 
+static bool equal_keys(struct hearth_workspace *w, struct hearth_value a, struct hearth_value b)
+{
+    if (a.type != HEARTH_VALUE_STR || b.type != HEARTH_VALUE_STR)
+        return hearth_value_equal(w, a, b);
+    return a.str.n == b.str.n && hearth_workspace_charge_bytes(w, a.str.n) && hearth_str_equal(a.str, b.str);
+}
+
 struct hearth_pair *hearth_map_find(struct hearth_workspace *w, const struct hearth_map *map, struct hearth_value key)
 {
     if (!hearth_workspace_charge(w, map->n / 8)) /* maps are small; a large one is paid for */
         return NULL;
     for (size_t i = 0; i < map->n; i++) {
         struct hearth_pair *pair = &map->pairs[i];
-        const bool same = key.type == HEARTH_VALUE_STR && pair->key.type == HEARTH_VALUE_STR
-                              ? hearth_str_equal(key.str, pair->key.str)
-                              : hearth_value_equal(w, key, pair->key);
-        if (same)
+        if (equal_keys(w, key, pair->key))
             return pair;
     }
     return NULL;
@@ -347,7 +351,7 @@ bool hearth_value_items(struct hearth_workspace *w, struct hearth_value v, struc
 
 static struct hearth_value character_at(struct hearth_workspace *w, struct hearth_str s, int64_t index)
 {
-    if (!hearth_workspace_charge_bytes(w, s.n))
+    if (!hearth_workspace_charge_characters(w, s.n))
         return HEARTH_UNDEFINED;
     if (index < 0)
         index += (int64_t)hearth_str_length(s);
@@ -425,7 +429,7 @@ struct hearth_value hearth_value_slice(struct hearth_workspace *w, struct hearth
         hearth_workspace_fail(w, HEARTH_E_FORMAT, "E_TEMPLATE", "slice: the step is zero or no integer");
         return HEARTH_UNDEFINED;
     }
-    if (is_str && !hearth_workspace_charge_bytes(w, v.str.n))
+    if (is_str && !hearth_workspace_charge_characters(w, v.str.n))
         return HEARTH_UNDEFINED;
     const int64_t n = (int64_t)(is_str ? hearth_str_length(v.str) : v.list->n);
     const int64_t low = by < 0 ? -1 : 0;
@@ -612,8 +616,10 @@ static void show_quoted(struct hearth_workspace *w, struct hearth_builder *b, st
     const bool apostrophe = hearth_str_find(s, HEARTH_STR("'"), 0) != SIZE_MAX;
     const bool quotes = hearth_str_find(s, HEARTH_STR("\""), 0) != SIZE_MAX;
     const struct hearth_str quote = apostrophe && !quotes ? HEARTH_STR("\"") : HEARTH_STR("'");
+    if (!hearth_workspace_charge_characters(w, s.n))
+        return;
     hearth_builder_add(w, b, quote);
-    for (size_t at = 0; at < s.n && hearth_workspace_charge_bytes(w, 1); at++)
+    for (size_t at = 0; at < s.n && w->status == HEARTH_OK; at++)
         show_escaped(w, b, s, at, quote.bytes[0]);
     hearth_builder_add(w, b, quote);
 }

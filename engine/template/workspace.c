@@ -49,6 +49,11 @@ bool hearth_workspace_charge_bytes(struct hearth_workspace *w, size_t bytes)
     return hearth_workspace_charge(w, bytes / HEARTH_TEMPLATE_BYTES_PER_STEP);
 }
 
+bool hearth_workspace_charge_characters(struct hearth_workspace *w, size_t bytes)
+{
+    return hearth_workspace_charge(w, bytes / HEARTH_TEMPLATE_CHARACTERS_PER_STEP);
+}
+
 bool hearth_workspace_enter(struct hearth_workspace *w)
 {
     if (!hearth_workspace_charge(w, 1))

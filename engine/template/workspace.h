@@ -9,9 +9,11 @@
 #include "common/attributes.h"
 #include "hearth.h"
 
-/* Statements, expressions, elements looked at, and pieces of this many bytes read or written: one step each. */
+/* Statements, expressions, elements looked at, and stretches of this many bytes: one step each, which is some tens of nanoseconds.
+ */
 #define HEARTH_TEMPLATE_STEPS_MAX 1000000u
 #define HEARTH_TEMPLATE_BYTES_PER_STEP 64u
+#define HEARTH_TEMPLATE_CHARACTERS_PER_STEP 8u
 /* Statements, expressions and values inside each other. Macros that call each other count with all that they consist of. */
 #define HEARTH_TEMPLATE_DEPTH_MAX 512u
 
@@ -34,7 +36,8 @@ void hearth_workspace_fail(struct hearth_workspace *w, hearth_status status, con
 void *hearth_workspace_take(struct hearth_workspace *w, size_t n, size_t size);
 /* Account for work before doing it; false after a failure, which the end of the steps is. */
 bool hearth_workspace_charge(struct hearth_workspace *w, size_t steps);
-bool hearth_workspace_charge_bytes(struct hearth_workspace *w, size_t bytes);
+bool hearth_workspace_charge_bytes(struct hearth_workspace *w, size_t bytes);      /* copied, compared or searched */
+bool hearth_workspace_charge_characters(struct hearth_workspace *w, size_t bytes); /* looked at one by one */
 /* Around everything that recurses; no leave after a false. */
 bool hearth_workspace_enter(struct hearth_workspace *w);
 void hearth_workspace_leave(struct hearth_workspace *w);
