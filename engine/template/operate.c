@@ -67,15 +67,11 @@ static double real_floor(double x)
     return whole > x ? whole - 1 : whole;
 }
 
+/* b is not 0 where something is divided by it. */
 static struct hearth_value operate_ints(struct hearth_workspace *w, enum hearth_operator op, int64_t a, int64_t b)
 {
     int64_t out = 0;
     bool fits = true;
-    const bool divides = op == HEARTH_OP_DIVIDE || op == HEARTH_OP_FLOOR_DIVIDE || op == HEARTH_OP_MODULO;
-    if (divides && b == 0) {
-        hearth_workspace_fail(w, HEARTH_E_FORMAT, "E_TEMPLATE", "division by zero");
-        return HEARTH_UNDEFINED;
-    }
     switch (op) {
     case HEARTH_OP_ADD:
         fits = !__builtin_add_overflow(a, b, &out);
@@ -108,11 +104,6 @@ static struct hearth_value operate_ints(struct hearth_workspace *w, enum hearth_
 
 static struct hearth_value operate_reals(struct hearth_workspace *w, enum hearth_operator op, double a, double b)
 {
-    const bool divides = op == HEARTH_OP_DIVIDE || op == HEARTH_OP_FLOOR_DIVIDE || op == HEARTH_OP_MODULO;
-    if (divides && b == 0) {
-        hearth_workspace_fail(w, HEARTH_E_FORMAT, "E_TEMPLATE", "division by zero");
-        return HEARTH_UNDEFINED;
-    }
     switch (op) {
     case HEARTH_OP_ADD:
         return hearth_value_float(a + b);
@@ -137,8 +128,13 @@ static struct hearth_value operate_reals(struct hearth_workspace *w, enum hearth
 static struct hearth_value operate_numbers(struct hearth_workspace *w, enum hearth_operator op, struct hearth_value a,
                                            struct hearth_value b)
 {
+    const bool divides = op == HEARTH_OP_DIVIDE || op == HEARTH_OP_FLOOR_DIVIDE || op == HEARTH_OP_MODULO;
     int64_t i;
     int64_t j;
+    if (divides && hearth_value_real(b) == 0) {
+        hearth_workspace_fail(w, HEARTH_E_FORMAT, "E_TEMPLATE", "division by zero");
+        return HEARTH_UNDEFINED;
+    }
     if (hearth_value_is_int(a, &i) && hearth_value_is_int(b, &j))
         return operate_ints(w, op, i, j);
     return operate_reals(w, op, hearth_value_real(a), hearth_value_real(b));
