@@ -7,6 +7,7 @@
 #include "process.h"
 #include "report.h"
 #include "template/family.h"
+#include "template/messages.h"
 #include "template/template.h"
 #include <stdlib.h>
 #include <time.h>
@@ -163,7 +164,9 @@ static hearth_status make_values(struct job *job, struct hearth_template *t, str
     const struct hearth_str bos = o->bos ? hearth_str_of(o->bos) : job->bos;
     const struct hearth_str eos = o->eos ? hearth_str_of(o->eos) : job->eos;
     *out = job->variables ? to_value(w, job->variables) : hearth_value_new(w, HEARTH_VALUE_MAP);
-    hearth_value_set_named(w, *out, "messages", to_value(w, job->messages));
+    const struct hearth_value messages = to_value(w, job->messages);
+    hearth_messages_prepare(w, messages, job->source, job->source_bytes);
+    hearth_value_set_named(w, *out, "messages", messages);
     hearth_value_set_named(w, *out, "bos_token", hearth_value_str(bos));
     hearth_value_set_named(w, *out, "eos_token", hearth_value_str(eos));
     hearth_value_set_named(w, *out, "add_generation_prompt", hearth_value_bool(!o->no_generation_prompt));

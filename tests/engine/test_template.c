@@ -4,6 +4,7 @@
 #include "support/golden.h"
 #include "template/family.h"
 #include "template/json.h"
+#include "template/messages.h"
 #include "template/template.h"
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -208,6 +209,34 @@ Test(template, known_formats)
     expect_text(hearth_family_find("phi2")->source, conversation,
                 "You are a helpful assistant.\nInstruct: Hello!\nOutput: Hi there.\nInstruct: How are you?\nOutput:");
     cr_expect_null(hearth_family_find("none"));
+}
+
+static void expect_prepared(const char *source, const char *want)
+{
+    static const char json[] = "[{\"role\": \"developer\", \"content\": null}, {\"role\": \"user\", \"content\": [{\"type\":"
+                               "\"text\", \"text\": \"a\"}, {\"type\": \"image\"}, {\"type\": \"text\", \"text\": \"b\"}]}, 7]";
+    char text[256] = "";
+    size_t n = 0;
+    struct hearth_template *t;
+    void *m = memory();
+    cr_assert_eq(hearth_template_open(&t, m, HEARTH_TEMPLATE_MEMORY, "test", source, strlen(source), NULL), HEARTH_OK);
+    struct hearth_workspace *w = hearth_template_workspace(t, NULL);
+    const struct hearth_value values = hearth_value_new(w, HEARTH_VALUE_MAP);
+    const struct hearth_value messages = from_json(w, json, sizeof json - 1);
+    hearth_messages_prepare(w, messages, source, strlen(source));
+    hearth_value_set_named(w, values, "messages", messages);
+    cr_assert_eq(hearth_template_render(t, values, NOW, &n, NULL), HEARTH_OK);
+    cr_assert_lt(n, sizeof text);
+    hearth_template_copy(t, text, NULL);
+    cr_expect_str_eq(text, want);
+    free(m);
+}
+
+Test(template, messages_are_prepared)
+{
+    expect_prepared("{% for m in messages[:2] %}{{ m.role }}={{ m.content }};{% endfor %}", "system=;user=a\nb;");
+    expect_prepared("{% for m in messages[:2] %}{{ m.role }}={{ m.content is string }};{% endfor %}{# developer #}",
+                    "developer=True;user=False;");
 }
 
 /* ---- Who wrote it ------------------------------------------------------------------------------------------------------ */
