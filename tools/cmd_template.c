@@ -1,16 +1,11 @@
 /* hearth template: messages in, the exact text that a model reads out, without a newline of its own. */
+#include "chat.h"
 #include "commands.h"
 #include "common/status.h"
-#include "mapping.h"
 #include "options.h"
 #include "output.h"
-#include "process.h"
 #include "report.h"
-#include "template/family.h"
-#include "template/messages.h"
-#include "template/template.h"
 #include <stdlib.h>
-#include <time.h>
 
 static const struct argp_option table[] = {
     OPTION_MODEL,
@@ -27,78 +22,6 @@ static const struct argp_option table[] = {
 };
 
 static const struct options_command command = {"hearth template", "The text that a chat template makes of messages.", table};
-
-/* What was opened, to be closed in one place. */
-struct job {
-    const struct options *options;
-    struct hearth_mapping mapping;
-    struct hearth_gguf gguf;
-    char *file; /* of --template */
-    char name[HEARTH_QUOTE_MAX + 32];
-    const char *source;
-    size_t source_bytes;
-    struct hearth_str bos, eos;
-    json_t *messages, *variables;
-    void *memory;
-    char *text;
-};
-
-/* ---- The template -------------------------------------------------------------------------------------------------------- */
-
-static struct hearth_str token_text(const struct hearth_vocab *vocab, int32_t id)
-{
-    uint64_t cursor = 0;
-    struct hearth_view view = {0};
-    for (int64_t i = 0; i <= id && i < vocab->n_tokens; i++)
-        view = hearth_gguf_next_string(vocab->tokens, &cursor);
-    return (struct hearth_str){view.size ? (const char *)view.bytes : "", NULL, view.size};
-}
-
-static hearth_status find_family(struct job *job, const struct hearth_vocab *vocab, hearth_error *error)
-{
-    const struct hearth_family *family = hearth_family_of_model(&job->gguf, vocab);
-    if (!family)
-        return hearth_fail(error, HEARTH_E_UNSUPPORTED, "E_TEMPLATE",
-                           "%s: no template, and no known format fits (a base model? --family names one)", job->name);
-    job->source = family->source;
-    job->source_bytes = strlen(family->source);
-    report_note("no template in this model; taken for %s", family->name);
-    return HEARTH_OK;
-}
-
-static hearth_status open_model(struct job *job, hearth_error *error)
-{
-    const char *path = job->options->model;
-    struct hearth_vocab vocab;
-    HEARTH_TRY(hearth_mapping_open(&job->mapping, path, error));
-    HEARTH_TRY(hearth_gguf_parse(&job->gguf, job->mapping.bytes, job->mapping.size, job->mapping.size, path, error));
-    HEARTH_TRY(hearth_vocab_read(&vocab, &job->gguf, 0, NULL, NULL, error));
-    job->bos = token_text(&vocab, vocab.bos);
-    job->eos = token_text(&vocab, vocab.eos);
-    if (job->source) /* a family by name */
-        return HEARTH_OK;
-    job->source = (const char *)vocab.chat_template.bytes;
-    job->source_bytes = vocab.chat_template.size;
-    return job->source_bytes > 0 ? HEARTH_OK : find_family(job, &vocab, error);
-}
-
-static hearth_status open_source(struct job *job, hearth_error *error)
-{
-    const struct options *o = job->options;
-    char quoted[HEARTH_QUOTE_MAX];
-    const char *path = o->template ? o->template : o->family ? o->family : o->model;
-    (void)snprintf(job->name, sizeof job->name, "%s", hearth_quote(quoted, path, strlen(path)));
-    if (o->template) {
-        HEARTH_TRY(process_read_file(&job->file, &job->source_bytes, o->template, HEARTH_TEMPLATE_SOURCE_MAX, error));
-        job->source = job->file;
-        return HEARTH_OK;
-    }
-    if (o->family) {
-        job->source = hearth_family_find(o->family)->source;
-        job->source_bytes = strlen(job->source);
-    }
-    return o->family && !o->model_given ? HEARTH_OK : open_model(job, error);
-}
 
 /* ---- The values ---------------------------------------------------------------------------------------------------------- */
 
@@ -157,22 +80,6 @@ static struct hearth_value to_value(struct hearth_workspace *w, const json_t *js
     return out;
 }
 
-static hearth_status make_values(struct job *job, struct hearth_template *t, struct hearth_value *out, hearth_error *error)
-{
-    const struct options *o = job->options;
-    struct hearth_workspace *w = hearth_template_workspace(t, error);
-    const struct hearth_str bos = o->bos ? hearth_str_of(o->bos) : job->bos;
-    const struct hearth_str eos = o->eos ? hearth_str_of(o->eos) : job->eos;
-    *out = job->variables ? to_value(w, job->variables) : hearth_value_new(w, HEARTH_VALUE_MAP);
-    const struct hearth_value messages = to_value(w, job->messages);
-    hearth_messages_prepare(w, messages, job->source, job->source_bytes);
-    hearth_value_set_named(w, *out, "messages", messages);
-    hearth_value_set_named(w, *out, "bos_token", hearth_value_str(bos));
-    hearth_value_set_named(w, *out, "eos_token", hearth_value_str(eos));
-    hearth_value_set_named(w, *out, "add_generation_prompt", hearth_value_bool(!o->no_generation_prompt));
-    return w->status;
-}
-
 static hearth_status read_json(json_t **out, const char *path, bool list, hearth_error *error)
 {
     char quoted[HEARTH_QUOTE_MAX];
@@ -185,42 +92,19 @@ static hearth_status read_json(json_t **out, const char *path, bool list, hearth
 
 /* ---- The text ------------------------------------------------------------------------------------------------------------ */
 
-static int64_t local_now(void)
+static hearth_status run(struct chat *chat, const struct options *o, json_t **messages, json_t **variables, hearth_error *error)
 {
-    const time_t now = time(NULL);
-    struct tm local;
-    return localtime_r(&now, &local) ? (int64_t)timegm(&local) : (int64_t)now;
-}
-
-static hearth_status render(struct job *job, hearth_error *error)
-{
-    const struct options *o = job->options;
-    struct hearth_template *t;
-    struct hearth_value values;
-    size_t n;
-    job->memory = malloc(HEARTH_TEMPLATE_MEMORY);
-    if (!job->memory)
-        return report_no_memory(error, "template");
-    HEARTH_TRY(hearth_template_open(&t, job->memory, HEARTH_TEMPLATE_MEMORY, job->name, job->source, job->source_bytes, error));
-    HEARTH_TRY(make_values(job, t, &values, error));
-    HEARTH_TRY(hearth_template_render(t, values, o->now_given ? o->now : local_now(), &n, error));
-    job->text = malloc(n + 1);
-    if (!job->text)
-        return report_no_memory(error, "text");
-    hearth_template_copy(t, job->text, NULL);
-    (void)fwrite(job->text, 1, n, stdout);
-    return HEARTH_OK;
-}
-
-static hearth_status run(struct job *job, hearth_error *error)
-{
-    const struct options *o = job->options;
-    job->bos = job->eos = HEARTH_STR("");
-    HEARTH_TRY(open_source(job, error));
-    HEARTH_TRY(read_json(&job->messages, o->messages, true, error));
+    HEARTH_TRY(chat_open(chat, o, error));
+    HEARTH_TRY(read_json(messages, o->messages, true, error));
     if (o->variables)
-        HEARTH_TRY(read_json(&job->variables, o->variables, false, error));
-    return render(job, error);
+        HEARTH_TRY(read_json(variables, o->variables, false, error));
+    struct hearth_workspace *w = hearth_template_workspace(chat->template, error);
+    const struct hearth_value map = *variables ? to_value(w, *variables) : hearth_value_new(w, HEARTH_VALUE_MAP);
+    const struct hearth_value list = to_value(w, *messages);
+    HEARTH_TRY(w->status);
+    HEARTH_TRY(chat_render(chat, map, list, error));
+    (void)fwrite(chat->text, 1, chat->text_bytes, stdout);
+    return HEARTH_OK;
 }
 
 int cmd_template(int argc, char **argv)
@@ -231,20 +115,15 @@ int cmd_template(int argc, char **argv)
         return exit_code;
     if (!options.messages)
         return report_usage("--messages: is missing (need a file of JSON, or -)");
-    if (options.family && !hearth_family_find(options.family))
-        return report_usage("--family: unknown (need chatml, llama2, alpaca or phi2)");
     if (options.template && (options.family || options.model_given))
         return report_usage("--template: cannot stand beside -m or --family");
     hearth_error error = {0};
-    struct job job = {.options = &options};
-    const hearth_status status = run(&job, &error);
+    struct chat chat = {0};
+    json_t *messages = NULL, *variables = NULL;
+    const hearth_status status = run(&chat, &options, &messages, &variables, &error);
     exit_code = status == HEARTH_OK ? report_finish_output() : report_error(&error);
-    json_decref(job.messages);
-    json_decref(job.variables);
-    free(job.file);
-    free(job.memory);
-    free(job.text);
-    hearth_gguf_free(&job.gguf);
-    hearth_mapping_close(&job.mapping);
+    json_decref(messages);
+    json_decref(variables);
+    chat_close(&chat);
     return exit_code;
 }

@@ -222,8 +222,17 @@ static error_t take_template_option(struct parse *parse, int key, char *value)
     case OPTION_KEY_TEMPLATE:
         o->template = value;
         return 0;
-    case OPTION_KEY_FAMILY:
+    case OPTION_KEY_FAMILY: /* the names of engine/template/family.h, which options do not see */
         o->family = value;
+        return strcmp(value, "chatml") == 0 || strcmp(value, "llama2") == 0 || strcmp(value, "alpaca") == 0 ||
+                       strcmp(value, "phi2") == 0
+                   ? 0
+                   : bad_value(parse, key, value, "chatml, llama2, alpaca or phi2");
+    case OPTION_KEY_CHAT:
+        o->chat = true;
+        return 0;
+    case OPTION_KEY_SYSTEM:
+        o->system = value;
         return 0;
     case OPTION_KEY_MESSAGES:
         o->messages = value;

@@ -56,6 +56,8 @@ struct options {
     const char *messages, *variables, *bos, *eos;
     int64_t now; /* local time in seconds since 1970 */
     bool now_given, no_generation_prompt;
+    bool chat; /* run; system is NULL when not given */
+    const char *system;
 };
 
 /* Keys of options without a short form. */
@@ -122,6 +124,8 @@ enum option_key {
     OPTION_KEY_EOS,
     OPTION_KEY_NOW,
     OPTION_KEY_NO_GENERATION_PROMPT,
+    OPTION_KEY_CHAT,
+    OPTION_KEY_SYSTEM,
     OPTION_KEY_COUNT
 };
 

@@ -4,39 +4,47 @@
 #include <strings.h>
 
 static const struct hearth_family families[] = {
-    {"chatml", "{% for message in messages %}"
-               "{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
-               "{% endfor %}"
-               "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"},
+    {"chatml",
+     "{% for message in messages %}"
+     "{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
+     "{% endfor %}"
+     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
+     NULL},
     /* The system's text stands inside the user turn that follows it. */
-    {"llama2", "{% set ns = namespace(system='') %}"
-               "{% for message in messages %}"
-               "{% set content = message.content | trim %}"
-               "{% if message.role == 'system' %}"
-               "{% set ns.system = '<<SYS>>\\n' + content + '\\n<</SYS>>\\n\\n' %}"
-               "{% elif message.role == 'user' %}"
-               "{{ bos_token + '[INST] ' + ns.system + content + ' [/INST]' }}"
-               "{% set ns.system = '' %}"
-               "{% else %}"
-               "{{ ' ' + content + ' ' + eos_token }}"
-               "{% endif %}"
-               "{% endfor %}"},
-    {"alpaca", "{% if messages[0].role != 'system' %}"
-               "{{ 'Below is an instruction that describes a task. "
-               "Write a response that appropriately completes the request.\\n\\n' }}"
-               "{% endif %}"
-               "{% for message in messages %}"
-               "{% if message.role == 'user' %}{{ '### Instruction:\\n' }}"
-               "{% elif message.role == 'assistant' %}{{ '### Response:\\n' }}{% endif %}"
-               "{{ message.content + '\\n\\n' }}"
-               "{% endfor %}"
-               "{% if add_generation_prompt %}{{ '### Response:\\n' }}{% endif %}"},
-    {"phi2", "{% for message in messages %}"
-             "{% if message.role == 'user' %}{{ 'Instruct: ' }}"
-             "{% elif message.role == 'assistant' %}{{ 'Output: ' }}{% endif %}"
-             "{{ message.content + '\\n' }}"
-             "{% endfor %}"
-             "{% if add_generation_prompt %}{{ 'Output:' }}{% endif %}"},
+    {"llama2",
+     "{% set ns = namespace(system='') %}"
+     "{% for message in messages %}"
+     "{% set content = message.content | trim %}"
+     "{% if message.role == 'system' %}"
+     "{% set ns.system = '<<SYS>>\\n' + content + '\\n<</SYS>>\\n\\n' %}"
+     "{% elif message.role == 'user' %}"
+     "{{ bos_token + '[INST] ' + ns.system + content + ' [/INST]' }}"
+     "{% set ns.system = '' %}"
+     "{% else %}"
+     "{{ ' ' + content + ' ' + eos_token }}"
+     "{% endif %}"
+     "{% endfor %}",
+     NULL},
+    {"alpaca",
+     "{% if messages[0].role != 'system' %}"
+     "{{ 'Below is an instruction that describes a task. "
+     "Write a response that appropriately completes the request.\\n\\n' }}"
+     "{% endif %}"
+     "{% for message in messages %}"
+     "{% if message.role == 'user' %}{{ '### Instruction:\\n' }}"
+     "{% elif message.role == 'assistant' %}{{ '### Response:\\n' }}{% endif %}"
+     "{{ message.content + '\\n\\n' }}"
+     "{% endfor %}"
+     "{% if add_generation_prompt %}{{ '### Response:\\n' }}{% endif %}",
+     "### Instruction:"},
+    {"phi2",
+     "{% for message in messages %}"
+     "{% if message.role == 'user' %}{{ 'Instruct: ' }}"
+     "{% elif message.role == 'assistant' %}{{ 'Output: ' }}{% endif %}"
+     "{{ message.content + '\\n' }}"
+     "{% endfor %}"
+     "{% if add_generation_prompt %}{{ 'Output:' }}{% endif %}",
+     "\nInstruct:"},
 };
 
 const struct hearth_family *hearth_family_find(const char *name)

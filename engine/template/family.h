@@ -7,6 +7,7 @@
 struct hearth_family {
     const char *name;
     const char *source; /* a template */
+    const char *stop;   /* text that ends an answer beside the end token; NULL: none */
 };
 
 /* By name: chatml, llama2, alpaca, phi2; NULL for others. */

@@ -233,6 +233,14 @@ fine template --messages "$scratch/messages" # the bundled model's
 fine template --messages "$scratch/messages" --variables "$scratch/object" --no-generation-prompt
 [ "$(cat "$scratch/out")" = "$(printf '<s><|user|>\nHi<|end|>\n')" ] || failed "template: another text without a generation prompt"
 
+expect 2 E_USAGE run --system x -p y
+expect 2 E_USAGE run --family chatml -p y
+expect 2 E_USAGE run --chat --family none -p y
+expect 6 E_NOT_FOUND run --chat -m "$scratch/nowhere" -p y
+fine run --chat -n 1 -p 'Hi'
+fine run --chat -n 1 --system 'Be brief.' -p '' --family chatml
+fine run --chat -n 1 -p "$(printf 'caf\351 \377')"
+
 # ---- What does not fit, and what is no error --------------------------------------------------------------------------
 
 long=$(printf '%0600d' 0)
