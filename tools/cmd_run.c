@@ -18,7 +18,7 @@ static const struct argp_option table[] = {
     {"prompt", 'p', "TEXT", 0, "the prompt; special tokens in it are recognised", 2},
     {"file", 'f', "FILE", 0, "read the prompt from a file, - is standard input", 2},
     {"chat", OPTION_KEY_CHAT, NULL, 0, "the prompt is a user's turn, by the chat template", 2},
-    {"system", OPTION_KEY_SYSTEM, "TEXT", 0, "with --chat: what the model is told first", 2},
+    {"system", OPTION_KEY_SYSTEM, "TEXT", OPTION_MORE, "with --chat: what the model is told first", 2},
     {"family", OPTION_KEY_FAMILY, "NAME", OPTION_MORE, "with --chat: chatml, llama2, alpaca or phi2", 2},
     {"no-escape", OPTION_KEY_NO_ESCAPE, NULL, OPTION_MORE, "do not process \\n, \\t, \\xHH ... in -p and --stop", 2},
     {"prefix-file", OPTION_KEY_PREFIX_FILE, "FILE", OPTION_MORE, "fill in what comes after this text", 2},
