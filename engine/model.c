@@ -272,6 +272,12 @@ static hearth_status too_many(size_t capacity, size_t n_ids, hearth_error *err)
 hearth_status hearth_tokenize(hearth_model *m, const char *text, size_t text_bytes, uint32_t flags, int32_t *ids, size_t capacity,
                               size_t *n_ids, hearth_error *error)
 {
+    return hearth_tokenize_marked(m, text, NULL, text_bytes, flags, ids, capacity, n_ids, error);
+}
+
+hearth_status hearth_tokenize_marked(hearth_model *m, const char *text, const uint8_t *from_caller, size_t text_bytes,
+                                     uint32_t flags, int32_t *ids, size_t capacity, size_t *n_ids, hearth_error *error)
+{
     HEARTH_NEED(n_ids, error);
     *n_ids = 0;
     HEARTH_NEED(m, error);
@@ -279,8 +285,8 @@ hearth_status hearth_tokenize(hearth_model *m, const char *text, size_t text_byt
     HEARTH_NEED_FOR(ids, capacity, error);
     HEARTH_TRY(hearth_engine_check(m->engine, error)); /* a child may have inherited the lock from a thread that is not there */
     (void)pthread_mutex_lock(&m->lock);
-    const hearth_status status =
-        hearth_tokenizer_encode(m->tokenizer, m->scratch, text ? text : "", text_bytes, flags, ids, capacity, n_ids);
+    const hearth_status status = hearth_tokenizer_encode_marked(m->tokenizer, m->scratch, text ? text : "", from_caller, text_bytes,
+                                                                flags, ids, capacity, n_ids);
     (void)pthread_mutex_unlock(&m->lock);
     return status == HEARTH_OK ? HEARTH_OK : too_many(capacity, *n_ids, error);
 }

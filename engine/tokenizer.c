@@ -864,6 +864,21 @@ static int32_t match_special(const struct hearth_tokenizer *tokenizer, const uin
     return found;
 }
 
+/* As above at a place of a marked text: a control token that a marked byte takes part in is none. */
+static int32_t match_marked(const struct hearth_tokenizer *tokenizer, const uint8_t *text, const uint8_t *from_caller, size_t bytes,
+                            bool control)
+{
+    const int32_t id = match_special(tokenizer, text, bytes, control);
+    if (id == HEARTH_TOKEN_NONE || !control || !from_caller)
+        return id;
+    const uint8_t *marked = memchr(from_caller, 1, text_of(tokenizer, id).size);
+    if (!marked)
+        return id;
+    const size_t before = (size_t)(marked - from_caller);
+    const int32_t shorter = before > 0 ? match_special(tokenizer, text, before, true) : HEARTH_TOKEN_NONE;
+    return shorter != HEARTH_TOKEN_NONE ? shorter : match_special(tokenizer, text, bytes, false);
+}
+
 static bool is_space(uint8_t c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
@@ -872,6 +887,13 @@ static bool is_space(uint8_t c)
 hearth_status hearth_tokenizer_encode(const struct hearth_tokenizer *tokenizer, void *scratch, const char *text, size_t bytes,
                                       uint32_t flags, int32_t *ids, size_t capacity, size_t *n_ids)
 {
+    return hearth_tokenizer_encode_marked(tokenizer, scratch, text, NULL, bytes, flags, ids, capacity, n_ids);
+}
+
+hearth_status hearth_tokenizer_encode_marked(const struct hearth_tokenizer *tokenizer, void *scratch, const char *text,
+                                             const uint8_t *from_caller, size_t bytes, uint32_t flags, int32_t *ids,
+                                             size_t capacity, size_t *n_ids)
+{
     struct work work = {.tokenizer = tokenizer, .ids = ids, .capacity = capacity, .heap = scratch};
     work.symbols = (struct symbol *)(void *)(work.heap + 2 * (size_t)HEARTH_TOKENIZER_WORD_MAX);
     work.word = (uint8_t *)(work.symbols + HEARTH_TOKENIZER_WORD_MAX);
@@ -879,12 +901,12 @@ hearth_status hearth_tokenizer_encode(const struct hearth_tokenizer *tokenizer, 
     const uint8_t *at = (const uint8_t *)text;
     const bool control = (flags & HEARTH_TOKENIZE_SPECIAL) != 0;
     const bool goes_on = (flags & HEARTH_TOKENIZER_CONTINUE) != 0;
-    const bool has_bos = bytes > 0 && match_special(tokenizer, at, bytes, control) == tokenizer->bos;
+    const bool has_bos = bytes > 0 && match_marked(tokenizer, at, from_caller, bytes, control) == tokenizer->bos;
     if (flags & HEARTH_TOKENIZE_BOS && tokenizer->add_bos && !has_bos)
         emit(&work, tokenizer->bos);
     size_t begin = 0;
     for (size_t i = 0; i < bytes;) {
-        const int32_t id = match_special(tokenizer, at + i, bytes - i, control);
+        const int32_t id = match_marked(tokenizer, at + i, from_caller ? from_caller + i : NULL, bytes - i, control);
         if (id == HEARTH_TOKEN_NONE) {
             i++;
             continue;

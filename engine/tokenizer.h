@@ -36,6 +36,11 @@ hearth_status hearth_tokenizer_init(struct hearth_tokenizer **out, void *memory,
  */
 hearth_status hearth_tokenizer_encode(const struct hearth_tokenizer *tokenizer, void *scratch, const char *text, size_t bytes,
                                       uint32_t flags, int32_t *ids, size_t capacity, size_t *n_ids);
+/* The same for a text that not one person wrote: special tokens are found only where the bytes of from_caller (one for each of the
+ * text) are all 0. NULL: all are. */
+hearth_status hearth_tokenizer_encode_marked(const struct hearth_tokenizer *tokenizer, void *scratch, const char *text,
+                                             const uint8_t *from_caller, size_t bytes, uint32_t flags, int32_t *ids,
+                                             size_t capacity, size_t *n_ids);
 
 /* The prompt [BOS] PREFIX prefix SUFFIX suffix MIDDLE of an infill model; special tokens in the texts are not looked for. The space
  * that stands for the beginning of a text is put before the prefix alone, as these models were trained. As encode, and

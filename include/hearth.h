@@ -224,6 +224,15 @@ HEARTH_API hearth_status hearth_tokenize_infill(hearth_model *model, const char 
                                                 size_t suffix_bytes, int32_t *ids, size_t capacity, size_t *n_ids,
                                                 hearth_error *error);
 /**
+ * As hearth_tokenize(), for a text that not one person wrote, such as a chat template's: with HEARTH_TOKENIZE_SPECIAL, special
+ * tokens are recognised only where no byte is marked as coming from somebody else. Marks do not part the text otherwise.
+ *
+ * @param from_caller  A byte for each of the text, 0 or 1; NULL: all 0.
+ */
+HEARTH_API hearth_status hearth_tokenize_marked(hearth_model *model, const char *text, const uint8_t *from_caller,
+                                                size_t text_bytes, uint32_t flags, int32_t *ids, size_t capacity, size_t *n_ids,
+                                                hearth_error *error);
+/**
  * Token ids to bytes of text; special tokens give nothing. The result is not NUL-terminated and may end inside a character.
  * @param text_bytes  Receives the length of the whole text, also when it is more than capacity.
  * Thread-safe.

@@ -1,5 +1,6 @@
 /* hearth run: a prompt in, generated text out. The text alone goes to standard output; a failure is one line on standard error, so
  * the sentence about the machine is shown only once everything that can be refused has been accepted. */
+#include "chat.h"
 #include "commands.h"
 #include "common/status.h"
 #include "json_schema.h"
@@ -17,6 +18,9 @@ static const struct argp_option table[] = {
     OPTION_MODEL,
     {"prompt", 'p', "TEXT", 0, "the prompt; special tokens in it are recognised", 2},
     {"file", 'f', "FILE", 0, "read the prompt from a file, - is standard input", 2},
+    {"chat", OPTION_KEY_CHAT, NULL, 0, "the prompt is a user's turn, by the chat template", 2},
+    {"system", OPTION_KEY_SYSTEM, "TEXT", OPTION_MORE, "with --chat: what the model is told first", 2},
+    {"family", OPTION_KEY_FAMILY, "NAME", OPTION_MORE, "with --chat: chatml, llama2, alpaca or phi2", 2},
     {"no-escape", OPTION_KEY_NO_ESCAPE, NULL, OPTION_MORE, "do not process \\n, \\t, \\xHH ... in -p and --stop", 2},
     {"prefix-file", OPTION_KEY_PREFIX_FILE, "FILE", OPTION_MORE, "fill in what comes after this text", 2},
     {"suffix-file", OPTION_KEY_SUFFIX_FILE, "FILE", OPTION_MORE, "and before this one (CodeLlama and the like)", 2},
@@ -58,6 +62,7 @@ static const struct options_command command = {"hearth run",
                                                "Generate text. Without -p and -f the prompt is read from standard input.", table};
 
 /* Asked when nothing else is; in the chat form of the bundled model. */
+static const char question[] = "Who are you?";
 static const char greeting[] = "<|user|>\nWho are you?<|end|>\n<|assistant|>\n";
 
 /* A prompt file is read only up to this many bytes for each position of the context: vocabularies have no tokens so long that a
@@ -85,7 +90,9 @@ struct run {
     hearth_session *session;
     char *prompt; /* owned, when it was read from a file */
     char *suffix; /* likewise; the text is the prefix then */
+    struct chat chat;
     const char *text;
+    const uint8_t *from_caller; /* of a chat's text, else NULL: special tokens are recognised everywhere */
     size_t text_bytes, suffix_bytes;
     bool infill;
     char *grammar; /* owned; NULL: none */
@@ -138,8 +145,8 @@ static hearth_status read_prompt(struct run *run, hearth_error *error)
         run->text = run->prompt;
     }
     if (!o->file && run->text_bytes == 0) {
-        run->text = greeting;
-        run->text_bytes = sizeof greeting - 1;
+        run->text = o->chat ? question : greeting;
+        run->text_bytes = o->chat ? sizeof question - 1 : sizeof greeting - 1;
     }
     return HEARTH_OK;
 }
@@ -178,6 +185,24 @@ static hearth_status check_grammar(struct run *run, hearth_error *error)
     return hearth_session_set_grammar(run->session, NULL, 0, error);
 }
 
+/* The prompt as a turn of a user. Only the text is kept while the model is open. */
+static hearth_status apply_template(struct run *run, hearth_error *error)
+{
+    struct options *o = &run->options;
+    if (!o->chat)
+        return HEARTH_OK;
+    HEARTH_TRY(chat_open(&run->chat, o, error));
+    HEARTH_TRY(chat_render_turn(&run->chat, o->system, run->text, run->text_bytes, error));
+    const struct hearth_family *family = run->chat.family;
+    if (family && family->stop && o->n_stops < OPTIONS_STOPS_MAX)
+        o->stops[o->n_stops++] = family->stop;
+    chat_keep_text(&run->chat);
+    run->text = run->chat.text;
+    run->text_bytes = run->chat.text_bytes;
+    run->from_caller = run->chat.from_caller;
+    return HEARTH_OK;
+}
+
 static bool on_load(uint64_t done, uint64_t total, void *user)
 {
     (void)user;
@@ -205,8 +230,8 @@ static hearth_status tokenize(const struct run *run, int32_t *ids, size_t capaci
     if (run->infill)
         return hearth_tokenize_infill(run->model, run->text, run->text_bytes, run->suffix, run->suffix_bytes, ids, capacity, n_ids,
                                       error);
-    return hearth_tokenize(run->model, run->text, run->text_bytes, HEARTH_TOKENIZE_BOS | HEARTH_TOKENIZE_SPECIAL, ids, capacity,
-                           n_ids, error);
+    return hearth_tokenize_marked(run->model, run->text, run->from_caller, run->text_bytes,
+                                  HEARTH_TOKENIZE_BOS | HEARTH_TOKENIZE_SPECIAL, ids, capacity, n_ids, error);
 }
 
 static hearth_status tokenize_prompt(struct run *run, hearth_error *error)
@@ -382,6 +407,7 @@ static hearth_status run_all(struct run *run, hearth_error *error)
     run->plan_bytes = hearth_plan_private_bytes(run->plan);
     HEARTH_TRY(read_prompt(run, error));
     HEARTH_TRY(read_grammar(run, error));
+    HEARTH_TRY(apply_template(run, error));
     HEARTH_TRY(open_session(run, &limits, error));
     HEARTH_TRY(check_grammar(run, error));
     HEARTH_TRY(tokenize_prompt(run, error));
@@ -420,6 +446,10 @@ int cmd_run(int argc, char **argv)
     int exit_code;
     if (!options_parse(&run.options, &exit_code, &command, argc, argv))
         return exit_code;
+    if (!run.options.chat && (run.options.system || run.options.family))
+        return report_usage("--system and --family: need --chat");
+    if (run.options.chat && (run.options.prefix_file || run.options.suffix_file))
+        return report_usage("--chat: cannot stand beside --prefix-file and --suffix-file");
     process_catch_interrupts();
     run.infill = run.options.prefix_file || run.options.suffix_file;
     run.sink.stream = !run.options.json;
@@ -428,6 +458,7 @@ int cmd_run(int argc, char **argv)
     const hearth_status status = run_all(&run, &error);
     close_all(&run);
     exit_code = finish(&run, status, &error);
+    chat_close(&run.chat);
     free(run.prompt);
     free(run.suffix);
     free(run.grammar);

@@ -14,6 +14,7 @@ static const struct command {
     {"plan", cmd_plan, "the memory a model will take, line by line"},
     {"info", cmd_info, "what a model file holds, and what this machine does with it"},
     {"tokenize", cmd_tokenize, "text to token ids, or back"},
+    {"template", cmd_template, "the text that a chat template makes of messages"},
     {"logits", cmd_logits, "the numbers a model gives for tokens"},
     {"selftest", cmd_selftest, "check every kernel against the reference on this CPU"},
     {"bench", cmd_bench, "measure this machine"},

@@ -193,6 +193,69 @@ static error_t take_bench_option(struct parse *parse, int key, char *value)
     }
 }
 
+/* YYYY-MM-DDTHH:MM:SS, as it would be written by somebody in that place. */
+static error_t take_now(struct parse *parse, int key, const char *value)
+{
+    static const char form[] = "dddd-dd-ddTdd:dd:dd";
+    bool well_formed = strlen(value) == sizeof form - 1;
+    for (size_t i = 0; well_formed && i < sizeof form - 1; i++)
+        well_formed = form[i] == 'd' ? value[i] >= '0' && value[i] <= '9' : value[i] == form[i];
+    struct tm given = {0};
+    if (!well_formed || sscanf(value, "%4d-%2d-%2dT%2d:%2d:%2d", &given.tm_year, &given.tm_mon, &given.tm_mday, &given.tm_hour,
+                               &given.tm_min, &given.tm_sec) != 6)
+        return bad_value(parse, key, value, "a time such as 2026-01-15T12:00:00");
+    given.tm_year -= 1900;
+    given.tm_mon -= 1;
+    struct tm normal = given; /* timegm() puts what is out of range into it, the 31st of a shorter month as the 1st */
+    parse->options->now = (int64_t)timegm(&normal);
+    parse->options->now_given = true;
+    const bool same = normal.tm_mon == given.tm_mon && normal.tm_mday == given.tm_mday && normal.tm_hour == given.tm_hour &&
+                      normal.tm_min == given.tm_min && normal.tm_sec == given.tm_sec;
+    return same ? 0 : bad_value(parse, key, value, "a time such as 2026-01-15T12:00:00");
+}
+
+/* The options of template. */
+static error_t take_template_option(struct parse *parse, int key, char *value)
+{
+    struct options *o = parse->options;
+    switch (key) {
+    case OPTION_KEY_TEMPLATE:
+        o->template = value;
+        return 0;
+    case OPTION_KEY_FAMILY: /* the names of engine/template/family.h, which options do not see */
+        o->family = value;
+        return strcmp(value, "chatml") == 0 || strcmp(value, "llama2") == 0 || strcmp(value, "alpaca") == 0 ||
+                       strcmp(value, "phi2") == 0
+                   ? 0
+                   : bad_value(parse, key, value, "chatml, llama2, alpaca or phi2");
+    case OPTION_KEY_CHAT:
+        o->chat = true;
+        return 0;
+    case OPTION_KEY_SYSTEM:
+        o->system = value;
+        return 0;
+    case OPTION_KEY_MESSAGES:
+        o->messages = value;
+        return 0;
+    case OPTION_KEY_VARIABLES:
+        o->variables = value;
+        return 0;
+    case OPTION_KEY_BOS:
+        o->bos = value;
+        return 0;
+    case OPTION_KEY_EOS:
+        o->eos = value;
+        return 0;
+    case OPTION_KEY_NOW:
+        return take_now(parse, key, value);
+    case OPTION_KEY_NO_GENERATION_PROMPT:
+        o->no_generation_prompt = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
 static error_t take_flag(struct parse *parse, int key)
 {
     struct options *o = parse->options;
@@ -321,8 +384,10 @@ static error_t take_option(int key, char *value, struct argp_state *argp)
     case OPTION_KEY_CHUNK:
         return take_u32(parse, key, value, &o->chunk, 1, INT32_MAX);
     default:
-        return take_flag(parse, key);
+        break;
     }
+    const error_t template = take_template_option(parse, key, value);
+    return template == ARGP_ERR_UNKNOWN ? take_flag(parse, key) : template;
 }
 
 /* ---- What was wrong with an argument that getopt refused ---------------------------------------------------------- */

@@ -54,6 +54,12 @@ struct options {
     bool probe, blas;
     const char *save_logits, *against; /* perplexity; NULL when not given */
     bool model_given;
+    const char *template, *family; /* template, from here; NULL when not given */
+    const char *messages, *variables, *bos, *eos;
+    int64_t now; /* local time in seconds since 1970 */
+    bool now_given, no_generation_prompt;
+    bool chat; /* run; system is NULL when not given */
+    const char *system;
 };
 
 /* Keys of options without a short form. */
@@ -115,6 +121,16 @@ enum option_key {
     OPTION_KEY_HELP_ALL,
     OPTION_KEY_GRAMMAR,
     OPTION_KEY_JSON_SCHEMA,
+    OPTION_KEY_TEMPLATE,
+    OPTION_KEY_FAMILY,
+    OPTION_KEY_MESSAGES,
+    OPTION_KEY_VARIABLES,
+    OPTION_KEY_BOS,
+    OPTION_KEY_EOS,
+    OPTION_KEY_NOW,
+    OPTION_KEY_NO_GENERATION_PROMPT,
+    OPTION_KEY_CHAT,
+    OPTION_KEY_SYSTEM,
     OPTION_KEY_COUNT
 };
 

@@ -30,7 +30,7 @@ static const struct {
      " --single-turn ",
      "this command continues one prompt and ends; leave it out"},
     {" -sys --system-prompt -sysf --system-prompt-file ",
-     "write the system's part into the prompt, as the model's chat format has it"},
+     "use --chat --system TEXT"},
     {" --in-prefix --in-suffix --in-prefix-bos ", "there is no input after the prompt; for filling in use --prefix-file"},
     {" --spm-infill ", "the prefix always comes first, as the specification of these prompts has it"},
     {" -hf --hf-repo -hff --hf-file -mu --model-url -hft --hf-token -dr --docker-repo ",

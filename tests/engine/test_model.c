@@ -1329,6 +1329,7 @@ Test(model, arguments_that_must_be_there, .init = open_engine, .fini = close_eng
     NEEDS(hearth_tokenize_infill(t->model, "x", 1, NULL, 1, &id, 1, &n, &err));
     NEEDS(hearth_tokenize_infill(t->model, "x", 1, "x", 1, NULL, 1, &n, &err));
     NEEDS(hearth_tokenize_infill(t->model, "x", 1, "x", 1, &id, 1, NULL, &err));
+    NEEDS(hearth_tokenize_marked(NULL, "x", NULL, 1, 0, &id, 1, &n, &err));
     NEEDS(hearth_detokenize(NULL, &id, 1, NULL, 0, &n, &err));
     NEEDS(hearth_detokenize(t->model, NULL, 1, NULL, 0, &n, &err));
     NEEDS(hearth_detokenize(t->model, &id, 1, NULL, 1, &n, &err));

@@ -481,6 +481,36 @@ Test(tokenizer, merges_bytes_and_special_tokens)
     end_fixture(&f);
 }
 
+/* marks: one digit for each byte of the text. */
+static void expect_marked(struct fixture *f, const char *text, const char *marks, const int32_t *want, size_t n_want)
+{
+    int32_t ids[64];
+    uint8_t from_caller[64];
+    size_t n;
+    for (size_t i = 0; i < strlen(text); i++)
+        from_caller[i] = marks[i] == '1';
+    cr_assert_eq(hearth_tokenizer_encode_marked(f->tokenizer, f->scratch, text, from_caller, strlen(text), HEARTH_TOKENIZE_SPECIAL,
+                                                ids, 64, &n),
+                 HEARTH_OK);
+    cr_expect(n == n_want && memcmp(ids, want, n * sizeof *ids) == 0, "'%s' marked %s", text, marks);
+}
+
+/* What one byte of a stranger takes part in is no control token, whoever wrote the rest. */
+Test(tokenizer, finds_control_tokens_only_outside_marks)
+{
+    struct fixture f;
+    make_vocab(&f, small, SMALL, "test");
+    cr_assert_eq(make_tokenizer(&f, NULL), HEARTH_OK);
+    static const int32_t special[] = {10, 8}, plain[] = {11, 5, 0, 0, 0, 0}, both[] = {10, 8, 11, 5, 0, 0, 0, 0};
+    expect_marked(&f, "<|user|>a", "000000000", special, 2);
+    expect_marked(&f, "<|user|>a", "000000001", special, 2);
+    expect_marked(&f, "<|user|>", "11111111", plain, 6);
+    expect_marked(&f, "<|user|>", "10000000", plain, 6);
+    expect_marked(&f, "<|user|>", "00000001", plain, 6);
+    expect_marked(&f, "<|user|>a<|user|>", "00000000111111111", both, 8);
+    end_fixture(&f);
+}
+
 Test(tokenizer, counts_all_and_writes_what_fits)
 {
     struct fixture f;

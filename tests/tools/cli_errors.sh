@@ -214,6 +214,49 @@ expect 6 E_NOT_FOUND logits --tokens 1 -o "$scratch/nowhere/x"
 expect 6 'E_[A-Z_]*' logits --tokens 1 -o "$scratch/folder"
 expect 2 'E_[A-Z_]*' logits --tokens 1,99999 -o "$scratch/x"
 
+# ---- Chat templates -----------------------------------------------------------------------------------------------------
+
+printf '[{"role": "user", "content": "Hi"}]' >"$scratch/messages"
+printf '{}' >"$scratch/object"
+printf '{{ raise_exception("no") }}' >"$scratch/refuses"
+printf '{%% if 1 %%}' >"$scratch/unclosed"
+printf '{{ "a" * 10**9 }}' >"$scratch/endless"
+expect 2 E_USAGE template
+expect 2 E_USAGE template --walk
+expect 2 E_USAGE template operand
+fine template --help
+for option in --template --family --messages --variables --bos --eos --now; do
+    expect 2 E_USAGE template $option
+done
+for now in '' 2026 2026-01-15 2026-02-30T00:00:00 2026-13-01T00:00:00 2026-01-15T24:00:00 2026-01-15T12:00:00Z; do
+    expect 2 E_USAGE template --family chatml --messages "$scratch/messages" --now "$now"
+done
+expect 2 E_USAGE template --family none --messages "$scratch/messages"
+expect 2 E_USAGE template --family chatml --template "$scratch/refuses" --messages "$scratch/messages"
+expect 2 E_CONFIG template --family chatml --messages "$scratch/refuses"
+expect 2 E_CONFIG template --family chatml --messages "$scratch/object"
+expect 2 E_CONFIG template --family chatml --messages "$scratch/messages" --variables "$scratch/messages"
+expect 2 E_REFUSED template --template "$scratch/refuses" --messages "$scratch/messages"
+expect 3 E_TEMPLATE template --template "$scratch/unclosed" --messages "$scratch/messages"
+expect 4 E_LIMIT template --template "$scratch/endless" --messages "$scratch/messages"
+expect 6 E_NOT_FOUND template --template "$scratch/nowhere" --messages "$scratch/messages"
+expect 6 E_NOT_FOUND template --family chatml --messages "$scratch/nowhere"
+expect 3 E_TRUNC template -m "$scratch/empty" --messages "$scratch/messages"
+fine template --family chatml --messages "$scratch/messages"
+[ "$(cat "$scratch/out")" = "$(printf '<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n')" ] || failed "template: another text"
+fine template --messages "$scratch/messages" # the bundled model's
+[ "$(cat "$scratch/out")" = "$(printf '<s><|user|>\nHi<|end|>\n<|assistant|>\n')" ] || failed "template: another text of the bundled model"
+fine template --messages "$scratch/messages" --variables "$scratch/object" --no-generation-prompt
+[ "$(cat "$scratch/out")" = "$(printf '<s><|user|>\nHi<|end|>\n')" ] || failed "template: another text without a generation prompt"
+
+expect 2 E_USAGE run --system x -p y
+expect 2 E_USAGE run --family chatml -p y
+expect 2 E_USAGE run --chat --family none -p y
+expect 6 E_NOT_FOUND run --chat -m "$scratch/nowhere" -p y
+fine run --chat -n 1 -p 'Hi'
+fine run --chat -n 1 --system 'Be brief.' -p '' --family chatml
+fine run --chat -n 1 -p "$(printf 'caf\351 \377')"
+
 # ---- What does not fit, and what is no error --------------------------------------------------------------------------
 
 long=$(printf '%0600d' 0)
@@ -229,6 +272,7 @@ fine run -n 1 -p '\x00'
 for name in "$scratch"/*; do
     case ${name##*/} in
     architecture | cut | dangling | empty | err | fifo | folder | keys | loop | out | short | tensors | zeros) ;;
+    messages | object | refuses | unclosed | endless) ;;
     *) failed "left behind: $name" ;;
     esac
 done

@@ -64,7 +64,7 @@ else
     echo "note: no C++ compiler; hearth.h was not compiled as C++"
 fi
 # Each header stands alone. (Templates are bodies for a file that has set the stage.)
-for header in include/common/*.h loader/*.h kernels/*.h engine/*.h; do
+for header in include/common/*.h loader/*.h kernels/*.h engine/*.h engine/template/*.h; do
     [ -e "$header" ] || continue
     "$cc" -std=c17 -D_GNU_SOURCE -march=x86-64-v2 -Wall -Wextra -Werror -Wno-unused-function -Iinclude -Iloader -Ikernels -Iengine \
         -fsyntax-only -include "$header" -x c /dev/null || fail "$header does not stand alone" ""

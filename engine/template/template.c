@@ -1,0 +1,60 @@
+/* Opening and rendering templates; see template.h. */
+#include "template/template.h"
+#include "common/status.h"
+#include "template/evaluate.h"
+#include "template/parser.h"
+
+struct hearth_template {
+    struct hearth_workspace w;
+    const struct hearth_stmt *body;
+    struct hearth_builder text;
+};
+
+static void begin(struct hearth_template *t, hearth_error *err)
+{
+    t->w.status = HEARTH_OK;
+    t->w.err = err;
+    t->w.steps_left = HEARTH_TEMPLATE_STEPS_MAX;
+    t->w.depth = 0;
+    t->w.line = 0;
+}
+
+hearth_status hearth_template_open(struct hearth_template **out, void *memory, size_t bytes, const char *name, const char *source,
+                                   size_t source_bytes, hearth_error *err)
+{
+    *out = NULL;
+    struct hearth_template *t = memory;
+    if (bytes < sizeof *t + 16 || source_bytes > HEARTH_TEMPLATE_SOURCE_MAX)
+        return hearth_fail(err, HEARTH_E_UNSUPPORTED, "E_LIMIT", "%s: size (got %zu bytes, need at most %zu)", name, source_bytes,
+                           HEARTH_TEMPLATE_SOURCE_MAX);
+    *t = (struct hearth_template){.w = {.memory = memory, .bytes = bytes, .used = (sizeof *t + 15) & ~(size_t)15, .name = name}};
+    begin(t, err);
+    t->body = hearth_parser_read(&t->w, source, source_bytes);
+    if (t->w.status == HEARTH_OK)
+        *out = t;
+    return t->w.status;
+}
+
+struct hearth_workspace *hearth_template_workspace(struct hearth_template *t, hearth_error *err)
+{
+    begin(t, err);
+    return &t->w;
+}
+
+hearth_status hearth_template_render(struct hearth_template *t, struct hearth_value variables, int64_t now, size_t *text_bytes,
+                                     hearth_error *err)
+{
+    begin(t, err);
+    t->w.now = now;
+    t->text = (struct hearth_builder){0};
+    hearth_evaluate(&t->w, t->body, variables, &t->text);
+    if (t->w.status != HEARTH_OK)
+        t->text = (struct hearth_builder){0};
+    *text_bytes = t->text.n;
+    return t->w.status;
+}
+
+void hearth_template_copy(const struct hearth_template *t, char *text, uint8_t *origin)
+{
+    hearth_builder_write(&t->text, text, origin);
+}

@@ -1,0 +1,165 @@
+/* Chat templates for commands; see chat.h. A template is read and run before a model's weights are, and its memory given back. */
+#include "chat.h"
+#include "process.h"
+#include "report.h"
+#include "template/messages.h"
+#include <stdlib.h>
+#include <time.h>
+
+/* ---- The template -------------------------------------------------------------------------------------------------------- */
+
+static struct hearth_str token_text(const struct hearth_vocab *vocab, int32_t id)
+{
+    uint64_t cursor = 0;
+    struct hearth_view view = {0};
+    for (int64_t i = 0; i <= id && i < vocab->n_tokens; i++)
+        view = hearth_gguf_next_string(vocab->tokens, &cursor);
+    return (struct hearth_str){view.size ? (const char *)view.bytes : "", NULL, view.size};
+}
+
+static void use_family(struct chat *chat, const struct hearth_family *family)
+{
+    chat->family = family;
+    chat->source = family->source;
+    chat->source_bytes = strlen(family->source);
+}
+
+static hearth_status open_model(struct chat *chat, hearth_error *error)
+{
+    const char *path = chat->options->model;
+    struct hearth_vocab vocab;
+    HEARTH_TRY(hearth_mapping_open(&chat->mapping, path, error));
+    HEARTH_TRY(hearth_gguf_parse(&chat->gguf, chat->mapping.bytes, chat->mapping.size, chat->mapping.size, path, error));
+    HEARTH_TRY(hearth_vocab_read(&vocab, &chat->gguf, 0, NULL, NULL, error));
+    chat->bos = token_text(&vocab, vocab.bos);
+    chat->eos = token_text(&vocab, vocab.eos);
+    if (chat->family) /* by name */
+        return HEARTH_OK;
+    chat->source = (const char *)vocab.chat_template.bytes;
+    chat->source_bytes = vocab.chat_template.size;
+    if (chat->source_bytes > 0)
+        return HEARTH_OK;
+    const struct hearth_family *family = hearth_family_of_model(&chat->gguf, &vocab);
+    if (!family)
+        return hearth_fail(error, HEARTH_E_UNSUPPORTED, "E_TEMPLATE",
+                           "%s: no chat template, and no known format fits (a base model? --family names one)", chat->name);
+    use_family(chat, family);
+    report_note("no chat template in this model; taken for %s", family->name);
+    return HEARTH_OK;
+}
+
+static hearth_status open_source(struct chat *chat, hearth_error *error)
+{
+    const struct options *o = chat->options;
+    if (o->template) {
+        HEARTH_TRY(process_read_file(&chat->file, &chat->source_bytes, o->template, HEARTH_TEMPLATE_SOURCE_MAX, error));
+        chat->source = chat->file;
+        return HEARTH_OK;
+    }
+    if (o->family)
+        use_family(chat, hearth_family_find(o->family));
+    return o->family && o->messages && !o->model_given ? HEARTH_OK : open_model(chat, error);
+}
+
+hearth_status chat_open(struct chat *chat, const struct options *options, hearth_error *error)
+{
+    const char *path = options->template ? options->template : options->family ? options->family : options->model;
+    *chat = (struct chat){.options = options, .bos = HEARTH_STR(""), .eos = HEARTH_STR("")};
+    (void)hearth_quote(chat->name, path, strlen(path));
+    HEARTH_TRY(open_source(chat, error));
+    chat->memory = malloc(HEARTH_TEMPLATE_MEMORY);
+    if (!chat->memory)
+        return report_no_memory(error, "chat template");
+    return hearth_template_open(&chat->template, chat->memory, HEARTH_TEMPLATE_MEMORY, chat->name, chat->source, chat->source_bytes,
+                                error);
+}
+
+void chat_keep_text(struct chat *chat)
+{
+    free(chat->file);
+    free(chat->memory);
+    hearth_gguf_free(&chat->gguf);
+    hearth_mapping_close(&chat->mapping);
+    chat->file = NULL;
+    chat->memory = NULL;
+}
+
+void chat_close(struct chat *chat)
+{
+    chat_keep_text(chat);
+    free(chat->text);
+    free(chat->from_caller);
+    *chat = (struct chat){0};
+}
+
+/* ---- The text ------------------------------------------------------------------------------------------------------------ */
+
+static int64_t local_now(void)
+{
+    const time_t now = time(NULL);
+    struct tm local;
+    return localtime_r(&now, &local) ? (int64_t)timegm(&local) : (int64_t)now;
+}
+
+hearth_status chat_render(struct chat *chat, struct hearth_value variables, struct hearth_value messages, hearth_error *error)
+{
+    const struct options *o = chat->options;
+    struct hearth_workspace *w = hearth_template_workspace(chat->template, error);
+    hearth_messages_prepare(w, messages, chat->source, chat->source_bytes);
+    hearth_value_set_named(w, variables, "messages", messages);
+    hearth_value_set_named(w, variables, "bos_token", hearth_value_str(o->bos ? hearth_str_of(o->bos) : chat->bos));
+    hearth_value_set_named(w, variables, "eos_token", hearth_value_str(o->eos ? hearth_str_of(o->eos) : chat->eos));
+    hearth_value_set_named(w, variables, "add_generation_prompt", hearth_value_bool(!o->no_generation_prompt));
+    HEARTH_TRY(w->status);
+    HEARTH_TRY(hearth_template_render(chat->template, variables, o->now_given ? o->now : local_now(), &chat->text_bytes, error));
+    free(chat->text);
+    free(chat->from_caller);
+    chat->text = malloc(chat->text_bytes + 1);
+    chat->from_caller = malloc(chat->text_bytes + 1);
+    if (!chat->text || !chat->from_caller)
+        return report_no_memory(error, "chat");
+    hearth_template_copy(chat->template, chat->text, chat->from_caller);
+    chat->text[chat->text_bytes] = '\0';
+    return HEARTH_OK;
+}
+
+/* ---- One turn ------------------------------------------------------------------------------------------------------------ */
+
+static void add_message(struct hearth_workspace *w, struct hearth_value messages, const char *role, struct hearth_str content)
+{
+    const struct hearth_value message = hearth_value_new(w, HEARTH_VALUE_MAP);
+    hearth_value_set_named(w, message, "role", hearth_value_str(hearth_str_of(role)));
+    hearth_value_set_named(w, message, "content", hearth_value_str(content));
+    hearth_value_append(w, messages, message);
+}
+
+static hearth_status render_turn(struct chat *chat, const char *system, bool apart, struct hearth_str text, hearth_error *error)
+{
+    struct hearth_workspace *w = hearth_template_workspace(chat->template, error);
+    const struct hearth_value messages = hearth_value_new(w, HEARTH_VALUE_LIST);
+    struct hearth_builder user = {0};
+    if (system) {
+        const struct hearth_str copy = hearth_str_copy(w, system, strlen(system), true);
+        if (apart) {
+            add_message(w, messages, "system", copy);
+        } else {
+            hearth_builder_add(w, &user, copy);
+            hearth_builder_add(w, &user, HEARTH_STR("\n\n"));
+        }
+    }
+    hearth_builder_add(w, &user, hearth_str_copy(w, text.bytes, text.n, true));
+    add_message(w, messages, "user", hearth_builder_finish(w, &user));
+    const struct hearth_value variables = hearth_value_new(w, HEARTH_VALUE_MAP);
+    HEARTH_TRY(w->status);
+    return chat_render(chat, variables, messages, error);
+}
+
+hearth_status chat_render_turn(struct chat *chat, const char *system, const char *text, size_t text_bytes, hearth_error *error)
+{
+    const struct hearth_str user = {text, NULL, text_bytes};
+    const hearth_status status = render_turn(chat, system, true, user, error);
+    const bool lost = status == HEARTH_OK && system && system[0] && !memmem(chat->text, chat->text_bytes, system, strlen(system));
+    if (system && (lost || (status != HEARTH_OK && strcmp(error->detail, "E_LIMIT") != 0)))
+        return render_turn(chat, system, false, user, error);
+    return status;
+}
