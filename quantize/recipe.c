@@ -1,6 +1,7 @@
 /* The recipes of the published files; see recipe.h. */
 #include "recipe.h"
 #include "common/status.h"
+#include "encode/encode.h"
 
 /* Which of n layers get the better format: none; all of a model whose key heads serve four query heads or more; the first two,
  * four, eighth or sixteenth; the first eighth only with or only without an importance matrix; or the first and last eighth and
@@ -68,13 +69,23 @@ static const struct hearth_recipe recipes[] = {
 
 #define N_RECIPES (sizeof recipes / sizeof recipes[0])
 
-void hearth_recipe_names(char *out, size_t capacity)
+bool hearth_recipe_is_makeable(const struct hearth_recipe *r)
+{
+    const enum hearth_format all[] = {r->base, r->output, r->attn_output, r->v.usual, r->v.better, r->down.usual, r->down.better};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (!hearth_encoder(all[i]))
+            return false;
+    return true;
+}
+
+void hearth_recipe_names(char *out, size_t capacity, bool makeable)
 {
     size_t used = 0;
     if (capacity > 0)
         out[0] = '\0';
     for (size_t i = 0; i < N_RECIPES && used < capacity; i++)
-        used += (size_t)snprintf(out + used, capacity - used, "%s%s", i ? ", " : "", recipes[i].name);
+        if (!makeable || hearth_recipe_is_makeable(&recipes[i]))
+            used += (size_t)snprintf(out + used, capacity - used, "%s%s", used ? ", " : "", recipes[i].name);
 }
 
 const struct hearth_recipe *hearth_recipe_find(const char *name)
