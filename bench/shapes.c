@@ -253,7 +253,7 @@ hearth_status hearth_shape_header(const struct hearth_shape *s, const char *reci
     if (!r) {
         char quoted[HEARTH_QUOTE_MAX];
         char names[160];
-        hearth_recipe_names(names, sizeof names);
+        hearth_recipe_names(names, sizeof names, false);
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "bench: no such recipe (got %s, need one of %s)",
                            hearth_quote(quoted, recipe_name, strlen(recipe_name)), names);
     }

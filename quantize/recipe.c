@@ -1,6 +1,7 @@
 /* The recipes of the published files; see recipe.h. */
 #include "recipe.h"
 #include "common/status.h"
+#include "encode/encode.h"
 
 /* Which of n layers get the better format: none; all of a model whose key heads serve four query heads or more; the first two,
  * four, eighth or sixteenth; the first eighth only with or only without an importance matrix; or the first and last eighth and
@@ -56,8 +57,10 @@ static const struct hearth_recipe recipes[] = {
     PLAIN("Q5_K_S", 16, HEARTH_Q5_K, HEARTH_Q6_K),
     MIXED("Q5_K_M", 17, HEARTH_Q5_K, HEARTH_Q5_K, HEARTH_Q5_K, HEARTH_Q6_K, MORE, HEARTH_Q5_K, HEARTH_Q6_K, MORE),
     PLAIN("Q6_K", 18, HEARTH_Q6_K, HEARTH_Q6_K),
-    MIXED("IQ4_NL", 25, HEARTH_IQ4_NL, HEARTH_IQ4_NL, HEARTH_IQ4_NL, HEARTH_Q5_K, GROUPED, HEARTH_IQ4_NL, HEARTH_Q5_K, EIGHTH_IF_NOT),
-    MIXED("IQ4_XS", 30, HEARTH_IQ4_XS, HEARTH_IQ4_XS, HEARTH_IQ4_XS, HEARTH_Q5_K, GROUPED, HEARTH_IQ4_XS, HEARTH_Q5_K, EIGHTH_IF_NOT),
+    MIXED("IQ4_NL", 25, HEARTH_IQ4_NL, HEARTH_IQ4_NL,
+          HEARTH_IQ4_NL, HEARTH_Q5_K, GROUPED, HEARTH_IQ4_NL, HEARTH_Q5_K, EIGHTH_IF_NOT),
+    MIXED("IQ4_XS", 30, HEARTH_IQ4_XS, HEARTH_IQ4_XS,
+          HEARTH_IQ4_XS, HEARTH_Q5_K, GROUPED, HEARTH_IQ4_XS, HEARTH_Q5_K, EIGHTH_IF_NOT),
     PLAIN("F16", 1, HEARTH_F16, HEARTH_F16),
     PLAIN("BF16", 32, HEARTH_BF16, HEARTH_BF16),
     PLAIN("F32", 0, HEARTH_F32, HEARTH_F32),
@@ -68,13 +71,23 @@ static const struct hearth_recipe recipes[] = {
 
 #define N_RECIPES (sizeof recipes / sizeof recipes[0])
 
-void hearth_recipe_names(char *out, size_t capacity)
+bool hearth_recipe_is_makeable(const struct hearth_recipe *r)
+{
+    const enum hearth_format all[] = {r->base, r->output, r->attn_output, r->v.usual, r->v.better, r->down.usual, r->down.better};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (!hearth_encoder(all[i]))
+            return false;
+    return true;
+}
+
+void hearth_recipe_names(char *out, size_t capacity, bool makeable)
 {
     size_t used = 0;
     if (capacity > 0)
         out[0] = '\0';
     for (size_t i = 0; i < N_RECIPES && used < capacity; i++)
-        used += (size_t)snprintf(out + used, capacity - used, "%s%s", i ? ", " : "", recipes[i].name);
+        if (!makeable || hearth_recipe_is_makeable(&recipes[i]))
+            used += (size_t)snprintf(out + used, capacity - used, "%s%s", used ? ", " : "", recipes[i].name);
 }
 
 const struct hearth_recipe *hearth_recipe_find(const char *name)

@@ -32,8 +32,10 @@ enum hearth_tensor_class hearth_recipe_class(struct hearth_view name, uint32_t n
 
 /* NULL when there is none of the name. */
 const struct hearth_recipe *hearth_recipe_find(const char *name);
-/* All names, separated by ", ", for messages. */
-void hearth_recipe_names(char *out, size_t capacity);
+/* All names, or only of those whose formats all have an encoder, separated by ", ", for messages. */
+void hearth_recipe_names(char *out, size_t capacity, bool makeable);
+/* Whether all its formats have an encoder. */
+bool hearth_recipe_is_makeable(const struct hearth_recipe *recipe);
 /* The most common format of its tensors. */
 enum hearth_format hearth_recipe_base(const struct hearth_recipe *recipe);
 /* For general.file_type. */

@@ -19,6 +19,7 @@ static const struct command {
     {"selftest", cmd_selftest, "check every kernel against the reference on this CPU"},
     {"bench", cmd_bench, "measure this machine"},
     {"perplexity", cmd_perplexity, "how well a model predicts a text"},
+    {"quantize", cmd_quantize, "a model of float weights to a smaller file"},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 

@@ -291,16 +291,38 @@ static error_t take_flag(struct parse *parse, int key)
     case OPTION_KEY_DECODE:
         o->decode = true;
         return 0;
+    case OPTION_KEY_PURE:
+        o->pure = true;
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
+static size_t count_words(const char *text)
+{
+    size_t n = text != NULL;
+    while (text && (text = strchr(text, ' ')) != NULL) {
+        text++;
+        n++;
+    }
+    return n;
+}
+
 static error_t take_operand(struct parse *parse, const char *value)
 {
+    struct options *o = parse->options;
+    const char *operands = find_option(parse->command->table, OPTION_KEY_OPERANDS)->name;
+    if (o->n_operands < count_words(operands)) {
+        o->operands[o->n_operands++] = value;
+        return 0;
+    }
     char quoted[HEARTH_QUOTE_MAX];
-    (void)report_usage("argument without an option (got '%s', need -m for a model, -p for a prompt)",
-                       hearth_quote(quoted, value, strlen(value)));
+    (void)hearth_quote(quoted, value, strlen(value));
+    if (operands)
+        (void)report_usage("%s: one argument too many (got '%s', need %s)", parse->command->name, quoted, operands);
+    else
+        (void)report_usage("argument without an option (got '%s', need -m for a model, -p for a prompt)", quoted);
     parse->reported = true;
     return EINVAL;
 }
@@ -380,6 +402,9 @@ static error_t take_option(int key, char *value, struct argp_state *argp)
         return 0;
     case OPTION_KEY_AGAINST:
         o->against = value;
+        return 0;
+    case OPTION_KEY_IMATRIX:
+        o->imatrix = value;
         return 0;
     case OPTION_KEY_CHUNK:
         return take_u32(parse, key, value, &o->chunk, 1, INT32_MAX);
@@ -595,7 +620,8 @@ bool options_parse(struct options *out, int *exit_code, const struct options_com
     out->sampling.struct_size = sizeof out->sampling;
     hearth_sampling_init(&out->sampling);
     struct parse parse = {.options = out, .command = command};
-    const struct argp argp = {.options = command->table, .parser = take_option, .doc = command->synopsis};
+    const char *operands = find_option(command->table, OPTION_KEY_OPERANDS)->name;
+    const struct argp argp = {.options = command->table, .parser = take_option, .args_doc = operands, .doc = command->synopsis};
     *exit_code = REPORT_USAGE_EXIT;
     if (report_refused_by_name(command, argc, argv))
         return false;
@@ -613,6 +639,8 @@ bool options_parse(struct options *out, int *exit_code, const struct options_com
     }
     sampling_finish(out);
     *exit_code = finish_text(out);
+    if (*exit_code == 0 && out->n_operands < count_words(operands))
+        *exit_code = report_usage("%s: arguments are missing (got %zu, need %s)", command->name, out->n_operands, operands);
     if (*exit_code != 0)
         return false;
     if (!out->seed_given)

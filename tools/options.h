@@ -15,6 +15,7 @@
 
 #define OPTIONS_LIST_MAX 64
 #define OPTIONS_TOKENS_MAX 1048576
+#define OPTIONS_OPERANDS_MAX 3
 
 struct options_list {
     size_t n; /* 0 when not given */
@@ -52,7 +53,11 @@ struct options {
     uint32_t repeats;
     enum options_format format;
     bool probe, blas;
-    const char *save_logits, *against; /* perplexity; NULL when not given */
+    const char *save_logits, *against;          /* perplexity; NULL when not given */
+    const char *operands[OPTIONS_OPERANDS_MAX]; /* of commands that have some: all of them */
+    size_t n_operands;
+    const char *imatrix; /* quantize; NULL when not given */
+    bool pure;
     bool model_given;
     const char *template, *family; /* template, from here; NULL when not given */
     const char *messages, *variables, *bos, *eos;
@@ -131,11 +136,21 @@ enum option_key {
     OPTION_KEY_NO_GENERATION_PROMPT,
     OPTION_KEY_CHAT,
     OPTION_KEY_SYSTEM,
+    OPTION_KEY_PURE,
+    OPTION_KEY_IMATRIX,
+    OPTION_KEY_OPERANDS,
     OPTION_KEY_COUNT
 };
 
 /* Flags of an entry that --help-all shows and --help does not. (argp has the second for its line of usage, which is not shown.) */
 #define OPTION_MORE (OPTION_HIDDEN | OPTION_NO_USAGE)
+
+/* The entry of a command whose arguments stand without an option; all of them are needed. names: "IN OUT", one space between two.
+ */
+#define OPTION_OPERANDS(names, doc)                                                                                                \
+    {                                                                                                                              \
+        names, OPTION_KEY_OPERANDS, NULL, OPTION_DOC, doc, 1                                                                       \
+    }
 
 /* Entries shared by the tables of several commands. The number at the end is the group: help lists groups in order, and the options
  * of one by name: 1 model, 2 input, 3 what to do, 4 sampling, 5 more of it, 6 resources, 7 output, 8 help. */

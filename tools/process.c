@@ -24,6 +24,7 @@ void process_start(void)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
             (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of its write */
     static char buffer[OUTPUT_BUFFER_BYTES];
     (void)setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
 }

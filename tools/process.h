@@ -4,7 +4,7 @@
 
 #include "hearth.h"
 
-/* Once, first thing in main(): descriptors 0, 1, 2 exist, SIGPIPE is ignored, stdio has static buffers. */
+/* Once, first thing in main(): descriptors 0, 1, 2 exist, SIGPIPE and SIGXFSZ are ignored, stdio has static buffers. */
 void process_start(void);
 
 /* From here on the first SIGINT or SIGTERM only sets a flag; a second SIGINT ends the program at once. */

@@ -9,9 +9,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Follow links to a plain file, so that the file they lead to is replaced as a whole and the links stay. */
+static void follow_links(struct target *target)
+{
+    struct stat found;
+    if (lstat(target->name, &found) == 0 && S_ISLNK(found.st_mode) && stat(target->name, &found) == 0 && S_ISREG(found.st_mode) &&
+        realpath(target->name, target->followed))
+        target->name = target->followed;
+}
+
 hearth_status target_open(struct target *target, hearth_error *error)
 {
     struct stat found;
+    follow_links(target);
     if (target->name[0] == '\0') { /* the temporary name would be a good one */
         errno = ENOENT;
         return report_errno(error, target->name, "create");
@@ -34,6 +44,9 @@ hearth_status target_publish(struct target *target, hearth_error *error)
     (void)umask(mask);
     if (target->temporary[0] && fchmod(target->fd, 0666 & ~mask) != 0)
         return report_errno(error, target->name, "set mode");
+    if (target->temporary[0] &&
+        fsync(target->fd) != 0) /* before the name: after a power cut there is the old file or the new one */
+        return report_errno(error, target->name, "write");
     const int fd = target->fd;
     target->fd = -1;
     if (close(fd) != 0)

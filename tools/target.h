@@ -10,6 +10,7 @@
 struct target {
     const char *name;
     char temporary[TARGET_PATH_BYTES_MAX]; /* empty when written directly */
+    char followed[TARGET_PATH_BYTES_MAX];  /* the name, where the given one is a link */
     int fd;                                /* -1 when closed */
 };
 

@@ -57,6 +57,8 @@ static bool encode_block(struct hearth_block_q6_K *b, const float *in, const flo
     }
     for (int s = 0; s < 16; s++)
         peak = magnitude(scales[s]) > magnitude(peak) ? scales[s] : peak;
+    if (!hearth_encode_finite(scales, 16)) /* squares beyond what a float holds */
+        return false;
     if (magnitude(peak) < SCALE_LEAST) {
         memset(b, 0, sizeof *b);
         return true;

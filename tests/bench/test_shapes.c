@@ -98,7 +98,7 @@ Test(shapes, parameters)
 Test(shapes, every_recipe_of_every_shape)
 {
     char names[256];
-    hearth_recipe_names(names, sizeof names);
+    hearth_recipe_names(names, sizeof names, false);
     size_t n = 0;
     char *rest = names;
     for (char *name = strtok_r(rest, ", ", &rest); name; name = strtok_r(NULL, ", ", &rest), n++)

@@ -41,7 +41,7 @@ fine() {
 expect 2 E_USAGE
 expect 2 E_USAGE walk
 expect 2 E_USAGE --walk
-for command in run plan info tokenize logits selftest; do
+for command in run plan info tokenize logits selftest quantize; do
     expect 2 E_USAGE $command --walk
     expect 2 E_USAGE $command -W
     expect 2 E_USAGE $command operand

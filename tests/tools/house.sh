@@ -64,16 +64,16 @@ else
     echo "note: no C++ compiler; hearth.h was not compiled as C++"
 fi
 # Each header stands alone. (Templates are bodies for a file that has set the stage.)
-for header in include/common/*.h loader/*.h kernels/*.h engine/*.h engine/template/*.h; do
+for header in include/common/*.h loader/*.h kernels/*.h kernels/encode/*.h engine/*.h engine/template/*.h quantize/*.h; do
     [ -e "$header" ] || continue
-    "$cc" -std=c17 -D_GNU_SOURCE -march=x86-64-v2 -Wall -Wextra -Werror -Wno-unused-function -Iinclude -Iloader -Ikernels -Iengine \
+    "$cc" -std=c17 -D_GNU_SOURCE -march=x86-64-v2 -Wall -Wextra -Werror -Wno-unused-function -Iinclude -Iloader -Ikernels -Iengine -Iquantize \
         -fsyntax-only -include "$header" -x c /dev/null || fail "$header does not stand alone" ""
 done
 
 # ---- Text -----------------------------------------------------------------------------------------------------------
 
-sources=$(find include loader kernels engine tools bench tests -name '*.[ch]')
-library=$(find loader kernels engine -name '*.[ch]')
+sources=$(find include loader kernels engine quantize tools bench tests -name '*.[ch]')
+library=$(find loader kernels engine quantize -name '*.[ch]')
 # shellcheck disable=SC2086 # lists of names without spaces
 {
     none "tabs" "$(grep -lP '\t' $sources || true)"
