@@ -55,7 +55,7 @@ struct hearth_pack_cache {
     bool wanted;          /* the engine has a folder, and the model is a file that can be recognised */
     char name[48];        /* of the file in the folder */
     struct hearth_hash key;
-    struct hearth_file_identity identity; /* of the model when the key was made */
+    struct hearth_parts_identity identity; /* of the model when the key was made */
 };
 
 struct hearth_model {

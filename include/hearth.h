@@ -174,7 +174,7 @@ typedef struct hearth_model_options {
  * into memory. The file is untrusted: a damaged or hostile one gives an error, never undefined behaviour.
  *
  * @param out      Receives the model, NULL on failure. Owned by the caller: hearth_model_close().
- * @param path     File name. Not kept.
+ * @param path     File name; of a split model that of its first part, "...-00001-of-00003.gguf". Not kept.
  * @param limits   The session that will be opened on it, so that both are refused together before a weight is read. NULL for
  * defaults.
  * @param options  NULL for defaults. Not kept.
