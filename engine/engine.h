@@ -84,13 +84,14 @@ struct hearth_session {
     struct hearth_kv_cache cache;
     struct hearth_sampler *sampler;
     struct hearth_text_stream *stream;
-    uint8_t *scratch;        /* of the tokenizer */
-    int32_t *ids;            /* [context] the tokens fed */
-    int32_t *pending;        /* [context] a prompt being tokenized */
-    uint32_t position;       /* tokens fed */
-    int32_t unfed;           /* the last token of an answer that was cut off: shown, not computed yet */
-    uint32_t n_unfed;        /* 1 when there is one */
-    uint32_t n_logits;       /* positions, counted back from the last, whose logits are valid */
+    uint8_t *scratch;  /* of the tokenizer */
+    int32_t *ids;      /* [context] the tokens fed */
+    int32_t *pending;  /* [context] a prompt being tokenized */
+    uint32_t position; /* tokens fed */
+    int32_t unfed;     /* the last token of an answer that was cut off: shown, not computed yet */
+    uint32_t n_unfed;  /* 1 when there is one */
+    uint32_t n_logits; /* positions, counted back from the last, whose logits are valid */
+    struct hearth_interrupt interrupt;
     _Atomic uint32_t in_use; /* caught misuse from two threads */
 };
 
