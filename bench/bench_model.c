@@ -355,7 +355,7 @@ static hearth_status open_shape(struct bench *b, hearth_error *err)
                            hearth_quote(quoted, b->options->shape, strlen(b->options->shape)), names);
     }
     hearth_status status = hearth_synthetic_open(&synthetic, shape, b->options->recipe, err);
-    b->header_bytes = synthetic.source.header_bytes + synthetic.gguf.memory_bytes;
+    b->header_bytes = synthetic.gguf.header.size + synthetic.gguf.memory_bytes;
     if (status == HEARTH_OK)
         status = open_and_measure(b, &synthetic.source, err);
     hearth_synthetic_close(&synthetic);
@@ -369,7 +369,7 @@ static hearth_status open_file(struct bench *b, hearth_error *err)
     hearth_status status = hearth_source_open_file(&source, &file, b->options->path, err);
     if (status == HEARTH_OK)
         status = open_and_measure(b, &source, err);
-    hearth_mapping_close(&file.mapping);
+    hearth_parts_close(&file.parts);
     return status;
 }
 

@@ -120,13 +120,8 @@ hearth_status hearth_synthetic_open(struct hearth_synthetic *out, const struct h
         hearth_synthetic_close(out);
         return status;
     }
-    out->source = (struct hearth_source){.name = shape->name,
-                                         .shown = shape->name,
-                                         .header = out->header,
-                                         .header_bytes = size,
-                                         .file_bytes = size + data_bytes,
-                                         .read = read_made_up,
-                                         .context = out};
+    out->source =
+        (struct hearth_source){.name = shape->name, .shown = shape->name, .gguf = &out->gguf, .read = read_made_up, .context = out};
     return HEARTH_OK;
 }
 

@@ -9,7 +9,7 @@
 struct hearth_synthetic {
     struct hearth_source source;
     uint8_t *header;
-    struct hearth_gguf gguf; /* tells which tensor an offset belongs to */
+    struct hearth_gguf gguf;
 };
 
 hearth_status hearth_synthetic_open(struct hearth_synthetic *out, const struct hearth_shape *shape, const char *recipe,

@@ -56,7 +56,7 @@ struct hearth_pack_cache {
     bool wanted;          /* the engine has a folder, and the model is a file that can be recognised */
     char name[48];        /* of the file in the folder */
     struct hearth_hash key;
-    struct hearth_file_identity identity; /* of the model when the key was made */
+    struct hearth_parts_identity identity; /* of the model when the key was made */
 };
 
 struct hearth_model {
@@ -101,7 +101,8 @@ struct hearth_session {
     int32_t unfed;                  /* the last token of an answer that was cut off: shown, not computed yet */
     uint32_t n_unfed;               /* 1 when there is one */
     uint32_t n_logits;              /* positions, counted back from the last, whose logits are valid */
-    _Atomic uint32_t in_use;        /* caught misuse from two threads */
+    struct hearth_interrupt interrupt;
+    _Atomic uint32_t in_use; /* caught misuse from two threads */
 };
 
 /* Give arenas their memory within the engine's cap, populate them, and take them back. */

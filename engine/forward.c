@@ -170,8 +170,50 @@ static float *second_tile(const struct hearth_step *s)
     return (float *)(void *)(worker_scratch(s) + s->batch->buffers->scratch_layout.tile);
 }
 
+static double seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static bool is_cancelled(const struct hearth_interrupt *i)
+{
+    return atomic_load_explicit(&i->cancelled, memory_order_relaxed) != 0;
+}
+
+static bool is_late(const struct hearth_interrupt *i)
+{
+    return i->deadline > 0.0 && seconds() >= i->deadline;
+}
+
+hearth_status hearth_interrupt_check(const struct hearth_interrupt *i, hearth_error *err)
+{
+    if (is_cancelled(i))
+        return hearth_fail(err, HEARTH_E_CANCELLED, NULL, "session: cancelled; hearth_session_resume() lets it go on");
+    if (is_late(i))
+        return hearth_fail(err, HEARTH_E_CANCELLED, "E_DEADLINE", "session: the deadline has passed");
+    return HEARTH_OK;
+}
+
+bool hearth_step_has_layer(const struct hearth_step *s)
+{
+    return s->layer < atomic_load_explicit(&s->batch->end, memory_order_relaxed);
+}
+
+/* Called by one worker at every barrier, so what it decides during a layer is known to all before the next one; and whoever still
+ * asks about this layer gets the answer that all others got, whatever has been decided since. */
+static void look_for_interrupt(struct hearth_step *s)
+{
+    struct hearth_batch *b = s->batch;
+    if (s->layer + 1 < atomic_load_explicit(&b->end, memory_order_relaxed) && (is_cancelled(b->interrupt) || is_late(b->interrupt)))
+        atomic_store_explicit(&b->end, s->layer + 1, memory_order_relaxed);
+}
+
 void hearth_step_barrier(struct hearth_step *s, const struct hearth_matrix *next)
 {
+    if (s->worker == 0)
+        look_for_interrupt(s);
     if (next && next->rows && is_few(s->batch->n)) { /* its first bytes come while we wait */
         const struct hearth_range mine = hearth_share_rows(next->rows, s->worker, s->workers);
         const uint8_t *tiles =
@@ -916,7 +958,7 @@ void hearth_step_output(struct hearth_step *s)
 {
     struct hearth_batch *b = s->batch;
     const struct hearth_matrix *m = &b->model->output;
-    if (b->n_logits == 0)
+    if (b->n_logits == 0 || s->layer < b->model->hparams.n_layer)
         return;
     bool wanted[HEARTH_ACTIVATION_COUNT];
     wanted_kinds(wanted, &m, 1);
@@ -954,28 +996,29 @@ static void run_steps(void *context, uint32_t worker, uint32_t workers)
     arch_steps[b->model->hparams.arch](&step);
 }
 
-static double seconds(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 hearth_status hearth_forward(struct hearth_batch *b, hearth_error *err)
 {
+    const uint32_t n_layer = b->model->hparams.n_layer;
+    HEARTH_TRY(hearth_interrupt_check(b->interrupt, err));
     atomic_store(&b->failure, 0);
+    atomic_store(&b->end, n_layer);
     b->prefetch_bytes = hearth_prefetch_bytes(&b->buffers->prefetch);
     const double begin = seconds();
     hearth_pool_run(b->pool, run_steps, b);
-    if (b->n == 1)
+    const uint32_t end = atomic_load(&b->end);
+    if (b->n == 1 && end == n_layer)
         hearth_prefetch_record(&b->buffers->prefetch, seconds() - begin);
-    b->buffers->steps += STEPS_PER_LAYER * (b->model->hparams.n_layer + (uint64_t)1);
+    b->buffers->steps += STEPS_PER_LAYER * (n_layer + (uint64_t)1);
+    if (end < n_layer) {
+        const hearth_status status = hearth_interrupt_check(b->interrupt, err);
+        return status != HEARTH_OK ? status : hearth_fail(err, HEARTH_E_CANCELLED, NULL, "session: cancelled");
+    }
     const uint32_t failure = atomic_load(&b->failure);
     if (failure == 0)
         return HEARTH_OK;
     const uint32_t layer = (failure - 1) / OPERATION_COUNT;
     const uint32_t operation = (failure - 1) % OPERATION_COUNT;
-    if (layer >= b->model->hparams.n_layer)
+    if (layer >= n_layer)
         return hearth_fail(err, HEARTH_E_INFERENCE, "E_NUM", "inference: %s are not finite at positions %" PRIu32 " to %" PRIu32,
                            operation_names[operation], b->position, b->position + b->n - 1);
     return hearth_fail(err, HEARTH_E_INFERENCE, "E_NUM",

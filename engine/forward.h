@@ -77,6 +77,14 @@ struct hearth_kv_cache {
     struct hearth_kv_layer *layers;
 };
 
+/* Why a batch should not go on. */
+struct hearth_interrupt {
+    _Atomic uint32_t cancelled; /* set by any thread, at any time */
+    double deadline;            /* seconds of the monotonic clock; 0: none */
+};
+/* E_CANCELLED, detail E_DEADLINE where it was the deadline. */
+hearth_status hearth_interrupt_check(const struct hearth_interrupt *interrupt, hearth_error *err);
+
 struct hearth_batch {
     const struct hearth_description *model;
     const struct hearth_kernel_set *kernels;
@@ -85,16 +93,18 @@ struct hearth_batch {
     const struct hearth_blas *blas; /* of float weights times many tokens; NULL: our own kernels */
     struct hearth_buffers *buffers;
     struct hearth_kv_cache *cache;
+    const struct hearth_interrupt *interrupt;
     const int32_t *ids;
     uint32_t n;               /* tokens */
     uint32_t position;        /* of the first */
     size_t prefetch_bytes;    /* set by hearth_forward() */
     uint32_t n_logits;        /* the last n_logits of the batch get logits */
+    _Atomic uint32_t end;     /* layers that are computed, all unless interrupted */
     _Atomic uint32_t failure; /* 0, or 1 + the earliest (layer, operation) that met a number that is not finite */
 };
 
 /* Compute the batch. E_INFERENCE names layer and operation when numbers are not finite; the cache beyond `position` is then
- * garbage, which nobody reads. */
+ * garbage, which nobody reads, as it is after E_CANCELLED: an interrupt is obeyed before the next layer. */
 hearth_status hearth_forward(struct hearth_batch *batch, hearth_error *err);
 
 /* What a batch of up to `batch` tokens needs of each worker. */
@@ -137,6 +147,9 @@ struct hearth_step {
  * tokens a layer of `llama` has five barriers, one behind each group of products and one behind attention; a layer of `phi2` three.
  */
 
+/* Whether s->layer is to be computed: the condition of an architecture's loop over layers. False beyond the last one, and when the
+ * batch has been interrupted. All workers get the same answer. */
+bool hearth_step_has_layer(const struct hearth_step *s);
 /* Look the tokens up and prepare their angles. Barrier. */
 void hearth_step_embed(struct hearth_step *s);
 /* Normalise x and turn it into the input of the given matrices; NULL where there are fewer than four. */
@@ -166,7 +179,7 @@ void hearth_step_project_norm_and_add(struct hearth_step *s, const struct hearth
 /* x += o * input, x += down * hidden. Barrier. */
 void hearth_step_project_both_and_add(struct hearth_step *s, const struct hearth_matrix *o, const struct hearth_matrix *down,
                                       const struct hearth_matrix *next);
-/* Final norm and output matrix for the positions asked for. */
+/* Final norm and output matrix for the positions asked for; nothing after an interrupted loop. */
 void hearth_step_output(struct hearth_step *s);
 
 /* ---- Attention (attend.c), for the steps above --------------------------------------------------------------------- */

@@ -48,7 +48,7 @@ static hearth_status load(struct hearth_model *m, const struct hearth_source *so
                           const hearth_model_options *options, hearth_error *err)
 {
     const uint64_t available = hearth_machine_available_memory("");
-    const bool forget = available < plan->total || available - plan->total < source->file_bytes;
+    const bool forget = available < plan->total || available - plan->total < source->gguf->file_size;
     const uint64_t packed = hearth_weights_packed_bytes(&m->description);
     struct hearth_progress progress = {.fn = options ? options->progress : NULL,
                                        .user = options ? options->progress_user : NULL,
@@ -129,7 +129,7 @@ static hearth_status open_planned(hearth_model *m, struct hearth_model_facts *fa
     struct hearth_session_limits resolved;
     struct hearth_plan plan;
     HEARTH_TRY(hearth_limits_resolve(&resolved, limits, &facts->description.hparams, err));
-    hearth_pack_cache_find(&facts->cache, m->engine, source, &facts->gguf, &facts->description);
+    hearth_pack_cache_find(&facts->cache, m->engine, source, &facts->description);
     HEARTH_TRY(hearth_pack_cache_verify(&facts->cache, m->engine, source, options, err));
     hearth_plan_make(&plan, m->engine, facts, &resolved);
     HEARTH_TRY(hearth_plan_check(&plan, err));
@@ -178,13 +178,13 @@ hearth_status hearth_model_open(hearth_model **out, hearth_engine *engine, const
                            options->struct_size, sizeof *options);
     HEARTH_TRY(hearth_source_open_file(&source, &file, path, error));
     const hearth_status status = hearth_model_open_source(out, engine, &source, limits, options, error);
-    hearth_mapping_close(&file.mapping);
+    hearth_parts_close(&file.parts);
     return status;
 }
 
-static hearth_status open_vocabulary(hearth_model *m, const struct hearth_gguf *gguf, const struct hearth_source *source,
-                                     hearth_error *err)
+static hearth_status open_vocabulary(hearth_model *m, const struct hearth_source *source, hearth_error *err)
 {
+    const struct hearth_gguf *gguf = source->gguf;
     struct hearth_vocab vocab;
     uint64_t bytes;
     const struct hearth_gguf_tensor *embedding = hearth_gguf_find_tensor(gguf, "token_embd.weight");
@@ -200,21 +200,15 @@ hearth_status hearth_model_open_vocabulary(hearth_model **out, hearth_engine *en
 {
     struct hearth_source source;
     struct hearth_file_source file;
-    struct hearth_gguf gguf = {0};
-    hearth_model *m = NULL;
     HEARTH_NEED(out, error);
     *out = NULL;
     HEARTH_NEED(engine, error);
     HEARTH_NEED(path, error);
     HEARTH_TRY(hearth_engine_check(engine, error));
     HEARTH_TRY(hearth_source_open_file(&source, &file, path, error));
-    hearth_status status = hearth_gguf_parse(&gguf, source.header, source.header_bytes, source.file_bytes, source.name, error);
-    if (status == HEARTH_OK) {
-        m = new_model(engine);
-        status = m ? open_vocabulary(m, &gguf, &source, error) : no_handle(&source, error);
-    }
-    hearth_gguf_free(&gguf);
-    hearth_mapping_close(&file.mapping);
+    hearth_model *m = new_model(engine);
+    const hearth_status status = m ? open_vocabulary(m, &source, error) : no_handle(&source, error);
+    hearth_parts_close(&file.parts);
     if (status != HEARTH_OK) {
         hearth_model_close(m);
         return status;

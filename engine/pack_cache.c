@@ -2,9 +2,9 @@
  *
  * One file for each path of a model and each CPU level, named after a hash of both; a changed model replaces its own. What makes a
  * file serve is the key in it, a hash over everything that the packed bytes follow from:
- *   - the model: all of its header, and size, inode, time of modification and time of change of its file. The last cannot be set
- *     at will, so whoever writes to the model changes the key. Only the tick of the file system's clock could hide a change: a file
- *     that changed within the last seconds is therefore packed, but not kept;
+ *   - the model: all of its header, and size, inode, time of modification and time of change of its file, of each of its files
+ *     if it is a split one. The last cannot be set at will, so whoever writes to the model changes the key. Only the tick of the
+ * file system's clock could hide a change: a file that changed within the last seconds is therefore packed, but not kept;
  *   - the layout: HEARTH_PACK_LAYOUT, and of each chosen kernel the name and what it makes of a sample, so that a pack function
  *     that was changed, or a kernel refused by its self-test, never meets bytes of another;
  *   - the weights: format, shape, place and size of each.
@@ -129,7 +129,7 @@ static void add_weight(struct hearth_hash *key, struct hearth_weight w)
 }
 
 static bool make_key(struct hearth_pack_cache *out, const struct hearth_engine *e, const struct hearth_source *source,
-                     const struct hearth_gguf *gguf, struct hearth_description *d)
+                     struct hearth_description *d)
 {
     struct hearth_hash key = {0, 0};
     const uint64_t versions[2] = {FILE_VERSION, HEARTH_PACK_LAYOUT};
@@ -137,7 +137,7 @@ static bool make_key(struct hearth_pack_cache *out, const struct hearth_engine *
         return false;
     hearth_hash_add(&key, versions, sizeof versions);
     hearth_hash_add(&key, &out->identity, sizeof out->identity);
-    hearth_hash_add(&key, source->header, gguf->data_start);
+    hearth_hash_add(&key, source->gguf->header.bytes, source->gguf->header.size);
     for (uint32_t f = 0; f < HEARTH_FORMAT_COUNT; f++) {
         const struct hearth_kernel *k = e->kernels.chosen[HEARTH_OP_MATMUL][f];
         if (k && !add_kernel(&key, k))
@@ -242,14 +242,14 @@ static void map_file(struct hearth_pack_cache *c, const struct hearth_engine *e,
 }
 
 void hearth_pack_cache_find(struct hearth_pack_cache *out, struct hearth_engine *e, const struct hearth_source *source,
-                            const struct hearth_gguf *gguf, const struct hearth_description *d)
+                            const struct hearth_description *d)
 {
     *out = (struct hearth_pack_cache){0};
     if (!e->pack_cache || !source->identify)
         return;
     out->image_bytes = count_image(d);
     out->wanted =
-        out->image_bytes && make_name(out, e, source) && make_key(out, e, source, gguf, (struct hearth_description *)(uintptr_t)d);
+        out->image_bytes && make_name(out, e, source) && make_key(out, e, source, (struct hearth_description *)(uintptr_t)d);
     if (!out->wanted)
         return;
     const int folder = open_folder(e);
@@ -384,10 +384,10 @@ struct writer {
 };
 
 /* A file that changed just now may change again within the same tick of the clock. */
-static bool is_young(const struct hearth_file_identity *identity)
+static bool is_young(const struct hearth_parts_identity *identity)
 {
     struct timespec now;
-    return clock_gettime(CLOCK_REALTIME, &now) != 0 || now.tv_sec - identity->ctime_s <= YOUNG_SECONDS;
+    return clock_gettime(CLOCK_REALTIME, &now) != 0 || now.tv_sec - identity->newest_change_s <= YOUNG_SECONDS;
 }
 
 /* Writing beyond this limit would send a signal that ends the process. */
@@ -475,7 +475,7 @@ static bool write_file(struct writer *w, const struct hearth_description *d, con
 
 static bool publish(struct writer *w, const struct hearth_source *source)
 {
-    struct hearth_file_identity now;
+    struct hearth_parts_identity now;
     w->doing = "synchronize";
     if (fsync(w->fd) != 0)
         return false;

@@ -15,7 +15,7 @@
 /* Look for the file of this model in the engine's folder, where it has one: *out tells whether there is one, and what to write if
  * not. Reads the file's header only. `d` has not been laid out yet. */
 void hearth_pack_cache_find(struct hearth_pack_cache *out, struct hearth_engine *engine, const struct hearth_source *source,
-                            const struct hearth_gguf *gguf, const struct hearth_description *d);
+                            const struct hearth_description *d);
 
 /* Check every piece of a file that was found. A damaged one is closed, with a warning. E_CANCELLED when progress says so. */
 hearth_status hearth_pack_cache_verify(struct hearth_pack_cache *cache, struct hearth_engine *engine,

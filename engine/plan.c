@@ -47,18 +47,17 @@ static hearth_status read_hparams(struct hearth_hparams *out, struct hearth_engi
 hearth_status hearth_model_facts_read(struct hearth_model_facts *out, struct hearth_engine *engine,
                                       const struct hearth_source *source, hearth_error *err)
 {
-    *out = (struct hearth_model_facts){0};
-    hearth_status s = hearth_gguf_parse(&out->gguf, source->header, source->header_bytes, source->file_bytes, source->name, err);
-    if (s == HEARTH_OK && out->gguf.n_tensors == 0)
-        s = hearth_fail(err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensors: there are none; a vocabulary-only file cannot run",
-                        source->shown);
     struct hearth_hparams hparams;
+    const struct hearth_gguf *gguf = source->gguf;
+    *out = (struct hearth_model_facts){.gguf = gguf};
+    if (gguf->n_tensors == 0)
+        return hearth_fail(err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensors: there are none; a vocabulary-only file cannot run",
+                           source->shown);
+    hearth_status s = read_hparams(&hparams, engine, gguf, err);
     if (s == HEARTH_OK)
-        s = read_hparams(&hparams, engine, &out->gguf, err);
+        s = hearth_describe(&out->description, &hparams, gguf, &engine->kernels, engine->log, engine->log_user, err);
     if (s == HEARTH_OK)
-        s = hearth_describe(&out->description, &hparams, &out->gguf, &engine->kernels, engine->log, engine->log_user, err);
-    if (s == HEARTH_OK)
-        s = hearth_vocab_read(&out->vocab, &out->gguf, out->description.hparams.n_vocab, engine->log, engine->log_user, err);
+        s = hearth_vocab_read(&out->vocab, gguf, out->description.hparams.n_vocab, engine->log, engine->log_user, err);
     if (s == HEARTH_OK)
         s = hearth_tokenizer_plan(&out->vocab, source->name, &out->tokenizer_bytes, err);
     if (s != HEARTH_OK)
@@ -70,7 +69,6 @@ void hearth_model_facts_free(struct hearth_model_facts *facts)
 {
     hearth_pack_cache_close(&facts->cache);
     hearth_description_free(&facts->description);
-    hearth_gguf_free(&facts->gguf);
 }
 
 /* Sums saturate: a plan that does not fit in 64 bits fits no machine. */
@@ -100,7 +98,7 @@ static uint64_t loading_bytes(const struct hearth_engine *engine, const struct h
 {
     const uint64_t buffers =
         facts->cache.map ? 0 : hearth_arena_rounded(engine->workers * hearth_pack_buffer_bytes(&facts->description));
-    return buffers + facts->gguf.memory_bytes + facts->description.hparams.n_layer * sizeof(struct hearth_layer);
+    return buffers + facts->gguf->memory_bytes + facts->description.hparams.n_layer * sizeof(struct hearth_layer);
 }
 
 static void make(struct hearth_plan *out, const struct hearth_engine *engine, struct hearth_model_facts *facts,
@@ -234,7 +232,7 @@ hearth_status hearth_plan_open_source(hearth_plan **out, struct hearth_engine *e
         status = hearth_fail_needed(error, HEARTH_E_MEMORY, sizeof *plan, 0, "%s: no memory for the plan itself (need %zu bytes)",
                                     source->shown, sizeof *plan);
     if (plan) {
-        hearth_pack_cache_find(&facts.cache, engine, source, &facts.gguf, &facts.description);
+        hearth_pack_cache_find(&facts.cache, engine, source, &facts.description);
         hearth_plan_make(plan, engine, &facts, &resolved);
     }
     hearth_model_facts_free(&facts);
@@ -253,7 +251,7 @@ hearth_status hearth_plan_open(hearth_plan **out, hearth_engine *engine, const c
     HEARTH_NEED(path, error);
     HEARTH_TRY(hearth_source_open_file(&source, &file, path, error));
     const hearth_status status = hearth_plan_open_source(out, engine, &source, limits, error);
-    hearth_mapping_close(&file.mapping);
+    hearth_parts_close(&file.parts);
     return status;
 }
 

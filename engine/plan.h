@@ -20,7 +20,7 @@ struct hearth_plan {
 
 /* Everything needed before memory: description and tokenizer size, from a checked header. */
 struct hearth_model_facts {
-    struct hearth_gguf gguf;
+    const struct hearth_gguf *gguf; /* the source's */
     struct hearth_description description;
     struct hearth_vocab vocab;
     uint64_t tokenizer_bytes;

@@ -213,6 +213,13 @@ void hearth_session_close(hearth_session *s)
     hearth_model_leave(model);
 }
 
+static double seconds_now(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
 /* ---- One user at a time --------------------------------------------------------------------------------------------- */
 
 static hearth_status enter(struct hearth_session *s, hearth_error *err)
@@ -252,6 +259,29 @@ void hearth_session_stand_at(struct hearth_session *s, uint32_t position)
     for (uint32_t i = 0; i < position; i++)
         hearth_sampler_accept(s->sampler, s->ids[i]);
     s->position = position;
+}
+
+/* One store, so that a signal handler may call it. */
+void hearth_session_cancel(hearth_session *s)
+{
+    if (s)
+        atomic_store(&s->interrupt.cancelled, 1);
+}
+
+void hearth_session_resume(hearth_session *s)
+{
+    if (s)
+        atomic_store(&s->interrupt.cancelled, 0);
+}
+
+hearth_status hearth_session_set_deadline(hearth_session *s, double seconds, hearth_error *error)
+{
+    if (!(seconds >= 0.0))
+        return hearth_fail(error, HEARTH_E_CONFIG, NULL, "session: the deadline is before now (got %g seconds, need 0 or more)",
+                           seconds);
+    HEARTH_TRY(enter(s, error));
+    s->interrupt.deadline = seconds > 0.0 ? seconds_now() + seconds : 0.0;
+    return leave(s, HEARTH_OK);
 }
 
 uint32_t hearth_session_position(const hearth_session *s)
@@ -333,6 +363,7 @@ static hearth_status compute(struct hearth_session *s, const int32_t *ids, size_
                                      .blas = s->model->engine->blas.library ? &s->model->engine->blas : NULL,
                                      .buffers = &s->buffers,
                                      .cache = &s->cache,
+                                     .interrupt = &s->interrupt,
                                      .ids = ids + done,
                                      .n = now,
                                      .position = s->position + (uint32_t)done,
@@ -536,13 +567,6 @@ hearth_status hearth_session_sample(hearth_session *s, int32_t *token, hearth_er
 
 /* ---- Generating ----------------------------------------------------------------------------------------------------- */
 
-static double seconds_now(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 /* Why the answer ends with this token; HEARTH_STOP_NOT_YET when it goes on. */
 #define HEARTH_STOP_NOT_YET (-1)
 static int32_t show(struct hearth_session *s, const hearth_generation *g, int32_t id, bool last)
@@ -573,6 +597,7 @@ static hearth_status generate_one(struct hearth_session *s, const hearth_generat
                                   hearth_error *err)
 {
     int32_t id;
+    HEARTH_TRY(hearth_interrupt_check(&s->interrupt, err));
     HEARTH_TRY(sample(s, &id, err));
     if (g->ids && result->n_generated < g->ids_capacity)
         g->ids[result->n_generated] = id;
@@ -581,15 +606,15 @@ static hearth_status generate_one(struct hearth_session *s, const hearth_generat
     const bool belongs = result->stop != HEARTH_STOP_END && result->stop != HEARTH_STOP_STRING; /* to the text */
     if (belongs)
         follow_grammar(s, id);
-    if (result->stop == HEARTH_STOP_NOT_YET && !grammar_is_done(s))
-        return compute(s, &id, 1, err);
-    if (belongs && s->position < s->limits.context) {
+    const bool goes_on = result->stop == HEARTH_STOP_NOT_YET && !grammar_is_done(s);
+    const hearth_status status = goes_on ? compute(s, &id, 1, err) : HEARTH_OK;
+    if (belongs && (!goes_on || status == HEARTH_E_CANCELLED) && s->position < s->limits.context) {
         s->unfed = id;
         s->n_unfed = 1;
     }
-    if (belongs && result->stop != HEARTH_STOP_CALLBACK && grammar_is_done(s))
+    if (belongs && result->stop != HEARTH_STOP_CALLBACK && !goes_on && grammar_is_done(s))
         result->stop = HEARTH_STOP_END;
-    return HEARTH_OK;
+    return status;
 }
 
 static hearth_status generate(struct hearth_session *s, const hearth_generation *g, hearth_result *result, hearth_error *err)
@@ -604,6 +629,8 @@ static hearth_status generate(struct hearth_session *s, const hearth_generation 
         status = generate_one(s, g, max_tokens, result, err);
     if (hearth_text_stream_finish(s->stream) == HEARTH_STREAM_CANCELLED && status == HEARTH_OK)
         result->stop = HEARTH_STOP_CALLBACK;
+    if (status == HEARTH_E_CANCELLED)
+        result->stop = HEARTH_STOP_CANCELLED;
     result->seconds = seconds_now() - begin;
     return status;
 }

@@ -50,7 +50,7 @@ typedef int32_t hearth_status;
 #define HEARTH_E_IO 7           /* reading or mapping failed */
 #define HEARTH_E_STATE 8        /* a saved state is invalid */
 #define HEARTH_E_CONTEXT_FULL 9 /* more tokens than the context holds: needed and available are filled in */
-#define HEARTH_E_CANCELLED 10   /* a callback asked to stop */
+#define HEARTH_E_CANCELLED 10   /* a callback asked to stop, or hearth_session_cancel(), or a deadline (detail E_DEADLINE) */
 #define HEARTH_E_BUSY 11        /* the object is in use by another thread, or still has users */
 #define HEARTH_E_FORKED 12      /* the process has forked since the engine was opened */
 
@@ -178,7 +178,7 @@ typedef struct hearth_model_options {
  * into memory. The file is untrusted: a damaged or hostile one gives an error, never undefined behaviour.
  *
  * @param out      Receives the model, NULL on failure. Owned by the caller: hearth_model_close().
- * @param path     File name. Not kept.
+ * @param path     File name; of a split model that of its first part, "...-00001-of-00003.gguf". Not kept.
  * @param limits   The session that will be opened on it, so that both are refused together before a weight is read. NULL for
  * defaults.
  * @param options  NULL for defaults. Not kept.
@@ -332,6 +332,21 @@ HEARTH_API void hearth_session_reset(hearth_session *session);
 HEARTH_API uint32_t hearth_session_position(const hearth_session *session);
 HEARTH_API uint32_t hearth_session_context(const hearth_session *session);
 
+/**
+ * Stop what the session computes: the call in progress returns HEARTH_E_CANCELLED before its next layer, and so do all that begin
+ * later, until hearth_session_resume(). A cancellation is therefore never lost, however closely it races with a call. A call that
+ * waits for another session's batch, in the same engine, waits on. One store: a signal handler may do it. NULL is allowed.
+ * Thread-safe, while the session is open.
+ */
+HEARTH_API void hearth_session_cancel(hearth_session *session);
+/** Let a cancelled session go on from where it stands. NULL is allowed. Thread-safe. */
+HEARTH_API void hearth_session_resume(hearth_session *session);
+/**
+ * Calls that still compute so many seconds from now, or begin after that, return HEARTH_E_CANCELLED with the detail "E_DEADLINE",
+ * as by hearth_session_cancel(). Holds until it is set again; 0: none. E_CONFIG for less than 0 or NaN. Session-bound.
+ */
+HEARTH_API hearth_status hearth_session_set_deadline(hearth_session *session, double seconds, hearth_error *error);
+
 typedef struct hearth_estimate {
     uint32_t struct_size;
     uint32_t n_prompt;  /* tokens of the prompt */
@@ -347,9 +362,9 @@ HEARTH_API hearth_status hearth_session_estimate(hearth_session *session, const 
 
 /**
  * Append tokens and compute them, in batches. E_CONTEXT_FULL before anything is computed when they do not fit.
- * On E_INFERENCE the session stands where it stood before the call, but for the logits, which are gone. (Where layers have a
- * window, earlier batches of the same call may have overwritten what is needed there; then it is reset, and its position 0.)
- * Session-bound.
+ * On E_INFERENCE and E_CANCELLED the session stands where it stood before the call, but for the logits, which are gone. (Where
+ * layers have a window, earlier batches of the same call may have overwritten what is needed there; then it is reset, and its
+ * position 0.) Session-bound.
  */
 HEARTH_API hearth_status hearth_session_feed(hearth_session *session, const int32_t *ids, size_t n_ids, hearth_error *error);
 /** Tokenize and feed. n_ids (may be NULL) receives the number of tokens. Session-bound. */
@@ -366,11 +381,12 @@ HEARTH_API hearth_status hearth_session_sample(hearth_session *session, int32_t 
 /** Receives text as it comes: whole UTF-8 characters only. false stops. Called on the thread that called hearth_generate(). */
 typedef bool hearth_text_fn(const char *text, size_t bytes, void *user);
 
-#define HEARTH_STOP_END 0      /* the model ended its answer, or its grammar did */
-#define HEARTH_STOP_STRING 1   /* a stop string appeared; it and what follows is not shown */
-#define HEARTH_STOP_LENGTH 2   /* max_tokens were generated */
-#define HEARTH_STOP_CONTEXT 3  /* the context is full */
-#define HEARTH_STOP_CALLBACK 4 /* the callback returned false */
+#define HEARTH_STOP_END 0       /* the model ended its answer, or its grammar did */
+#define HEARTH_STOP_STRING 1    /* a stop string appeared; it and what follows is not shown */
+#define HEARTH_STOP_LENGTH 2    /* max_tokens were generated */
+#define HEARTH_STOP_CONTEXT 3   /* the context is full */
+#define HEARTH_STOP_CALLBACK 4  /* the callback returned false */
+#define HEARTH_STOP_CANCELLED 5 /* the call returned HEARTH_E_CANCELLED */
 
 typedef struct hearth_generation {
     uint32_t struct_size;
@@ -393,8 +409,8 @@ typedef struct hearth_result {
 
 /**
  * Continue the text: choose a token, show it, compute it, until something stops it. Needs logits of a position fed before.
- * The last token before HEARTH_STOP_LENGTH or HEARTH_STOP_CALLBACK is computed by the next feed or generate: an answer in pieces is
- * the answer in one. result may be NULL. Session-bound.
+ * The last token before HEARTH_STOP_LENGTH, HEARTH_STOP_CALLBACK or HEARTH_STOP_CANCELLED is computed by the next feed or generate:
+ * an answer in pieces is the answer in one. result may be NULL; it is filled in on HEARTH_E_CANCELLED, too. Session-bound.
  */
 HEARTH_API hearth_status hearth_generate(hearth_session *session, const hearth_generation *generation, hearth_result *result,
                                          hearth_error *error);

@@ -499,7 +499,7 @@ static hearth_status check_overlaps(struct reader *in, const struct hearth_gguf 
 
 /* One zeroed block: the indexes, the pairs, the tensors, the slots of both indexes, the order for the overlap check; each
  * after the ones with the stricter alignment. Pages that the file's contents never reach stay untouched. */
-static hearth_status allocate_tables(struct reader *in, struct hearth_gguf *out, uint32_t **order)
+static hearth_status allocate_tables(struct hearth_gguf *out, uint32_t **order, hearth_error *err)
 {
     const uint64_t key_slots = hearth_name_index_slots(out->n_pairs);
     const uint64_t tensor_slots = hearth_name_index_slots(out->n_tensors);
@@ -507,7 +507,7 @@ static hearth_status allocate_tables(struct reader *in, struct hearth_gguf *out,
                         (key_slots + tensor_slots + out->n_tensors) * sizeof(uint32_t);
     out->memory = calloc(1, (size_t)out->memory_bytes);
     if (!out->memory)
-        return hearth_fail_needed(in->err, HEARTH_E_MEMORY, out->memory_bytes, 0,
+        return hearth_fail_needed(err, HEARTH_E_MEMORY, out->memory_bytes, 0,
                                   "file header: no memory for its tables (need %" PRIu64 " bytes)", out->memory_bytes);
     struct indexes *indexes = out->memory;
     out->pairs = (struct hearth_gguf_pair *)(indexes + 1);
@@ -526,6 +526,7 @@ static hearth_status read_tables(struct reader *in, struct hearth_gguf *out, uin
     HEARTH_TRY(read_pairs(in, out, &indexes->keys));
     HEARTH_TRY(read_alignment(in, out));
     HEARTH_TRY(read_directory(in, out, &indexes->tensors));
+    out->header = (struct hearth_view){in->bytes, in->position};
     HEARTH_TRY(place_tensors(in, out));
     return check_overlaps(in, out, order);
 }
@@ -538,7 +539,7 @@ hearth_status hearth_gguf_parse(struct hearth_gguf *out, const uint8_t *bytes, u
     uint32_t *order = NULL;
     *out = (struct hearth_gguf){0};
     HEARTH_TRY(read_header(&in, &gguf));
-    HEARTH_TRY(allocate_tables(&in, &gguf, &order));
+    HEARTH_TRY(allocate_tables(&gguf, &order, err));
     const hearth_status status = read_tables(&in, &gguf, order);
     if (status == HEARTH_OK)
         *out = gguf;
@@ -551,6 +552,66 @@ void hearth_gguf_free(struct hearth_gguf *gguf)
 {
     free(gguf->memory);
     *gguf = (struct hearth_gguf){0};
+}
+
+/* ---- Several files ------------------------------------------------------------------------------------------------- */
+
+/* Add the tensors of a file whose bytes begin at `begin`, as numbers `n` and up. */
+static hearth_status join_tensors(struct hearth_gguf *out, uint64_t n, const struct hearth_gguf *file, uint64_t begin,
+                                  hearth_error *err)
+{
+    struct reader in = {.file_name = file->file_name, .part = "tensor", .err = err};
+    struct indexes *indexes = out->name_index;
+    for (uint64_t i = 0; i < file->n_tensors; i++) {
+        struct hearth_gguf_tensor *tensor = &out->tensors[n + i];
+        *tensor = file->tensors[i];
+        in.number = i;
+        in.name = tensor->name;
+        in.position = tensor->file_offset;
+        tensor->file_offset += begin;
+        if (!hearth_name_index_insert(&indexes->tensors, (uint32_t)(n + i)))
+            return reject(&in, HEARTH_E_FORMAT, "E_SPLIT", "an earlier part has the tensor too");
+    }
+    return HEARTH_OK;
+}
+
+static hearth_status join_tables(struct hearth_gguf *out, const struct hearth_gguf *files, uint32_t n, hearth_error *err)
+{
+    struct indexes *indexes = out->name_index;
+    uint64_t begin = 0;
+    uint64_t n_tensors = 0;
+    for (uint64_t i = 0; i < out->n_pairs; i++) {
+        out->pairs[i] = files[0].pairs[i];
+        (void)hearth_name_index_insert(&indexes->keys, (uint32_t)i);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        HEARTH_TRY(join_tensors(out, n_tensors, &files[i], begin, err));
+        begin += files[i].file_size;
+        n_tensors += files[i].n_tensors;
+    }
+    return HEARTH_OK;
+}
+
+hearth_status hearth_gguf_join(struct hearth_gguf *out, const struct hearth_gguf *files, uint32_t n, hearth_error *err)
+{
+    const struct reader in = {.file_name = files[0].file_name, .part = "header", .err = err};
+    struct hearth_gguf gguf = files[0];
+    uint32_t *order;
+    *out = (struct hearth_gguf){0};
+    for (uint32_t i = 1; i < n; i++) {
+        gguf.n_tensors += files[i].n_tensors; /* below 2^20 before, and what is added too */
+        if (gguf.n_tensors > TENSORS_MAX)
+            return reject(&in, HEARTH_E_FORMAT, "E_SPLIT", "too many tensors in all parts (need at most %" PRIu64 ")", TENSORS_MAX);
+        if (!hearth_add_u64(&gguf.file_size, gguf.file_size, files[i].file_size) || gguf.file_size > INT64_MAX)
+            return reject(&in, HEARTH_E_FORMAT, "E_SPLIT", "all parts together are too large (need below 2^63 bytes)");
+    }
+    HEARTH_TRY(allocate_tables(&gguf, &order, err));
+    const hearth_status status = join_tables(&gguf, files, n, err);
+    if (status == HEARTH_OK)
+        *out = gguf;
+    else
+        free(gguf.memory);
+    return status;
 }
 
 /* ---- Look-ups ------------------------------------------------------------------------------------------------------ */

@@ -51,6 +51,7 @@ struct hearth_gguf {
     uint64_t alignment;
     uint64_t data_start;
     uint64_t file_size;
+    struct hearth_view header; /* from the beginning to the last entry of the tensor directory */
     uint64_t n_pairs, n_tensors;
     struct hearth_gguf_pair *pairs;
     struct hearth_gguf_tensor *tensors;
@@ -65,6 +66,10 @@ struct hearth_gguf {
 hearth_status hearth_gguf_parse(struct hearth_gguf *out, const uint8_t *bytes, uint64_t size, uint64_t file_size,
                                 const char *file_name, hearth_error *err);
 void hearth_gguf_free(struct hearth_gguf *gguf);
+/* The tables of one model in n >= 1 files: the first one's pairs, the tensors of all, their offsets as if the files lay one behind
+ * the other. Views point where they did; the tables given are not needed afterwards. One allocation. E_FORMAT E_SPLIT for a tensor
+ * that two files have, or more than there may be. */
+hearth_status hearth_gguf_join(struct hearth_gguf *out, const struct hearth_gguf *files, uint32_t n, hearth_error *err);
 
 /* Look-ups; NULL when absent. O(1). */
 const struct hearth_gguf_pair *hearth_gguf_find(const struct hearth_gguf *gguf, const char *key);

@@ -264,15 +264,10 @@ static hearth_status read_field(struct reader *in, const struct field *field, st
 /* A file that is no whole model says so before its numbers are looked at. */
 static hearth_status check_kind_of_file(struct reader *in)
 {
-    uint64_t n_parts = 0;
     uint64_t quantization = 2;
     struct hearth_view type = {NULL, 0};
     char text[HEARTH_QUOTE_MAX];
     bool found;
-    HEARTH_TRY(hearth_gguf_get_u64(in->gguf, set_plain_key(in, "split.count"), &n_parts, &found, in->err));
-    if (n_parts > 1)
-        return reject(in, HEARTH_E_UNSUPPORTED, "E_SPLIT",
-                      "split models are not supported; merge the %" PRIu64 " parts into one file first", n_parts);
     HEARTH_TRY(hearth_gguf_get_string(in->gguf, set_plain_key(in, "general.type"), &type, &found, in->err));
     if (found && (type.size != 5 || memcmp(type.bytes, "model", 5) != 0))
         return reject(in, HEARTH_E_UNSUPPORTED, NULL, "the file is no model to run (got '%s', need 'model')",

@@ -57,8 +57,7 @@ struct hearth_hparams {
 };
 
 /* Read and check. Errors: E_FORMAT with E_MISSING, E_KVTYPE, E_HPARAM naming the key; E_UNSUPPORTED with E_ARCH for an unknown
- * architecture, E_SPLIT for a split file, and for features this version does not run (shared experts).
- */
+ * architecture, and for features this version does not run (shared experts). */
 hearth_status hearth_hparams_read(struct hearth_hparams *out, const struct hearth_gguf *gguf, hearth_error *err);
 
 #endif

@@ -172,7 +172,8 @@ static hearth_status write_padding(const struct job *j, hearth_error *err)
 {
     static const uint8_t zeros[4096];
     uint64_t at = j->tensor->offset + j->tensor->bytes;
-    const uint64_t end = (at + j->q->gguf.alignment - 1) & ~(j->q->gguf.alignment - 1); /* the writer has checked the sum */
+    const uint64_t end =
+        (at + j->q->source.gguf->alignment - 1) & ~(j->q->source.gguf->alignment - 1); /* the writer has checked the sum */
     while (at < end) {
         const uint64_t n = end - at < sizeof zeros ? end - at : sizeof zeros;
         HEARTH_TRY(write_at(j, zeros, n, at, err));
@@ -244,7 +245,6 @@ hearth_status hearth_quantize_write(struct hearth_quantize *q, int fd, const cha
 static hearth_status open_files(struct hearth_quantize *q, const struct hearth_quantize_options *o, hearth_error *err)
 {
     HEARTH_TRY(hearth_source_open_file(&q->source, &q->file, o->input, err));
-    HEARTH_TRY(hearth_gguf_parse(&q->gguf, q->source.header, q->source.header_bytes, q->source.file_bytes, o->input, err));
     return o->imatrix ? hearth_imatrix_open(&q->imatrix, o->imatrix, err) : HEARTH_OK;
 }
 
@@ -264,8 +264,8 @@ hearth_status hearth_quantize_open(struct hearth_quantize *out, struct hearth_en
 {
     *out = (struct hearth_quantize){.engine = engine};
     HEARTH_TRY(open_files(out, options, err));
-    HEARTH_TRY(
-        hearth_scheme_make(&out->scheme, &out->gguf, options->recipe, options->pure, options->imatrix ? &out->imatrix : NULL, err));
+    HEARTH_TRY(hearth_scheme_make(&out->scheme, out->source.gguf, options->recipe, options->pure,
+                                  options->imatrix ? &out->imatrix : NULL, err));
     return check_encoders(out, err);
 }
 
@@ -273,6 +273,5 @@ void hearth_quantize_close(struct hearth_quantize *q)
 {
     hearth_scheme_free(&q->scheme);
     hearth_imatrix_close(&q->imatrix);
-    hearth_gguf_free(&q->gguf);
-    hearth_mapping_close(&q->file.mapping);
+    hearth_parts_close(&q->file.parts);
 }

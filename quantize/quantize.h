@@ -13,7 +13,6 @@ struct hearth_quantize {
     struct hearth_engine *engine; /* the caller's */
     struct hearth_source source;
     struct hearth_file_source file;
-    struct hearth_gguf gguf;
     struct hearth_imatrix imatrix;
     struct hearth_scheme scheme;
 };

@@ -3,12 +3,11 @@
 #include "commands.h"
 #include "common/status.h"
 #include "cpu.h"
-#include "gguf.h"
 #include "hparams.h"
 #include "kernels.h"
-#include "mapping.h"
 #include "options.h"
 #include "output.h"
+#include "parts.h"
 #include "report.h"
 #include "text.h"
 #include "vocab.h"
@@ -49,8 +48,8 @@ struct type_count {
 /* What is known of the file; parts that Hearth cannot use are absent, and `unsupported` says why. */
 struct facts {
     const char *path;
-    struct hearth_mapping mapping;
-    struct hearth_gguf gguf;
+    struct hearth_parts parts;
+    const struct hearth_gguf *gguf; /* of all parts */
     struct hearth_hparams hparams;
     struct hearth_vocab vocab;
     bool has_hparams, has_vocab;
@@ -72,8 +71,8 @@ struct machine {
 
 static void count_tensors(struct facts *facts)
 {
-    for (uint64_t i = 0; i < facts->gguf.n_tensors; i++) {
-        const struct hearth_gguf_tensor *tensor = &facts->gguf.tensors[i];
+    for (uint64_t i = 0; i < facts->gguf->n_tensors; i++) {
+        const struct hearth_gguf_tensor *tensor = &facts->gguf->tensors[i];
         uint64_t elements = 1; /* cannot overflow: the parser has checked the bytes they take */
         for (size_t d = 0; d < 4; d++)
             elements *= tensor->ne[d];
@@ -99,24 +98,23 @@ static hearth_status read_facts(struct facts *facts, const char *path, hearth_er
 {
     bool found;
     facts->path = path;
-    HEARTH_TRY(hearth_mapping_open(&facts->mapping, path, error));
-    HEARTH_TRY(hearth_gguf_parse(&facts->gguf, facts->mapping.bytes, facts->mapping.size, facts->mapping.size, path, error));
-    HEARTH_TRY(hearth_gguf_get_string(&facts->gguf, "general.architecture", &facts->architecture, &found, error));
-    HEARTH_TRY(hearth_gguf_get_string(&facts->gguf, "general.name", &facts->name, &found, error));
+    HEARTH_TRY(hearth_parts_open(&facts->parts, path, error));
+    facts->gguf = &facts->parts.gguf;
+    HEARTH_TRY(hearth_gguf_get_string(facts->gguf, "general.architecture", &facts->architecture, &found, error));
+    HEARTH_TRY(hearth_gguf_get_string(facts->gguf, "general.name", &facts->name, &found, error));
     count_tensors(facts);
-    if (facts->gguf.n_tensors > 0) {
-        const hearth_status status = hearth_hparams_read(&facts->hparams, &facts->gguf, error);
+    if (facts->gguf->n_tensors > 0) {
+        const hearth_status status = hearth_hparams_read(&facts->hparams, facts->gguf, error);
         HEARTH_TRY(keep_unsupported(facts, status, &facts->has_hparams, error));
     }
     const hearth_status status =
-        hearth_vocab_read(&facts->vocab, &facts->gguf, facts->has_hparams ? facts->hparams.n_vocab : 0, report_log, NULL, error);
+        hearth_vocab_read(&facts->vocab, facts->gguf, facts->has_hparams ? facts->hparams.n_vocab : 0, report_log, NULL, error);
     return keep_unsupported(facts, status, &facts->has_vocab, error);
 }
 
 static void close_facts(struct facts *facts)
 {
-    hearth_gguf_free(&facts->gguf);
-    hearth_mapping_close(&facts->mapping);
+    hearth_parts_close(&facts->parts);
 }
 
 /* Kernels are chosen as the engine chooses them: of the rows that agree with the reference. */
@@ -154,13 +152,16 @@ static void print_model(const struct facts *facts)
     (void)puts("model");
     (void)printf("  %-14s ", "file");
     text_print_quoted(stdout, facts->path, strlen(facts->path));
-    (void)printf(" %s\n", text_bytes(bytes, facts->gguf.file_size));
+    (void)printf(" %s", text_bytes(bytes, facts->gguf->file_size));
+    if (facts->parts.n > 1)
+        (void)printf(" in %" PRIu32 " parts", facts->parts.n);
+    (void)putchar('\n');
     (void)printf("  %-14s version %" PRIu32 ", %" PRIu64 " keys, %" PRIu64 " tensors, alignment %" PRIu64 "\n", "GGUF",
-                 facts->gguf.version, facts->gguf.n_pairs, facts->gguf.n_tensors, facts->gguf.alignment);
+                 facts->gguf->version, facts->gguf->n_pairs, facts->gguf->n_tensors, facts->gguf->alignment);
     print_view("architecture", facts->architecture);
     if (facts->name.size > 0)
         print_view("name", facts->name);
-    if (facts->gguf.n_tensors > 0)
+    if (facts->gguf->n_tensors > 0)
         (void)printf("  %-14s %" PRIu64 " (%.1f million), %s\n", "parameters", facts->parameters, (double)facts->parameters * 1e-6,
                      text_bytes(weights, facts->weight_bytes));
     if (facts->has_hparams) {
@@ -179,7 +180,7 @@ static void print_model(const struct facts *facts)
 
 static void print_types(const struct facts *facts)
 {
-    if (facts->gguf.n_tensors == 0)
+    if (facts->gguf->n_tensors == 0)
         return;
     (void)puts("tensors");
     for (uint32_t format = 0; format < HEARTH_FORMAT_COUNT; format++) {
@@ -308,9 +309,9 @@ static json_t *json_kernels(const struct machine *machine)
 static int print_json(const struct facts *facts, const struct machine *machine)
 {
     json_t *root = json_pack("{s:o, s:I, s:i, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:o}", "file", json_string_of(facts->path),
-                             "file_bytes", (json_int_t)facts->gguf.file_size, "gguf_version", (int)facts->gguf.version, "n_keys",
-                             (json_int_t)facts->gguf.n_pairs, "n_tensors", (json_int_t)facts->gguf.n_tensors, "alignment",
-                             (json_int_t)facts->gguf.alignment, "architecture", json_view(facts->architecture), "name",
+                             "file_bytes", (json_int_t)facts->gguf->file_size, "gguf_version", (int)facts->gguf->version, "n_keys",
+                             (json_int_t)facts->gguf->n_pairs, "n_tensors", (json_int_t)facts->gguf->n_tensors, "alignment",
+                             (json_int_t)facts->gguf->alignment, "architecture", json_view(facts->architecture), "name",
                              json_view(facts->name), "parameters", (json_int_t)facts->parameters, "weight_bytes",
                              (json_int_t)facts->weight_bytes, "tensors", json_types(facts));
     output_set(root, "hparams", facts->has_hparams ? json_hparams(&facts->hparams) : json_null());

@@ -88,7 +88,7 @@ static void tell(const struct hearth_quantize *q, const struct options *o, doubl
     if (o->imatrix)
         report_note("%" PRIu64 " of %" PRIu64 " tensors weighed by importance", s->n_weighed, s->n_encoded);
     report_note("%" PRIu64 " of %" PRIu64 " tensors encoded, %s to %s; %.1f million weights a second", s->n_encoded, s->n_tensors,
-                text_bytes(before, q->gguf.file_size), text_bytes(after, s->file_bytes),
+                text_bytes(before, q->source.gguf->file_size), text_bytes(after, s->file_bytes),
                 seconds > 0 ? (double)s->elements / seconds * 1e-6 : 0.0);
 }
 

@@ -254,21 +254,25 @@ static hearth_status tokenize_prompt(struct run *run, hearth_error *error)
     return tokenize(run, run->ids, run->n_prompt, &n_ids, error);
 }
 
-/* Batch by batch, so that an interrupt is noticed; the numbers do not depend on it. */
+/* Batch by batch, so that the progress is seen; the numbers do not depend on it. */
 static hearth_status feed_prompt(struct run *run, hearth_error *error)
 {
     const uint32_t batch = hearth_plan_batch(run->plan);
     const double begin = process_seconds();
+    process_interrupts_cancel(run->session);
     for (uint32_t done = 0; done < run->n_prompt;) {
-        if (process_interrupted())
-            return hearth_fail(error, HEARTH_E_CANCELLED, NULL, "prompt: interrupted (got %" PRIu32 " of %" PRIu32 " tokens)", done,
-                               run->n_prompt);
         const uint32_t left = run->n_prompt - done, n = left < batch ? left : batch;
         if (done > 0)
             report_progress("reading the prompt", done, run->n_prompt);
-        HEARTH_TRY(hearth_session_feed(run->session, run->ids + done, n, error));
+        const hearth_status status = hearth_session_feed(run->session, run->ids + done, n, error);
+        if (status == HEARTH_E_CANCELLED)
+            return hearth_fail(error, status, NULL, "prompt: interrupted (got %" PRIu32 " of %" PRIu32 " tokens)", done,
+                               run->n_prompt);
+        HEARTH_TRY(status);
         done += n;
     }
+    process_interrupts_cancel(NULL); /* an answer ends at a token, whose text is shown */
+    hearth_session_resume(run->session);
     report_progress_end();
     run->prompt_seconds = process_seconds() - begin;
     sample_private(run);
@@ -419,6 +423,7 @@ static hearth_status run_all(struct run *run, hearth_error *error)
 
 static void close_all(struct run *run)
 {
+    process_interrupts_cancel(NULL);
     hearth_session_close(run->session);
     hearth_model_close(run->model);
     hearth_plan_close(run->plan);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 enum { OUTPUT_BUFFER_BYTES = 65536, FIRST_READ_BYTES = 65536, ROLLUP_BYTES = 4096 };
 
 static volatile sig_atomic_t interrupts;
+static hearth_session *_Atomic to_cancel;
 static double started; /* process_seconds() */
 
 void process_start(void)
@@ -34,6 +36,14 @@ static void on_signal(int number)
     if (interrupts > 0 && number == SIGINT)
         _exit(PROCESS_INTERRUPTED_EXIT);
     interrupts = 1;
+    hearth_session_cancel(atomic_load(&to_cancel));
+}
+
+void process_interrupts_cancel(hearth_session *session)
+{
+    atomic_store(&to_cancel, session);
+    if (interrupts > 0) /* it came before */
+        hearth_session_cancel(session);
 }
 
 void process_catch_interrupts(void)

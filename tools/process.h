@@ -10,6 +10,8 @@ void process_start(void);
 /* From here on the first SIGINT or SIGTERM only sets a flag; a second SIGINT ends the program at once. */
 void process_catch_interrupts(void);
 bool process_interrupted(void);
+/* Which session that flag cancels as well; NULL: none. */
+void process_interrupts_cancel(hearth_session *session);
 /* Exit code of an interrupted program. */
 #define PROCESS_INTERRUPTED_EXIT 130
 

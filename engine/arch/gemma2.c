@@ -16,7 +16,7 @@ void hearth_arch_gemma2(struct hearth_step *s)
     const struct hearth_description *m = s->batch->model;
 
     hearth_step_embed(s);
-    for (s->layer = 0; s->layer < m->hparams.n_layer; s->layer++) {
+    for (s->layer = 0; hearth_step_has_layer(s); s->layer++) {
         const struct hearth_layer *l = &m->layers[s->layer];
 
         hearth_step_norm(s, &l->attn_norm, &l->q, &l->k, &l->v, NULL);

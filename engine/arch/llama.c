@@ -21,7 +21,7 @@ void hearth_arch_llama(struct hearth_step *s)
     const struct hearth_description *m = s->batch->model;
 
     hearth_step_embed(s);
-    for (s->layer = 0; s->layer < m->hparams.n_layer; s->layer++) {
+    for (s->layer = 0; hearth_step_has_layer(s); s->layer++) {
         const struct hearth_layer *l = &m->layers[s->layer];
         const struct hearth_matrix *next = s->layer + 1 < m->hparams.n_layer ? &m->layers[s->layer + 1].q : &m->output;
 

@@ -64,16 +64,17 @@ static const char *talk(struct job *j, hearth_session *session)
 
 static const char *open_another(struct job *j)
 {
-    struct memory_source source;
+    struct memory_source source = {0};
     hearth_model *other;
     hearth_plan *plan;
-    memory_source_init(&source, file, file_size);
-    if (hearth_plan_open_source(&plan, engine, &source.source, &limits, &j->err) != HEARTH_OK)
+    if (memory_source_open(&source, file, file_size, &j->err) != HEARTH_OK ||
+        hearth_plan_open_source(&plan, engine, &source.source, &limits, &j->err) != HEARTH_OK)
         return "plan";
     hearth_plan_close(plan);
     if (hearth_model_open_source(&other, engine, &source.source, &limits, NULL, &j->err) != HEARTH_OK)
         return "open";
     hearth_model_close(other);
+    memory_source_close(&source);
     return NULL;
 }
 
@@ -128,14 +129,14 @@ int main(void)
     static struct gguf_builder builder;
     static struct job jobs[THREADS];
     const hearth_engine_options options = {.struct_size = sizeof options, .threads = 3};
-    struct memory_source source;
+    struct memory_source source = {0};
     hearth_error err = {0};
     gguf_builder_init(&builder);
     gguf_builder_add_llama(&builder, &(struct gguf_shape){.rope_freqs = true, .format = HEARTH_Q8_0});
     file = gguf_builder_finish(&builder, &file_size);
     gguf_builder_free(&builder);
-    memory_source_init(&source, file, file_size);
-    bool good = hearth_engine_open(&engine, &options, &err) == HEARTH_OK &&
+    bool good = memory_source_open(&source, file, file_size, &err) == HEARTH_OK &&
+                hearth_engine_open(&engine, &options, &err) == HEARTH_OK &&
                 hearth_model_open_source(&model, engine, &source.source, &limits, NULL, &err) == HEARTH_OK &&
                 compute_alone(jobs, &err);
     if (!good)
@@ -144,6 +145,7 @@ int main(void)
         good = all_at_once(jobs);
     hearth_model_close(model);
     hearth_engine_close(engine);
+    memory_source_close(&source);
     free(file);
     (void)printf("%d threads, %d rounds: %s\n", THREADS, ROUNDS, good ? "each as if alone" : "FAILED");
     return good ? 0 : 1;

@@ -71,12 +71,13 @@ static bool try_one(hearth_engine *engine, const uint8_t *file, size_t size, str
 {
     static const int32_t ids[2] = {5, 260};
     const hearth_limits limits = {.struct_size = sizeof limits, .context = 40, .batch = 4};
-    struct memory_source source;
+    struct memory_source source = {0};
     hearth_error err = {0};
-    hearth_model *model;
+    hearth_model *model = NULL;
     hearth_session *session = NULL;
-    memory_source_init(&source, file, size);
-    hearth_status status = hearth_model_open_source(&model, engine, &source.source, &limits, NULL, &err);
+    hearth_status status = memory_source_open(&source, file, size, &err);
+    if (status == HEARTH_OK)
+        status = hearth_model_open_source(&model, engine, &source.source, &limits, NULL, &err);
     if (status == HEARTH_OK)
         status = hearth_session_open(&session, model, &limits, &err);
     if (status == HEARTH_OK)
@@ -85,6 +86,7 @@ static bool try_one(hearth_engine *engine, const uint8_t *file, size_t size, str
         tally->fed++;
     hearth_session_close(session);
     hearth_model_close(model);
+    memory_source_close(&source);
     if (status < 0 || status > 12 || (status != HEARTH_OK && !well_formed(&err, status))) {
         (void)fprintf(stderr, "FAILED: status %d, '%s' [%s]\n", status, err.message, err.detail);
         return false;

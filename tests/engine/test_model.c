@@ -65,8 +65,8 @@ static struct tiny *make(void)
 
 static hearth_status open_model(struct tiny *t)
 {
-    memory_source_init(&t->source, t->file, t->size);
-    return hearth_model_open_source(&t->model, engine, &t->source.source, &limits, NULL, &err);
+    const hearth_status status = memory_source_open(&t->source, t->file, t->size, &err);
+    return status != HEARTH_OK ? status : hearth_model_open_source(&t->model, engine, &t->source.source, &limits, NULL, &err);
 }
 
 static void open_session(struct tiny *t)
@@ -86,6 +86,7 @@ static void drop(struct tiny *t)
 {
     hearth_session_close(t->session);
     hearth_model_close(t->model);
+    memory_source_close(&t->source);
     free(t->file);
     free(t);
 }
@@ -390,7 +391,7 @@ Test(model, windows_make_the_plan_smaller, .init = open_engine, .fini = close_en
             .struct_size = i == 2 ? old_size : sizeof asked, .context = 8192, .batch = 64, .sliding_window = i > 0};
         struct tiny *t = make();
         hearth_plan *plan;
-        memory_source_init(&t->source, t->file, t->size);
+        cr_assert_eq(memory_source_open(&t->source, t->file, t->size, &err), HEARTH_OK);
         cr_assert_eq(hearth_plan_open_source(&plan, engine, &t->source.source, &asked, &err), HEARTH_OK, "%s", err.message);
         cr_expect_str_eq(hearth_plan_line_name(plan, HEARTH_PLAN_KV), "KV cache");
         bytes[i] = hearth_plan_line_bytes(plan, HEARTH_PLAN_KV);
@@ -1205,7 +1206,7 @@ Test(model, loading_can_be_cancelled_at_every_tensor, .init = open_engine, .fini
     for (unsigned n = 1; !loaded; n++) {
         struct progress p = {.cancel_at = n};
         const hearth_model_options options = {.struct_size = sizeof options, .progress = watch, .progress_user = &p};
-        memory_source_init(&t->source, t->file, t->size);
+        cr_assert_eq(memory_source_open(&t->source, t->file, t->size, &err), HEARTH_OK);
         loaded = hearth_model_open_source(&t->model, engine, &t->source.source, &limits, &options, &err) == HEARTH_OK;
         cr_assert(n < 100);
         if (loaded) {
@@ -1259,7 +1260,7 @@ Test(model, a_second_model_is_planned_beside_the_first, .init = open_engine, .fi
     struct tiny *first = make_session();
     struct tiny *second = make();
     hearth_plan *plan;
-    memory_source_init(&second->source, second->file, second->size);
+    cr_assert_eq(memory_source_open(&second->source, second->file, second->size, &err), HEARTH_OK);
     cr_assert_eq(hearth_plan_open_source(&plan, engine, &second->source.source, &large, &err), HEARTH_OK, "%s", err.message);
     const uint64_t others = atomic_load(&engine->reserved) - hearth_engine_own_bytes(engine);
     engine->cap = hearth_plan_private_bytes(plan) + others - 1;
@@ -1286,6 +1287,7 @@ Test(model, closing_in_the_wrong_order_does_no_harm)
     hearth_model_close(t->model);
     cr_expect_eq(hearth_session_feed(t->session, some_ids, N_IDS, &err), HEARTH_OK, "%s", err.message);
     hearth_session_close(t->session);
+    memory_source_close(&t->source);
     free(t->file);
     free(t);
     gguf_builder_free(&builder);

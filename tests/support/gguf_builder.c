@@ -245,6 +245,20 @@ void gguf_builder_drop_tensor(struct gguf_builder *builder, const char *name)
     builder->n_tensors--;
 }
 
+/* ---- Parts ---------------------------------------------------------------------------------------------------------- */
+
+void gguf_builder_make_part(struct gguf_builder *builder, uint16_t number, uint16_t count)
+{
+    const int32_t n_tensors = (int32_t)builder->n_tensors;
+    for (size_t i = 0; i < builder->n_tensors; i++)
+        builder->tensors[i].elsewhere = i * count / builder->n_tensors != number;
+    if (number > 0)
+        builder->n_pairs = 0;
+    gguf_builder_set(builder, "split.no", HEARTH_GGUF_U16, &number);
+    gguf_builder_set(builder, "split.count", HEARTH_GGUF_U16, &count);
+    gguf_builder_set(builder, "split.tensors.count", HEARTH_GGUF_I32, &n_tensors);
+}
+
 /* ---- A model -------------------------------------------------------------------------------------------------------- */
 
 static void add_vector(struct gguf_builder *builder, const char *name, uint64_t n)
@@ -551,6 +565,16 @@ static void make_weights(uint8_t *out, const struct gguf_builder_tensor *tensor,
     }
 }
 
+/* Leave the random numbers as make_weights() does. */
+static void skip_weights(const struct gguf_builder_tensor *tensor, uint64_t bytes, uint64_t *state)
+{
+    uint8_t *unused = malloc((size_t)bytes);
+    if (!unused)
+        stop("no memory");
+    make_weights(unused, tensor, bytes, state);
+    free(unused);
+}
+
 static uint64_t bytes_of(const struct gguf_builder_tensor *tensor)
 {
     return hearth_row_bytes(tensor->format, tensor->ne[0]) * tensor->ne[1] * tensor->ne[2] * tensor->ne[3];
@@ -565,7 +589,8 @@ uint8_t *gguf_builder_finish(const struct gguf_builder *builder, size_t *size)
         hearth_gguf_write_pair(&writer, &builder->pairs[i]);
     for (size_t i = 0; i < builder->n_tensors; i++) {
         const struct gguf_builder_tensor *tensor = &builder->tensors[i];
-        offsets[i] = hearth_gguf_write_tensor(&writer, tensor->name, tensor->format, tensor->n_dims, tensor->ne);
+        if (!tensor->elsewhere)
+            offsets[i] = hearth_gguf_write_tensor(&writer, tensor->name, tensor->format, tensor->n_dims, tensor->ne);
     }
     uint8_t *header;
     size_t header_size;
@@ -578,8 +603,13 @@ uint8_t *gguf_builder_finish(const struct gguf_builder *builder, size_t *size)
         stop("no memory");
     memcpy(file, header, header_size);
     uint64_t state = builder->seed;
-    for (size_t i = 0; i < builder->n_tensors; i++)
-        make_weights(file + header_size + offsets[i], &builder->tensors[i], bytes_of(&builder->tensors[i]), &state);
+    for (size_t i = 0; i < builder->n_tensors; i++) {
+        const uint64_t bytes = bytes_of(&builder->tensors[i]);
+        if (builder->tensors[i].elsewhere)
+            skip_weights(&builder->tensors[i], bytes, &state);
+        else
+            make_weights(file + header_size + offsets[i], &builder->tensors[i], bytes, &state);
+    }
     free(header);
     hearth_gguf_writer_free(&writer);
     return file;

@@ -12,6 +12,7 @@ struct gguf_builder_tensor {
     char name[80];
     uint32_t format, n_dims;
     uint64_t ne[4];
+    bool elsewhere; /* in another part of a split model: not written */
 };
 
 struct gguf_builder {
@@ -73,6 +74,10 @@ void gguf_builder_append_tensor(struct gguf_builder *builder, const char *name, 
                                 const uint64_t *ne);
 void gguf_builder_drop_tensor(struct gguf_builder *builder, const char *name);
 struct gguf_builder_tensor *gguf_builder_find_tensor(struct gguf_builder *builder, const char *name);
+
+/* Turn a whole model into part `number` (from 0) of one split into `count` parts: only its share of the tensors, which have the
+ * weights that they have in the whole, and only the first part keeps the pairs. Sets the split keys. */
+void gguf_builder_make_part(struct gguf_builder *builder, uint16_t number, uint16_t count);
 
 /* The file: *size bytes, to be given to free(). Weights are small, finite and a function of the seed alone. */
 uint8_t *gguf_builder_finish(const struct gguf_builder *builder, size_t *size);

@@ -1,7 +1,6 @@
 /* A model that lies in memory; see memory_source.h. */
 #include "memory_source.h"
 #include "common/status.h"
-#include "gguf.h"
 
 static hearth_status read_memory(void *context, void *out, uint64_t offset, size_t n, hearth_error *err)
 {
@@ -13,18 +12,20 @@ static hearth_status read_memory(void *context, void *out, uint64_t offset, size
     return HEARTH_OK;
 }
 
-void memory_source_init(struct memory_source *m, const void *bytes, uint64_t size)
+hearth_status memory_source_open(struct memory_source *m, const void *bytes, uint64_t size, hearth_error *err)
 {
+    memory_source_close(m);
     m->bytes = bytes;
     m->size = size;
     atomic_store(&m->n_reads, 0);
-    m->source = (struct hearth_source){.name = "tiny.gguf",
-                                       .shown = "tiny.gguf",
-                                       .header = bytes,
-                                       .header_bytes = size,
-                                       .file_bytes = size,
-                                       .read = read_memory,
-                                       .context = m};
+    m->source =
+        (struct hearth_source){.name = "tiny.gguf", .shown = "tiny.gguf", .gguf = &m->gguf, .read = read_memory, .context = m};
+    return hearth_gguf_parse(&m->gguf, bytes, size, size, m->source.name, err);
+}
+
+void memory_source_close(struct memory_source *m)
+{
+    hearth_gguf_free(&m->gguf);
 }
 
 uint8_t *memory_source_tensor(uint8_t *bytes, uint64_t size, const char *name, uint64_t *n_bytes)

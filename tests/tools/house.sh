@@ -72,7 +72,7 @@ done
 
 # ---- Text -----------------------------------------------------------------------------------------------------------
 
-sources=$(find include loader kernels engine quantize tools bench tests -name '*.[ch]')
+sources=$(find include loader kernels engine quantize tools bench examples tests -name '*.[ch]')
 library=$(find loader kernels engine quantize -name '*.[ch]')
 # shellcheck disable=SC2086 # lists of names without spaces
 {

@@ -45,6 +45,24 @@ flags=$(PKG_CONFIG_PATH="$libdir/pkgconfig" pkg-config --define-variable=prefix=
 "$HEARTH_CC" main.c -o by_pkg_config $flags
 LD_LIBRARY_PATH=$libdir ./by_pkg_config
 
+# The examples, as their README says.
+model=$(find "$prefix" -name '*.gguf')
+for example in generate two_models cancel; do
+    # shellcheck disable=SC2086 # flags
+    "$HEARTH_CC" -std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -pthread "$HEARTH_SOURCE_DIR/examples/$example.c" \
+        -o $example $flags
+done
+export LD_LIBRARY_PATH="$libdir"
+./generate "$model" "The hearth" >generated
+[ "$(wc -c <generated)" -gt 20 ]
+./two_models 100 "$model" "$model" | grep -q 'both are open'
+code=0
+./two_models 18 "$model" "$model" >small 2>&1 || code=$?
+[ $code = 5 ] && grep -q 'needs [0-9]* bytes of [0-9]*: memory plan: does not fit the cap' small
+./cancel "$model" 5 >cancelled
+grep -q '^\[OK\]$' cancelled
+unset LD_LIBRARY_PATH
+
 if cmake -S . -B build -D CMAKE_PREFIX_PATH="$prefix" -D CMAKE_C_COMPILER="$HEARTH_CC" >log 2>&1 && cmake --build build >>log 2>&1; then
     ./build/shared
     ./build/static
