@@ -181,6 +181,16 @@ Test(tokenizer, vectors_phi_3)
     run_vectors("ggml-vocab-phi-3.gguf");
 }
 
+Test(tokenizer, vectors_gpt_2)
+{
+    run_vectors("ggml-vocab-gpt-2.gguf");
+}
+
+Test(tokenizer, vectors_deepseek_llm)
+{
+    run_vectors("ggml-vocab-deepseek-llm.gguf");
+}
+
 static double cpu_seconds(void)
 {
     struct timespec now;
@@ -592,8 +602,8 @@ Test(tokenizer, refuses)
     expect_refused(&f, HEARTH_E_UNSUPPORTED, "E_VOCAB", "got 599 bytes");
     make_vocab(&f, small, SMALL, "test");
     f.vocab.model = HEARTH_VOCAB_BPE;
-    f.vocab.model_name = (struct hearth_view){(const uint8_t *)"gpt2", 4};
-    expect_refused(&f, HEARTH_E_UNSUPPORTED, "E_UNSUPPORTED", "byte-level BPE tokenizers are not supported yet (got 'gpt2'");
+    f.vocab.pre = (struct hearth_view){(const uint8_t *)"gpt-3", 5};
+    expect_refused(&f, HEARTH_E_UNSUPPORTED, "E_UNSUPPORTED", "pre: unknown pre-tokenizer (got 'gpt-3')");
     make_vocab(&f, small, SMALL, "test");
     f.vocab.n_tokens = 0;
     expect_refused(&f, HEARTH_E_FORMAT, "E_VOCAB", "number of tokens");
