@@ -242,14 +242,12 @@ static uint32_t type_after_rules(const struct survey *survey, const struct name 
     return HEARTH_TOKEN_CONTROL;
 }
 
-/* Byte-level: only what is written in the byte alphabet; a user-defined token stands for itself and has been found before. */
+/* Byte-level: a user-defined token stands for itself and has been found before anything merges. */
 static bool may_merge(const struct survey *survey, uint32_t type, struct hearth_view text)
 {
-    if (!survey->byte_level)
-        return (type == HEARTH_TOKEN_NORMAL || type == HEARTH_TOKEN_USER_DEFINED) && !memchr(text.bytes, ' ', text.size);
-    bool pure;
-    (void)hearth_bpe_bytes(text, NULL, &pure);
-    return type == HEARTH_TOKEN_NORMAL && pure;
+    if (survey->byte_level)
+        return type == HEARTH_TOKEN_NORMAL;
+    return (type == HEARTH_TOKEN_NORMAL || type == HEARTH_TOKEN_USER_DEFINED) && !memchr(text.bytes, ' ', text.size);
 }
 
 static uint8_t kind_of(const struct survey *survey, int32_t id, struct hearth_view text)
@@ -267,11 +265,12 @@ static uint8_t kind_of(const struct survey *survey, int32_t id, struct hearth_vi
     return (uint8_t)kind;
 }
 
+/* At most. */
 static uint64_t kept_bytes(const struct survey *survey, uint8_t kind, struct hearth_view text)
 {
     switch (kind & KIND_TYPE) {
     case HEARTH_TOKEN_NORMAL:
-        return survey->byte_level ? hearth_bpe_bytes(text, NULL, NULL) : symbols_bytes(text);
+        return survey->byte_level ? text.size : symbols_bytes(text);
     case HEARTH_TOKEN_BYTE:
         return 1;
     default:
@@ -385,7 +384,7 @@ static hearth_status survey_bpe(struct survey *survey, hearth_error *err)
     if (!survey->pretokenizer)
         return hearth_fail(err, HEARTH_E_UNSUPPORTED, NULL, "%s: tokenizer.ggml.pre: unknown pre-tokenizer (got '%s')", file,
                            hearth_quote(pre, vocab->pre.bytes, vocab->pre.size));
-    hearth_bpe_survey(vocab, &survey->merges, &survey->merge_text_bytes);
+    survey->merge_text_bytes = vocab->merges->value.size - 8 * vocab->merges->count; /* at most; lengths of 8 bytes lie between */
     if (vocab->merges->count > MERGES_MAX || survey->merge_text_bytes > UINT32_MAX)
         return hearth_fail(err, HEARTH_E_UNSUPPORTED, "E_VOCAB",
                            "%s: tokenizer.ggml.merges: too many (got %" PRIu64 " of %" PRIu64 " bytes, need at most %u of %u)",
@@ -525,17 +524,22 @@ static void enter(struct hearth_tokenizer *tokenizer, int32_t id)
     tokenizer->slots[i] = (struct hearth_slot){done, id};
 }
 
-/* What kept_bytes() has counted. */
-static uint32_t keep_text(const struct hearth_tokenizer *tokenizer, uint8_t kind, struct hearth_view text, uint8_t *out)
+/* What a token shows; returns its bytes. A byte-level token that is not written in the byte alphabet cannot come of merging. */
+static uint32_t keep_text(const struct hearth_tokenizer *tokenizer, uint8_t *kind, struct hearth_view text, uint8_t *out)
 {
+    bool pure;
     size_t at = 0;
-    switch (kind & KIND_TYPE) {
+    switch (*kind & KIND_TYPE) {
     case HEARTH_TOKEN_BYTE:
         out[at++] = (uint8_t)byte_value(text);
         break;
     case HEARTH_TOKEN_NORMAL:
-        if (tokenizer->byte_level)
-            return (uint32_t)hearth_bpe_bytes(text, out, NULL);
+        if (tokenizer->byte_level) {
+            at = hearth_bpe_bytes(text, out, &pure);
+            if (!pure)
+                *kind &= (uint8_t)~KIND_MERGE;
+            break;
+        }
         for (size_t i = 0; i < text.size;) {
             uint8_t symbol[4];
             size_t n;
@@ -545,7 +549,7 @@ static uint32_t keep_text(const struct hearth_tokenizer *tokenizer, uint8_t kind
         }
         break;
     default:
-        if (kind & KIND_SPECIAL) {
+        if (*kind & KIND_SPECIAL) {
             memcpy(out, text.bytes, text.size);
             at = text.size;
         }
@@ -571,7 +575,7 @@ static void copy_tokens(struct hearth_tokenizer *tokenizer, const struct survey 
         const bool upper = value >= 0 && text.bytes[3] < 'a' && text.bytes[4] < 'a';
         if (value >= 0 && (type == HEARTH_TOKEN_BYTE || (kind & KIND_MERGE && upper)))
             tokenizer->byte_ids[value] = (int32_t)id;
-        at += keep_text(tokenizer, kind, text, tokenizer->text + at);
+        at += keep_text(tokenizer, &tokenizer->kinds[id], text, tokenizer->text + at);
         if (kind & KIND_SPECIAL)
             tokenizer->special[tokenizer->n_special++] = (int32_t)id;
     }

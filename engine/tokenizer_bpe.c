@@ -26,27 +26,31 @@ static int byte_of(uint32_t character)
     return character == 0x143 ? 0xad : -1;
 }
 
+/* The byte of the character at p[0..n), or -1; *have receives the bytes of the character, or of what is none. */
+static inline int take_character(const uint8_t *p, size_t n, size_t *have)
+{
+    *have = 1;
+    if (p[0] < 0x80)
+        return byte_of(p[0]);
+    size_t need;
+    *have = hearth_utf8_take(p, n, &need);
+    return *have == 2 && need == 2 ? byte_of((uint32_t)(p[0] & 0x1f) << 6 | (p[1] & 0x3f)) : -1;
+}
+
 size_t hearth_bpe_bytes(struct hearth_view text, uint8_t *out, bool *pure)
 {
     size_t n = 0;
-    if (pure)
-        *pure = true;
-    for (size_t i = 0; i < text.size;) {
-        size_t need;
-        const uint8_t *p = text.bytes + i;
-        const size_t have = hearth_utf8_take(p, text.size - i, &need);
-        int byte = -1;
-        if (have == need && have <= 2)
-            byte = byte_of(have == 1 ? p[0] : (uint32_t)(p[0] & 0x1f) << 6 | (p[1] & 0x3f));
-        if (byte < 0 && pure)
-            *pure = false;
-        if (out && byte >= 0)
+    bool all = true;
+    for (size_t i = 0, have; i < text.size; i += have) {
+        const int byte = take_character(text.bytes + i, text.size - i, &have);
+        if (byte >= 0)
             out[n] = (uint8_t)byte;
-        else if (out)
-            memcpy(out + n, p, have);
+        else
+            memcpy(out + n, text.bytes + i, have);
         n += byte >= 0 ? 1 : have;
-        i += have;
+        all &= byte >= 0;
     }
+    *pure = all;
     return n;
 }
 
@@ -61,21 +65,8 @@ static bool read_merge(struct hearth_view merge, uint8_t *out, size_t *n, size_t
     const size_t at = space ? (size_t)(space - merge.bytes) : merge.size;
     const struct hearth_view right = {merge.bytes + at + (space != NULL), merge.size - at - (space != NULL)};
     *left = hearth_bpe_bytes((struct hearth_view){merge.bytes, at}, out, &pure[0]);
-    *n = *left + hearth_bpe_bytes(right, out ? out + *left : NULL, &pure[1]);
+    *n = *left + hearth_bpe_bytes(right, out + *left, &pure[1]);
     return pure[0] && pure[1] && *left > 0 && *left < *n && *n <= HEARTH_TOKENIZER_WORD_MAX;
-}
-
-void hearth_bpe_survey(const struct hearth_vocab *vocab, struct hearth_merges *merges, uint64_t *text_bytes)
-{
-    uint64_t cursor = 0;
-    *text_bytes = 0;
-    for (uint64_t i = 0; i < vocab->merges->count; i++) {
-        size_t n, left;
-        const bool usable = read_merge(hearth_gguf_next_string(vocab->merges, &cursor), NULL, &n, &left);
-        *text_bytes += usable ? n : 0;
-        if (usable && n > merges->longest)
-            merges->longest = (uint32_t)n;
-    }
 }
 
 static uint32_t hash_of(const uint8_t *bytes, size_t n, size_t left)
@@ -114,9 +105,8 @@ void hearth_bpe_build(struct hearth_merges *merges, const struct hearth_vocab *v
         const struct hearth_view merge = hearth_gguf_next_string(vocab->merges, &cursor);
         merges->offsets[rank] = at;
         merges->offsets[rank + 1] = at;
-        if (!read_merge(merge, NULL, &n, &left))
+        if (!read_merge(merge, merges->text + at, &n, &left))
             continue;
-        (void)read_merge(merge, merges->text + at, &n, &left);
         const uint32_t hash = hash_of(merges->text + at, n, left);
         struct hearth_slot *slot = find_slot(merges, hash, merges->text + at, n, left);
         merges->lefts[rank] = (uint16_t)left;
@@ -124,6 +114,8 @@ void hearth_bpe_build(struct hearth_merges *merges, const struct hearth_vocab *v
             *slot = (struct hearth_slot){hash, (int32_t)rank};
         at += (uint32_t)n;
         merges->offsets[rank + 1] = at;
+        if (n > merges->longest)
+            merges->longest = (uint32_t)n;
     }
 }
 

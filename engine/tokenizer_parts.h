@@ -93,10 +93,9 @@ void hearth_spm_encode(struct hearth_encoding *encoding, const uint8_t *text, si
 void hearth_bpe_encode(struct hearth_encoding *encoding, const uint8_t *text, size_t bytes);
 
 /* tokenizer_bpe.c: the bytes that a text in the byte alphabet stands for; characters outside of it stay as they are. Returns their
- * number, at most that of the text; out may be NULL, *pure (may be NULL) tells whether all were of the alphabet. */
+ * number, at most that of the text; *pure tells whether all were of the alphabet. */
 size_t hearth_bpe_bytes(struct hearth_view text, uint8_t *out, bool *pure);
-/* What the merges need, and their table built in memory that is there, n, n_slots and the pointers set. */
-void hearth_bpe_survey(const struct hearth_vocab *vocab, struct hearth_merges *merges, uint64_t *text_bytes);
+/* Build the table of merges; n, n_slots and the pointers are set. Text takes at most the bytes of the merges in the file. */
 void hearth_bpe_build(struct hearth_merges *merges, const struct hearth_vocab *vocab);
 /* The rank of merging bytes[0, left) with bytes[left, n); false when there is no such merge. */
 bool hearth_bpe_rank(const struct hearth_merges *merges, const uint8_t *bytes, size_t n, size_t left, uint32_t *rank);
