@@ -1,49 +1,12 @@
-/* SentencePiece-style tokenization: merges by score, with a heap, in fixed scratch.
+/* What all tokenizers have in common: the kinds of tokens, the tables, special tokens in a text, ids to text.
  *
- * Words and spaces. The algorithm writes U+2581 for every space; here both are kept as one byte 0x20, in the texts of tokens as in
- * the text being read, so that what a token shows is a plain view. A token that holds a true 0x20 can then never be a result of
- * merging (no symbol holds one in the original either), so it is left out of the table of merges.
- *
- * Cutting. Merging joins two neighbours only into the text of a token. A bitmap knows every pair (last byte of a character, first
- * byte of the next) that stands inside some token; at a border whose pair is not in it no merge can happen now or later, so what
- * lies left and right of it is merged independently with the same result. In usual vocabularies this cuts before every word,
- * and the heap stays small. What is left uncut after HEARTH_TOKENIZER_WORD_MAX bytes is cut there.
- *
- * Cost. A word of n bytes has at most n symbols, n - 1 first pairs, and n - 1 merges that each take one entry from the heap and
- * put back at most two: fewer than 2n entries at any time, O(n log n) in all. */
-#include "tokenizer.h"
+ * Everything a token shows is kept as it is shown, so that a piece is a plain view: U+2581 as a space, the byte alphabet as
+ * bytes. The algorithms are in tokenizer_spm.c and tokenizer_bpe.c, the merging itself in tokenizer_merge.c. */
 #include "common/checked.h"
 #include "common/half.h"
 #include "common/status.h"
+#include "tokenizer_parts.h"
 #include "utf8.h"
-
-#define KIND_TYPE 7u     /* enum hearth_token_type after the rules of tokenizers.md 7.3 */
-#define KIND_END 8u      /* ends an answer */
-#define KIND_STRIP 16u   /* white space after it is swallowed */
-#define KIND_MERGE 32u   /* may be the result of merging */
-#define KIND_SPECIAL 64u /* looked for in the text before anything else */
-
-struct slot { /* of the hash table from text to id */
-    uint32_t hash;
-    int32_t id; /* HEARTH_TOKEN_NONE: free */
-};
-
-struct hearth_tokenizer {
-    uint32_t n_tokens, n_special, max_piece;
-    uint32_t slot_mask;
-    int32_t bos, unk;
-    int32_t infill[3]; /* before the prefix, the suffix, the answer; HEARTH_TOKEN_NONE */
-    bool add_bos, add_space_prefix;
-    bool special_begins[256];   /* a special token begins with this byte */
-    int32_t byte_ids[256];      /* what stands for a byte that no token spells */
-    uint64_t joins[65536 / 64]; /* see above; bit last * 256 + first */
-    uint32_t *offsets;          /* [n_tokens + 1] into text */
-    uint32_t *ranks;            /* [n_tokens] smaller is merged first */
-    uint8_t *kinds;             /* [n_tokens] KIND_* */
-    struct slot *slots;         /* [slot_mask + 1], at most half full */
-    int32_t *special;           /* [n_special] ids in the order of their texts */
-    uint8_t *text;              /* NORMAL: as shown; BYTE: the byte; special ones: as in the file; others: nothing */
-};
 
 /* ---- Names with a meaning ----------------------------------------------------------------------------------------- */
 
@@ -177,17 +140,22 @@ struct survey {
     const struct hearth_vocab *vocab;
     const char *file_name;
     bool harmony, tool_response; /* exceptions of 7.3 */
-    bool phi3;
+    bool phi3, byte_level;
+    const struct hearth_pretokenizer_name *pretokenizer; /* byte-level BPE */
+    struct hearth_merges merges;
     int32_t by_role[ROLE_COUNT]; /* from PAD on: the id, and the name it was found by */
     const struct name *name_of[ROLE_COUNT];
     uint32_t n_merge, n_special, n_slots;
     uint64_t text_bytes, max_piece;
-    uint64_t at_offsets, at_ranks, at_kinds, at_slots, at_special, at_text, bytes; /* places in the block */
+    uint64_t merge_text_bytes;
+    /* Places in the block. */
+    uint64_t at_offsets, at_ranks, at_kinds, at_slots, at_special, at_text, bytes;
+    uint64_t at_merge_slots, at_merge_offsets, at_merge_lefts, at_merge_text, at_pretokenizer;
 };
 
 /* The character at p as merging sees it: a space or U+2581 is a single 0x20, a byte that is no UTF-8 stands alone. Writes it to
  * out[*out_n], returns the bytes read. */
-static size_t next_symbol(const uint8_t *p, size_t n, uint8_t out[4], size_t *out_n)
+size_t hearth_tokenizer_next_symbol(const uint8_t *p, size_t n, uint8_t out[4], size_t *out_n)
 {
     size_t need;
     const size_t have = hearth_utf8_take(p, n, &need);
@@ -207,7 +175,7 @@ static size_t symbols_bytes(struct hearth_view text)
     for (size_t i = 0; i < text.size;) {
         uint8_t symbol[4];
         size_t n;
-        i += next_symbol(text.bytes + i, text.size - i, symbol, &n);
+        i += hearth_tokenizer_next_symbol(text.bytes + i, text.size - i, symbol, &n);
         total += n;
     }
     return total;
@@ -241,6 +209,8 @@ static uint32_t type_after_rules(const struct survey *survey, const struct name 
     uint32_t type = vocab->token_types ? hearth_gguf_u32_at(vocab->token_types, (uint64_t)id) : HEARTH_TOKEN_NORMAL;
     if (type > HEARTH_TOKEN_BYTE)
         type = HEARTH_TOKEN_UNDEFINED;
+    if (type == HEARTH_TOKEN_BYTE && survey->byte_level)
+        type = HEARTH_TOKEN_NORMAL; /* the alphabet has all bytes */
     if (type == HEARTH_TOKEN_CONTROL && contains(text, "unused"))
         type = HEARTH_TOKEN_UNUSED;
     *end = id == vocab->eos || id == vocab->eot || id == vocab->eom;
@@ -272,13 +242,20 @@ static uint32_t type_after_rules(const struct survey *survey, const struct name 
     return HEARTH_TOKEN_CONTROL;
 }
 
+/* Byte-level: a user-defined token stands for itself and has been found before anything merges. */
+static bool may_merge(const struct survey *survey, uint32_t type, struct hearth_view text)
+{
+    if (survey->byte_level)
+        return type == HEARTH_TOKEN_NORMAL;
+    return (type == HEARTH_TOKEN_NORMAL || type == HEARTH_TOKEN_USER_DEFINED) && !memchr(text.bytes, ' ', text.size);
+}
+
 static uint8_t kind_of(const struct survey *survey, int32_t id, struct hearth_view text)
 {
     bool end;
     const uint32_t type = type_after_rules(survey, find_name(text), id, text, &end);
     uint32_t kind = type | (end ? KIND_END : 0);
-    const bool merges = type == HEARTH_TOKEN_NORMAL || type == HEARTH_TOKEN_USER_DEFINED;
-    if (merges && text.size > 0 && !memchr(text.bytes, ' ', text.size))
+    if (text.size > 0 && may_merge(survey, type, text))
         kind |= KIND_MERGE;
     const bool special = type == HEARTH_TOKEN_USER_DEFINED || type == HEARTH_TOKEN_CONTROL || type == HEARTH_TOKEN_UNKNOWN;
     if (special && text.size > 0)
@@ -288,11 +265,12 @@ static uint8_t kind_of(const struct survey *survey, int32_t id, struct hearth_vi
     return (uint8_t)kind;
 }
 
-static uint64_t kept_bytes(uint8_t kind, struct hearth_view text)
+/* At most. */
+static uint64_t kept_bytes(const struct survey *survey, uint8_t kind, struct hearth_view text)
 {
     switch (kind & KIND_TYPE) {
     case HEARTH_TOKEN_NORMAL:
-        return symbols_bytes(text);
+        return survey->byte_level ? text.size : symbols_bytes(text);
     case HEARTH_TOKEN_BYTE:
         return 1;
     default:
@@ -349,7 +327,7 @@ static hearth_status survey_tokens(struct survey *survey, hearth_error *err)
         const struct hearth_view text = hearth_gguf_next_string(survey->vocab->tokens, &cursor);
         const uint8_t kind = kind_of(survey, (int32_t)i, text);
         HEARTH_TRY(check_token(survey, i, kind, text, err));
-        const uint64_t kept = kept_bytes(kind, text);
+        const uint64_t kept = kept_bytes(survey, kind, text);
         survey->text_bytes += kept; /* at most the size of the file, cannot overflow */
         if (kept > survey->max_piece)
             survey->max_piece = kept;
@@ -366,6 +344,17 @@ static uint64_t place(uint64_t *end, uint64_t count, uint64_t size)
     return at;
 }
 
+static void layout_merges(struct survey *survey, uint64_t *end)
+{
+    const uint64_t n = survey->merges.n;
+    survey->merges.n_slots = (uint32_t)(n + n / 2 + 1);
+    survey->at_merge_slots = place(end, survey->merges.n_slots, sizeof(struct hearth_slot));
+    survey->at_merge_offsets = place(end, n + 1, sizeof(uint32_t));
+    survey->at_merge_lefts = place(end, n, sizeof(uint16_t));
+    survey->at_merge_text = place(end, survey->merge_text_bytes, 1);
+    survey->at_pretokenizer = place(end, HEARTH_PRETOKENIZER_BYTES, 1);
+}
+
 static void survey_layout(struct survey *survey)
 {
     const uint64_t n = survey->vocab->n_tokens;
@@ -374,27 +363,46 @@ static void survey_layout(struct survey *survey)
         survey->n_slots *= 2;
     uint64_t end = (sizeof(struct hearth_tokenizer) + 63) & ~(uint64_t)63;
     survey->at_offsets = place(&end, n + 1, sizeof(uint32_t));
-    survey->at_ranks = place(&end, n, sizeof(uint32_t));
-    survey->at_slots = place(&end, survey->n_slots, sizeof(struct slot));
+    survey->at_ranks = place(&end, survey->byte_level ? 0 : n, sizeof(uint32_t));
+    survey->at_slots = place(&end, survey->n_slots, sizeof(struct hearth_slot));
     survey->at_special = place(&end, survey->n_special, sizeof(int32_t));
     survey->at_kinds = place(&end, n, 1);
     survey->at_text = place(&end, survey->text_bytes, 1);
+    if (survey->byte_level)
+        layout_merges(survey, &end);
     survey->bytes = end;
+}
+
+#define MERGES_MAX (1u << 30) /* the slots of their table are counted in 32 bits */
+
+static hearth_status survey_bpe(struct survey *survey, hearth_error *err)
+{
+    const struct hearth_vocab *vocab = survey->vocab;
+    char file[HEARTH_QUOTE_MAX], pre[HEARTH_QUOTE_MAX];
+    hearth_quote(file, survey->file_name, strlen(survey->file_name));
+    survey->pretokenizer = hearth_pretokenizer_find(vocab->pre);
+    if (!survey->pretokenizer)
+        return hearth_fail(err, HEARTH_E_UNSUPPORTED, NULL, "%s: tokenizer.ggml.pre: unknown pre-tokenizer (got '%s')", file,
+                           hearth_quote(pre, vocab->pre.bytes, vocab->pre.size));
+    survey->merge_text_bytes = vocab->merges->value.size - 8 * vocab->merges->count; /* at most; lengths of 8 bytes lie between */
+    if (vocab->merges->count > MERGES_MAX || survey->merge_text_bytes > UINT32_MAX)
+        return hearth_fail(err, HEARTH_E_UNSUPPORTED, "E_VOCAB",
+                           "%s: tokenizer.ggml.merges: too many (got %" PRIu64 " of %" PRIu64 " bytes, need at most %u of %u)",
+                           file, vocab->merges->count, survey->merge_text_bytes, MERGES_MAX, UINT32_MAX);
+    survey->merges.n = (uint32_t)vocab->merges->count;
+    return HEARTH_OK;
 }
 
 static hearth_status take_survey(struct survey *survey, const struct hearth_vocab *vocab, const char *file_name, hearth_error *err)
 {
     *survey = (struct survey){.vocab = vocab, .file_name = file_name ? file_name : "vocabulary"};
-    char file[HEARTH_QUOTE_MAX], model[HEARTH_QUOTE_MAX];
+    char file[HEARTH_QUOTE_MAX];
     hearth_quote(file, survey->file_name, strlen(survey->file_name));
-    if (vocab->model != HEARTH_VOCAB_SPM)
-        return hearth_fail(err, HEARTH_E_UNSUPPORTED, NULL,
-                           "%s: tokenizer.ggml.model: byte-level BPE tokenizers are not supported yet (got '%s', need llama)", file,
-                           hearth_quote(model, vocab->model_name.bytes, vocab->model_name.size));
     if (vocab->n_tokens == 0 || vocab->n_tokens > INT32_MAX / 2)
         return hearth_fail(err, HEARTH_E_FORMAT, "E_VOCAB",
                            "%s: tokenizer.ggml.tokens: number of tokens (got %" PRIu32 ", need 1 to %d)", file, vocab->n_tokens,
                            INT32_MAX / 2);
+    survey->byte_level = vocab->model == HEARTH_VOCAB_BPE;
     survey->phi3 = contains(vocab->general_name, "phi-3") || contains(vocab->general_name, "phi3");
     survey_names(survey);
     HEARTH_TRY(survey_tokens(survey, err));
@@ -402,6 +410,8 @@ static hearth_status take_survey(struct survey *survey, const struct hearth_voca
         return hearth_fail(err, HEARTH_E_FORMAT, "E_VOCAB",
                            "%s: tokenizer.ggml.tokens: texts are too long (got %" PRIu64 " bytes, need at most %" PRIu32 ")", file,
                            survey->text_bytes, UINT32_MAX);
+    if (survey->byte_level)
+        HEARTH_TRY(survey_bpe(survey, err));
     survey_layout(survey);
     return HEARTH_OK;
 }
@@ -431,19 +441,6 @@ static struct hearth_view text_of(const struct hearth_tokenizer *tokenizer, int3
     return (struct hearth_view){tokenizer->text + begin, tokenizer->offsets[id + 1] - begin};
 }
 
-#define HASH_START 0xcbf29ce484222325u
-static uint64_t hash_more(uint64_t hash, const uint8_t *bytes, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        hash = (hash ^ bytes[i]) * 0x100000001b3u;
-    return hash;
-}
-
-static uint32_t hash_done(uint64_t hash)
-{
-    return (uint32_t)((hash * 0x9E3779B97F4A7C15u) >> 32);
-}
-
 /* Whether the token's symbols spell these bytes. */
 static bool spells(const struct hearth_tokenizer *tokenizer, int32_t id, const uint8_t *bytes, size_t n)
 {
@@ -454,7 +451,7 @@ static bool spells(const struct hearth_tokenizer *tokenizer, int32_t id, const u
     for (size_t i = 0; i < text.size;) {
         uint8_t symbol[4];
         size_t size;
-        i += next_symbol(text.bytes + i, text.size - i, symbol, &size);
+        i += hearth_tokenizer_next_symbol(text.bytes + i, text.size - i, symbol, &size);
         if (size > n - at || memcmp(symbol, bytes + at, size) != 0)
             return false;
         at += size;
@@ -463,16 +460,26 @@ static bool spells(const struct hearth_tokenizer *tokenizer, int32_t id, const u
 }
 
 /* The id of the token spelt by these symbols, or HEARTH_TOKEN_NONE. */
-static int32_t look_up(const struct hearth_tokenizer *tokenizer, const uint8_t *bytes, size_t n)
+int32_t hearth_tokenizer_find(const struct hearth_tokenizer *tokenizer, const uint8_t *bytes, size_t n)
 {
     if (n > tokenizer->max_piece)
         return HEARTH_TOKEN_NONE; /* a text's symbols are never longer than the text */
-    const uint32_t hash = hash_done(hash_more(HASH_START, bytes, n));
+    const uint32_t hash = hearth_hash_done(hearth_hash_more(HEARTH_HASH_START, bytes, n));
     for (uint32_t i = hash & tokenizer->slot_mask;; i = (i + 1) & tokenizer->slot_mask) {
-        const struct slot slot = tokenizer->slots[i];
+        const struct hearth_slot slot = tokenizer->slots[i];
         if (slot.id == HEARTH_TOKEN_NONE || (slot.hash == hash && spells(tokenizer, slot.id, bytes, n)))
             return slot.id;
     }
+}
+
+/* The symbol at p of a text that is kept. */
+static size_t kept_symbol(const struct hearth_tokenizer *tokenizer, const uint8_t *p, size_t n, uint8_t out[4], size_t *out_n)
+{
+    if (!tokenizer->byte_level)
+        return hearth_tokenizer_next_symbol(p, n, out, out_n);
+    out[0] = p[0];
+    *out_n = 1;
+    return 1;
 }
 
 static bool same_symbols(const struct hearth_tokenizer *tokenizer, int32_t a, int32_t b)
@@ -484,8 +491,8 @@ static bool same_symbols(const struct hearth_tokenizer *tokenizer, int32_t a, in
     while (i < x.size && j < y.size) {
         uint8_t s[4], t[4];
         size_t n, m;
-        i += next_symbol(x.bytes + i, x.size - i, s, &n);
-        j += next_symbol(y.bytes + j, y.size - j, t, &m);
+        i += kept_symbol(tokenizer, x.bytes + i, x.size - i, s, &n);
+        j += kept_symbol(tokenizer, y.bytes + j, y.size - j, t, &m);
         if (n != m || memcmp(s, t, n) != 0)
             return false;
     }
@@ -496,25 +503,58 @@ static bool same_symbols(const struct hearth_tokenizer *tokenizer, int32_t a, in
 static void enter(struct hearth_tokenizer *tokenizer, int32_t id)
 {
     const struct hearth_view text = text_of(tokenizer, id);
-    uint64_t hash = HASH_START;
+    uint64_t hash = HEARTH_HASH_START;
     uint8_t last = 0;
     for (size_t i = 0; i < text.size;) {
         uint8_t symbol[4];
         size_t n;
         const bool first = i == 0;
-        i += next_symbol(text.bytes + i, text.size - i, symbol, &n);
+        i += kept_symbol(tokenizer, text.bytes + i, text.size - i, symbol, &n);
         const uint32_t pair = (uint32_t)last * 256 + symbol[0];
         if (!first)
             tokenizer->joins[pair / 64] |= (uint64_t)1 << pair % 64;
-        hash = hash_more(hash, symbol, n);
+        hash = hearth_hash_more(hash, symbol, n);
         last = symbol[n - 1];
     }
-    const uint32_t done = hash_done(hash);
+    const uint32_t done = hearth_hash_done(hash);
     uint32_t i = done & tokenizer->slot_mask;
     while (tokenizer->slots[i].id != HEARTH_TOKEN_NONE &&
            !(tokenizer->slots[i].hash == done && same_symbols(tokenizer, tokenizer->slots[i].id, id)))
         i = (i + 1) & tokenizer->slot_mask;
-    tokenizer->slots[i] = (struct slot){done, id};
+    tokenizer->slots[i] = (struct hearth_slot){done, id};
+}
+
+/* What a token shows; returns its bytes. A byte-level token that is not written in the byte alphabet cannot come of merging. */
+static uint32_t keep_text(const struct hearth_tokenizer *tokenizer, uint8_t *kind, struct hearth_view text, uint8_t *out)
+{
+    bool pure;
+    size_t at = 0;
+    switch (*kind & KIND_TYPE) {
+    case HEARTH_TOKEN_BYTE:
+        out[at++] = (uint8_t)byte_value(text);
+        break;
+    case HEARTH_TOKEN_NORMAL:
+        if (tokenizer->byte_level) {
+            at = hearth_bpe_bytes(text, out, &pure);
+            if (!pure)
+                *kind &= (uint8_t)~KIND_MERGE;
+            break;
+        }
+        for (size_t i = 0; i < text.size;) {
+            uint8_t symbol[4];
+            size_t n;
+            i += hearth_tokenizer_next_symbol(text.bytes + i, text.size - i, symbol, &n);
+            memcpy(out + at, symbol, n);
+            at += n;
+        }
+        break;
+    default:
+        if (*kind & KIND_SPECIAL) {
+            memcpy(out, text.bytes, text.size);
+            at = text.size;
+        }
+    }
+    return (uint32_t)at;
 }
 
 /* Text, offset, rank and kind of every token. */
@@ -529,25 +569,13 @@ static void copy_tokens(struct hearth_tokenizer *tokenizer, const struct survey 
         const uint32_t type = kind & KIND_TYPE;
         tokenizer->kinds[id] = kind;
         tokenizer->offsets[id] = at;
-        tokenizer->ranks[id] = rank_of(vocab->scores ? hearth_gguf_f32_at(vocab->scores, id) : 0.0f);
-        const int value = byte_value(text);
+        if (tokenizer->ranks)
+            tokenizer->ranks[id] = rank_of(vocab->scores ? hearth_gguf_f32_at(vocab->scores, id) : 0.0f);
+        const int value = tokenizer->byte_level ? -1 : byte_value(text);
         const bool upper = value >= 0 && text.bytes[3] < 'a' && text.bytes[4] < 'a';
-        if (type == HEARTH_TOKEN_BYTE || (kind & KIND_MERGE && upper))
+        if (value >= 0 && (type == HEARTH_TOKEN_BYTE || (kind & KIND_MERGE && upper)))
             tokenizer->byte_ids[value] = (int32_t)id;
-        if (type == HEARTH_TOKEN_BYTE) {
-            tokenizer->text[at++] = (uint8_t)value;
-        } else if (type == HEARTH_TOKEN_NORMAL) {
-            for (size_t i = 0; i < text.size;) {
-                uint8_t symbol[4];
-                size_t n;
-                i += next_symbol(text.bytes + i, text.size - i, symbol, &n);
-                memcpy(tokenizer->text + at, symbol, n);
-                at += (uint32_t)n;
-            }
-        } else if (kind & KIND_SPECIAL) {
-            memcpy(tokenizer->text + at, text.bytes, text.size);
-            at += (uint32_t)text.size;
-        }
+        at += keep_text(tokenizer, &tokenizer->kinds[id], text, tokenizer->text + at);
         if (kind & KIND_SPECIAL)
             tokenizer->special[tokenizer->n_special++] = (int32_t)id;
     }
@@ -629,6 +657,23 @@ static int32_t id_or_named(const struct survey *survey, int32_t id, enum role ro
     return id_or_none(id, survey->vocab->n_tokens);
 }
 
+static hearth_status init_bpe(struct hearth_tokenizer *tokenizer, const struct survey *survey, uint8_t *base, hearth_error *err)
+{
+    struct hearth_merges *merges = &tokenizer->merges;
+    *merges = survey->merges;
+    merges->slots = (struct hearth_slot *)(void *)(base + survey->at_merge_slots);
+    merges->offsets = (uint32_t *)(void *)(base + survey->at_merge_offsets);
+    merges->lefts = (uint16_t *)(void *)(base + survey->at_merge_lefts);
+    merges->text = base + survey->at_merge_text;
+    hearth_bpe_build(merges, survey->vocab);
+    tokenizer->ignore_merges = survey->pretokenizer->ignore_merges;
+    tokenizer->pretokenizer = hearth_pretokenizer_init(base + survey->at_pretokenizer, survey->pretokenizer);
+    if (!tokenizer->pretokenizer)
+        return hearth_fail(err, HEARTH_E_UNSUPPORTED, NULL, "tokenizer: PCRE2 does not compile the patterns of '%s'",
+                           survey->pretokenizer->name);
+    return HEARTH_OK;
+}
+
 hearth_status hearth_tokenizer_init(struct hearth_tokenizer **out, void *memory, uint64_t bytes, const struct hearth_vocab *vocab,
                                     const char *file_name, hearth_error *err)
 {
@@ -650,17 +695,19 @@ hearth_status hearth_tokenizer_init(struct hearth_tokenizer **out, void *memory,
     tokenizer->infill[1] = id_or_named(&survey, vocab->fim_suffix, ROLE_SUFFIX);
     tokenizer->infill[2] = id_or_named(&survey, vocab->fim_middle, ROLE_MIDDLE);
     tokenizer->add_bos = vocab->add_bos && tokenizer->bos != HEARTH_TOKEN_NONE;
-    tokenizer->add_space_prefix = vocab->add_space_prefix;
+    tokenizer->byte_level = survey.byte_level;
+    tokenizer->add_space_prefix = vocab->add_space_prefix && !survey.byte_level;
     tokenizer->offsets = (uint32_t *)(void *)(base + survey.at_offsets);
-    tokenizer->ranks = (uint32_t *)(void *)(base + survey.at_ranks);
+    if (!survey.byte_level)
+        tokenizer->ranks = (uint32_t *)(void *)(base + survey.at_ranks);
     tokenizer->kinds = base + survey.at_kinds;
-    tokenizer->slots = (struct slot *)(void *)(base + survey.at_slots);
+    tokenizer->slots = (struct hearth_slot *)(void *)(base + survey.at_slots);
     tokenizer->special = (int32_t *)(void *)(base + survey.at_special);
     tokenizer->text = base + survey.at_text;
     for (uint32_t i = 0; i < 256; i++)
         tokenizer->byte_ids[i] = HEARTH_TOKEN_NONE;
     for (uint32_t i = 0; i < survey.n_slots; i++)
-        tokenizer->slots[i] = (struct slot){0, HEARTH_TOKEN_NONE};
+        tokenizer->slots[i] = (struct hearth_slot){0, HEARTH_TOKEN_NONE};
 
     copy_tokens(tokenizer, &survey);
     for (uint32_t id = 0; id < vocab->n_tokens; id++) {
@@ -671,157 +718,14 @@ hearth_status hearth_tokenizer_init(struct hearth_tokenizer **out, void *memory,
     for (uint32_t i = 0; i < 256; i++) {
         const uint8_t byte = (uint8_t)i;
         if (tokenizer->byte_ids[i] == HEARTH_TOKEN_NONE)
-            tokenizer->byte_ids[i] = look_up(tokenizer, &byte, 1);
-        if (tokenizer->byte_ids[i] == HEARTH_TOKEN_NONE)
+            tokenizer->byte_ids[i] = hearth_tokenizer_find(tokenizer, &byte, 1);
+        if (tokenizer->byte_ids[i] == HEARTH_TOKEN_NONE && !survey.byte_level)
             tokenizer->byte_ids[i] = tokenizer->unk;
     }
+    if (survey.byte_level)
+        HEARTH_TRY(init_bpe(tokenizer, &survey, base, err));
     *out = tokenizer;
     return HEARTH_OK;
-}
-
-/* ---- Merging a word ------------------------------------------------------------------------------------------------- */
-
-/* A symbol stands at the offset of its first byte; the next one begins where it ends. */
-struct symbol {
-    uint32_t bytes; /* 0: no symbol begins here */
-    uint32_t prev;  /* offset of the one before, NO_SYMBOL for the first */
-};
-#define NO_SYMBOL UINT32_MAX
-
-struct work { /* an encode in progress: the scratch, and where ids go */
-    const struct hearth_tokenizer *tokenizer;
-    uint64_t *heap; /* rank << 32 | offset of the left symbol << 16 | bytes of both together - 1; smallest first */
-    struct symbol *symbols;
-    uint8_t *word;
-    uint32_t n_heap, n_word;
-    uint8_t last; /* last byte of the word */
-    int32_t *ids;
-    size_t capacity, n_ids;
-};
-
-static void emit(struct work *work, int32_t id)
-{
-    if (id == HEARTH_TOKEN_NONE)
-        return;
-    if (work->n_ids < work->capacity)
-        work->ids[work->n_ids] = id;
-    work->n_ids++;
-}
-
-static void heap_push(struct work *work, uint64_t entry)
-{
-    uint64_t *heap = work->heap;
-    uint32_t i = work->n_heap++;
-    for (uint32_t parent; i > 0 && heap[parent = (i - 1) / 2] > entry; i = parent)
-        heap[i] = heap[parent];
-    heap[i] = entry;
-}
-
-static uint64_t heap_pop(struct work *work)
-{
-    uint64_t *heap = work->heap;
-    const uint64_t best = heap[0];
-    const uint64_t entry = heap[--work->n_heap];
-    uint32_t i = 0;
-    for (uint32_t child; (child = 2 * i + 1) < work->n_heap; i = child) {
-        if (child + 1 < work->n_heap && heap[child + 1] < heap[child])
-            child++;
-        if (heap[child] >= entry)
-            break;
-        heap[i] = heap[child];
-    }
-    heap[i] = entry;
-    return best;
-}
-
-/* Note that the symbols at `left` and after it could merge. */
-static void propose(struct work *work, uint32_t left)
-{
-    const uint32_t right = left + work->symbols[left].bytes;
-    if (right == work->n_word)
-        return;
-    const uint32_t bytes = work->symbols[left].bytes + work->symbols[right].bytes;
-    const int32_t id = look_up(work->tokenizer, work->word + left, bytes);
-    if (id != HEARTH_TOKEN_NONE)
-        heap_push(work, (uint64_t)work->tokenizer->ranks[id] << 32 | (uint64_t)left << 16 | (bytes - 1));
-}
-
-/* Symbols only grow, so a left symbol that still stands, with a neighbour that fills the recorded length, is the recorded pair. */
-static void merge_all(struct work *work)
-{
-    struct symbol *symbols = work->symbols;
-    while (work->n_heap > 0) {
-        const uint64_t entry = heap_pop(work);
-        const uint32_t left = (uint32_t)(entry >> 16) & 0xffffu;
-        const uint32_t bytes = ((uint32_t)entry & 0xffffu) + 1;
-        const uint32_t right = left + symbols[left].bytes;
-        if (symbols[left].bytes == 0 || right == work->n_word || symbols[left].bytes + symbols[right].bytes != bytes)
-            continue;
-        symbols[left].bytes = bytes;
-        symbols[right].bytes = 0;
-        if (left + bytes < work->n_word)
-            symbols[left + bytes].prev = left;
-        if (symbols[left].prev != NO_SYMBOL)
-            propose(work, symbols[left].prev);
-        propose(work, left);
-    }
-}
-
-static void emit_symbol(struct work *work, const uint8_t *bytes, uint32_t n)
-{
-    const int32_t id = look_up(work->tokenizer, bytes, n);
-    if (id != HEARTH_TOKEN_NONE) {
-        emit(work, id);
-        return;
-    }
-    const bool space = bytes[0] == ' ';
-    const uint8_t *spelling = space ? (const uint8_t *)"\xe2\x96\x81" : bytes;
-    for (uint32_t i = 0; i < (space ? 3 : n); i++)
-        emit(work, work->tokenizer->byte_ids[spelling[i]]);
-}
-
-/* Merge and emit the word gathered so far. */
-static void end_word(struct work *work)
-{
-    for (uint32_t i = 0; i < work->n_word; i += work->symbols[i].bytes)
-        propose(work, i);
-    merge_all(work);
-    for (uint32_t i = 0; i < work->n_word; i += work->symbols[i].bytes)
-        emit_symbol(work, work->word + i, work->symbols[i].bytes);
-    work->n_word = 0;
-}
-
-static void add_symbol(struct work *work, const uint8_t *symbol, size_t n, uint32_t *prev)
-{
-    const uint32_t pair = (uint32_t)work->last * 256 + symbol[0];
-    const bool joins = work->tokenizer->joins[pair / 64] >> pair % 64 & 1;
-    if (work->n_word > 0 && (!joins || work->n_word + n > HEARTH_TOKENIZER_WORD_MAX))
-        end_word(work);
-    const uint32_t at = work->n_word;
-    work->symbols[at] = (struct symbol){(uint32_t)n, at == 0 ? NO_SYMBOL : *prev};
-    for (size_t i = 1; i < n; i++)
-        work->symbols[at + i].bytes = 0;
-    memcpy(work->word + at, symbol, n);
-    work->n_word += (uint32_t)n;
-    work->last = symbol[n - 1];
-    *prev = at;
-}
-
-/* A stretch of text without special tokens; goes_on: no space is put before it. */
-static void encode_part(struct work *work, const uint8_t *text, size_t bytes, bool goes_on)
-{
-    if (bytes == 0)
-        return;
-    uint32_t prev = NO_SYMBOL;
-    if (work->tokenizer->add_space_prefix && !goes_on)
-        add_symbol(work, (const uint8_t *)" ", 1, &prev);
-    for (size_t i = 0; i < bytes;) {
-        uint8_t symbol[4];
-        size_t n;
-        i += next_symbol(text + i, bytes - i, symbol, &n);
-        add_symbol(work, symbol, n, &prev);
-    }
-    end_word(work);
 }
 
 /* ---- Special tokens -------------------------------------------------------------------------------------------------- */
@@ -879,6 +783,24 @@ static int32_t match_marked(const struct hearth_tokenizer *tokenizer, const uint
     return shorter != HEARTH_TOKEN_NONE ? shorter : match_special(tokenizer, text, bytes, false);
 }
 
+void hearth_tokenizer_emit(struct hearth_encoding *encoding, int32_t id)
+{
+    if (id == HEARTH_TOKEN_NONE)
+        return;
+    if (encoding->n_ids < encoding->capacity)
+        encoding->ids[encoding->n_ids] = id;
+    encoding->n_ids++;
+}
+
+/* A stretch of text without special tokens; goes_on: no space is put before it. */
+static void encode_part(struct hearth_encoding *encoding, const uint8_t *text, size_t bytes, bool goes_on)
+{
+    if (encoding->tokenizer->byte_level)
+        hearth_bpe_encode(encoding, text, bytes);
+    else
+        hearth_spm_encode(encoding, text, bytes, goes_on);
+}
+
 static bool is_space(uint8_t c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
@@ -894,16 +816,16 @@ hearth_status hearth_tokenizer_encode_marked(const struct hearth_tokenizer *toke
                                              const uint8_t *from_caller, size_t bytes, uint32_t flags, int32_t *ids,
                                              size_t capacity, size_t *n_ids)
 {
-    struct work work = {.tokenizer = tokenizer, .ids = ids, .capacity = capacity, .heap = scratch};
-    work.symbols = (struct symbol *)(void *)(work.heap + 2 * (size_t)HEARTH_TOKENIZER_WORD_MAX);
-    work.word = (uint8_t *)(work.symbols + HEARTH_TOKENIZER_WORD_MAX);
+    struct hearth_encoding encoding = {.tokenizer = tokenizer, .ids = ids, .capacity = capacity, .heap = scratch};
+    encoding.symbols = (struct hearth_symbol *)(void *)(encoding.heap + 2 * (size_t)HEARTH_TOKENIZER_WORD_MAX);
+    encoding.buffer = (uint8_t *)(encoding.symbols + HEARTH_TOKENIZER_WORD_MAX);
 
     const uint8_t *at = (const uint8_t *)text;
     const bool control = (flags & HEARTH_TOKENIZE_SPECIAL) != 0;
     const bool goes_on = (flags & HEARTH_TOKENIZER_CONTINUE) != 0;
     const bool has_bos = bytes > 0 && match_marked(tokenizer, at, from_caller, bytes, control) == tokenizer->bos;
     if (flags & HEARTH_TOKENIZE_BOS && tokenizer->add_bos && !has_bos)
-        emit(&work, tokenizer->bos);
+        hearth_tokenizer_emit(&encoding, tokenizer->bos);
     size_t begin = 0;
     for (size_t i = 0; i < bytes;) {
         const int32_t id = match_marked(tokenizer, at + i, from_caller ? from_caller + i : NULL, bytes - i, control);
@@ -911,17 +833,17 @@ hearth_status hearth_tokenizer_encode_marked(const struct hearth_tokenizer *toke
             i++;
             continue;
         }
-        encode_part(&work, at + begin, i - begin, goes_on && begin == 0);
-        emit(&work, id);
+        encode_part(&encoding, at + begin, i - begin, goes_on && begin == 0);
+        hearth_tokenizer_emit(&encoding, id);
         i += text_of(tokenizer, id).size;
         while (tokenizer->kinds[id] & KIND_STRIP && i < bytes && is_space(at[i]))
             i++;
         begin = i;
     }
     if (begin < bytes)
-        encode_part(&work, at + begin, bytes - begin, goes_on && begin == 0);
-    *n_ids = work.n_ids;
-    return work.n_ids > capacity ? HEARTH_E_CONFIG : HEARTH_OK;
+        encode_part(&encoding, at + begin, bytes - begin, goes_on && begin == 0);
+    *n_ids = encoding.n_ids;
+    return encoding.n_ids > capacity ? HEARTH_E_CONFIG : HEARTH_OK;
 }
 
 struct infill { /* ids gathered so far */

@@ -1,4 +1,5 @@
-/* Text to token ids and ids to text (spec tokenizers.md), for SentencePiece-style vocabularies.
+/* Text to token ids and ids to text (spec tokenizers.md), for SentencePiece-style vocabularies and byte-level
+ * BPE.
  *
  * All memory is the caller's: plan says how much, init fills it, encode works in a scratch of fixed size. Everything is copied out
  * of the vocabulary, whose file may be closed afterwards. A tokenizer is immutable once made and may be shared by threads, each
@@ -6,21 +7,23 @@
 #ifndef HEARTH_ENGINE_TOKENIZER_H
 #define HEARTH_ENGINE_TOKENIZER_H
 
+#include "pretokenize.h"
 #include "vocab.h"
 
 struct hearth_tokenizer;
 
 /* A stretch of text that merges may connect is worked on as a whole up to this many bytes; a longer one is cut there, on a
  * character border, before the merging: its ids then differ from those of the uncut text around the cut. */
-#define HEARTH_TOKENIZER_WORD_MAX 65536u
-/* Bytes of the scratch of encode: the text of a word, and for each of its bytes a symbol of 8 bytes and two heap entries of 8.
- * 8-byte aligned. */
-#define HEARTH_TOKENIZER_SCRATCH ((size_t)HEARTH_TOKENIZER_WORD_MAX * (1 + 8 + 2 * 8))
+#define HEARTH_TOKENIZER_WORD_MAX HEARTH_PRETOKENIZER_WINDOW
+/* Bytes of the scratch of encode: for each byte of a word a symbol of 8 bytes and two heap entries of 8, then what the
+ * pre-tokenizer works in, or the text of the word. 64-byte aligned. */
+#define HEARTH_TOKENIZER_SCRATCH ((size_t)HEARTH_TOKENIZER_WORD_MAX * (8 + 2 * 8) + HEARTH_PRETOKENIZER_SCRATCH)
 /* Special tokens longer than this are refused: they are looked for at every byte of a text. */
 #define HEARTH_TOKENIZER_SPECIAL_MAX 512u
 
 /* The exact bytes of the tables of a vocabulary, a multiple of 64. `file_name` stands in messages.
- * E_UNSUPPORTED for byte-level BPE; E_FORMAT E_VOCAB for an empty control token and the like. Cost: walks the tokens once. */
+ * E_UNSUPPORTED for a pre-tokenizer without a name here; E_FORMAT E_VOCAB for an empty control token and the like. Cost: walks the
+ * tokens once. */
 hearth_status hearth_tokenizer_plan(const struct hearth_vocab *vocab, const char *file_name, uint64_t *bytes, hearth_error *err);
 /* Build the tables in `memory` (64-byte aligned, `bytes` as planned); *out points into it. Nothing needs to be destroyed.
  * Errors as plan. */

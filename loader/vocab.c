@@ -64,6 +64,8 @@ static hearth_status read_model(const struct reader *in, struct hearth_vocab *ou
         return reject(in, HEARTH_E_UNSUPPORTED, NULL, PREFIX "model", "unknown tokenizer (got '%s', need 'llama' or 'gpt2')",
                       hearth_quote(name, out->model_name.bytes, (size_t)out->model_name.size));
     HEARTH_TRY(hearth_gguf_get_string(in->gguf, PREFIX "pre", &out->pre, &found, in->err));
+    if (out->model == HEARTH_VOCAB_BPE && out->pre.size == 0)
+        warn(in, "the file names no pre-tokenizer; the default one may give other tokens than the model was trained with");
     HEARTH_TRY(hearth_gguf_get_string(in->gguf, "tokenizer.chat_template", &out->chat_template, &found, in->err));
     return hearth_gguf_get_string(in->gguf, "general.name", &out->general_name, &found, in->err);
 }

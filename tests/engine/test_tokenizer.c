@@ -19,8 +19,8 @@ struct token {
 };
 
 struct fixture {
-    struct hearth_gguf gguf;
-    uint8_t *file;
+    struct hearth_gguf gguf, merges; /* merges: a second file, for byte-level vocabularies */
+    uint8_t *file, *merges_file;
     struct hearth_vocab vocab;
     struct hearth_tokenizer *tokenizer;
     void *memory, *scratch;
@@ -73,6 +73,27 @@ static void make_vocab(struct fixture *f, const struct token *tokens, uint32_t n
     make_vocab_of_bytes(f, tokens, NULL, n, name);
 }
 
+/* The same, byte-level. Token 1 is its beginning of text, 2 its end. */
+static void make_bpe(struct fixture *f, const struct token *tokens, uint32_t n, const char *pre, const char *const *merges,
+                     uint32_t n_merges)
+{
+    struct hearth_gguf_writer writer;
+    struct hearth_view *texts = calloc(n_merges + 1, sizeof *texts);
+    size_t size;
+    make_vocab(f, tokens, n, "test");
+    for (uint32_t i = 0; i < n_merges; i++)
+        texts[i] = (struct hearth_view){(const uint8_t *)merges[i], strlen(merges[i])};
+    hearth_gguf_writer_init(&writer, 32);
+    hearth_gguf_write_strings(&writer, "merges", texts, n_merges);
+    cr_assert_eq(hearth_gguf_writer_finish(&writer, &f->merges_file, &size, NULL), HEARTH_OK);
+    hearth_gguf_writer_free(&writer);
+    cr_assert_eq(hearth_gguf_parse(&f->merges, f->merges_file, size, size, "test.gguf", NULL), HEARTH_OK);
+    f->vocab.model = HEARTH_VOCAB_BPE;
+    f->vocab.pre = (struct hearth_view){(const uint8_t *)pre, strlen(pre)};
+    f->vocab.merges = hearth_gguf_find(&f->merges, "merges");
+    free(texts);
+}
+
 static hearth_status make_tokenizer(struct fixture *f, hearth_error *err)
 {
     HEARTH_TRY(hearth_tokenizer_plan(&f->vocab, "test.gguf", &f->bytes, err));
@@ -84,7 +105,9 @@ static hearth_status make_tokenizer(struct fixture *f, hearth_error *err)
 static void end_fixture(struct fixture *f)
 {
     hearth_gguf_free(&f->gguf);
+    hearth_gguf_free(&f->merges);
     free(f->file);
+    free(f->merges_file);
     free(f->memory);
     free(f->scratch);
 }
@@ -181,6 +204,16 @@ Test(tokenizer, vectors_phi_3)
     run_vectors("ggml-vocab-phi-3.gguf");
 }
 
+Test(tokenizer, vectors_gpt_2)
+{
+    run_vectors("ggml-vocab-gpt-2.gguf");
+}
+
+Test(tokenizer, vectors_deepseek_llm)
+{
+    run_vectors("ggml-vocab-deepseek-llm.gguf");
+}
+
 static double cpu_seconds(void)
 {
     struct timespec now;
@@ -189,20 +222,22 @@ static double cpu_seconds(void)
 }
 
 /* 1 MiB of anything takes less than a second, and is spelt again by its pieces. */
-Test(tokenizer, a_mebibyte_of_anything)
+static void tokenize_a_mebibyte(const char *name)
 {
     const char *folder = shared_folder("large texts");
     const char *sanitize = getenv("HEARTH_SANITIZE");
     const double most = sanitize && *sanitize && strcmp(sanitize, "OFF") != 0 ? 30.0 : 1.0;
     static const char *const units[] = {"a", "\n",    " ", "\xf0\x9f\x98\x80", "\xcc\x81", "\xe2\x80\x8d",
-                                        "<", "<|end", "0", "The cat. ",        ""};
+                                        "<", "<|end", "0", "The cat. ",        "   \x01",  "\xe4\xb8\xad",
+                                        "A", ""};
     struct fixture f;
-    open_real(&f, folder, "ggml-vocab-phi-3.gguf");
+    open_real(&f, folder, name);
     const size_t size = 1 << 20;
     char *text = malloc(size);
     int32_t *ids = malloc((size + 2) * sizeof *ids);
     struct rng rng = rng_start();
-    for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
+    const size_t n_units = sizeof units / sizeof units[0] - (strstr(name, "deepseek") != NULL);
+    for (size_t u = 0; u < n_units; u++) {
         const size_t unit = strlen(units[u]);
         for (size_t i = 0; unit && i < size; i++)
             text[i] = units[u][i % unit];
@@ -225,6 +260,22 @@ Test(tokenizer, a_mebibyte_of_anything)
     free(text);
     free(ids);
     end_fixture(&f);
+}
+
+Test(tokenizer, a_mebibyte_of_anything_spm)
+{
+    tokenize_a_mebibyte("ggml-vocab-phi-3.gguf");
+}
+
+Test(tokenizer, a_mebibyte_of_anything_gpt_2)
+{
+    tokenize_a_mebibyte("ggml-vocab-gpt-2.gguf");
+}
+
+/* The vocabulary has no tokens for the bytes that no UTF-8 holds, so chance has to be left out. */
+Test(tokenizer, a_mebibyte_of_anything_deepseek_llm)
+{
+    tokenize_a_mebibyte("ggml-vocab-deepseek-llm.gguf");
 }
 
 /* ---- The rules, slowly --------------------------------------------------------------------------------------------------- */
@@ -620,10 +671,8 @@ Test(tokenizer, refuses)
     expect_refused(&f, HEARTH_E_FORMAT, "E_VOCAB", "'<0xZ1>'");
     make_vocab(&f, (const struct token[]){{longest, HEARTH_TOKEN_CONTROL, 0}}, 1, "test");
     expect_refused(&f, HEARTH_E_UNSUPPORTED, "E_VOCAB", "got 599 bytes");
-    make_vocab(&f, small, SMALL, "test");
-    f.vocab.model = HEARTH_VOCAB_BPE;
-    f.vocab.model_name = (struct hearth_view){(const uint8_t *)"gpt2", 4};
-    expect_refused(&f, HEARTH_E_UNSUPPORTED, "E_UNSUPPORTED", "byte-level BPE tokenizers are not supported yet (got 'gpt2'");
+    make_bpe(&f, small, SMALL, "gpt-3", (const char *const[]){"a b"}, 1);
+    expect_refused(&f, HEARTH_E_UNSUPPORTED, "E_UNSUPPORTED", "pre: unknown pre-tokenizer (got 'gpt-3')");
     make_vocab(&f, small, SMALL, "test");
     f.vocab.n_tokens = 0;
     expect_refused(&f, HEARTH_E_FORMAT, "E_VOCAB", "number of tokens");
@@ -676,4 +725,132 @@ Test(tokenizer, cuts_a_word_that_is_too_long)
     free(text);
     free(ids);
     end_fixture(&f);
+}
+
+/* ---- Byte-level BPE ------------------------------------------------------------------------------------------------------- */
+
+#define GAP "\xc4\xa0" /* U+0120, the space of the byte alphabet */
+
+Test(tokenizer, byte_level_rules)
+{
+    static const struct token tokens[] = {
+        {"<unk>", HEARTH_TOKEN_UNKNOWN, 0},
+        {"<s>", HEARTH_TOKEN_CONTROL, 0},
+        {"<|end|>", HEARTH_TOKEN_NORMAL, 0}, /* by its name */
+        {"a", HEARTH_TOKEN_NORMAL, 0},
+        {"b", HEARTH_TOKEN_NORMAL, 0},
+        {"c", HEARTH_TOKEN_NORMAL, 0}, /* 5 */
+        {GAP, HEARTH_TOKEN_NORMAL, 0},
+        {GAP "a", HEARTH_TOKEN_NORMAL, 0},
+        {"abc", HEARTH_TOKEN_NORMAL, 0},              /* 8: from ab, which is no token */
+        {"cab", HEARTH_TOKEN_NORMAL, 0},              /* no merge makes it */
+        {"\xc3\xb0\xc5\x81", HEARTH_TOKEN_NORMAL, 0}, /* 10: U+00F0 U+0141, the bytes f0 9f */
+        {"\xc4\xba", HEARTH_TOKEN_NORMAL, 0},         /* byte 98 */
+        {"\xc4\xa2", HEARTH_TOKEN_NORMAL, 0},         /* byte 80 */
+        {"b c", HEARTH_TOKEN_USER_DEFINED, 0},
+        {"\xe4\xb8\xad", HEARTH_TOKEN_NORMAL, 0}, /* 14: not of the alphabet */
+        {"<", HEARTH_TOKEN_NORMAL, 0},
+        {"s>", HEARTH_TOKEN_NORMAL, 0},
+        {"s", HEARTH_TOKEN_NORMAL, 0},
+        {">", HEARTH_TOKEN_NORMAL, 0},
+    };
+    static const char *const merges[] = {"a b", "ab c", GAP " a", "b c", "a b", "\xc3\xb0 \xc5\x81", "s >", "< s>"};
+    struct fixture f;
+    make_bpe(&f, tokens, sizeof tokens / sizeof tokens[0], "gpt-2", merges, 8);
+    cr_assert_eq(make_tokenizer(&f, NULL), HEARTH_OK);
+    EXPECT_IDS(&f, "abc", 0, 8);
+    EXPECT_IDS(&f, "ab", 0, 3, 4);   /* ab merges, but is no token: its bytes */
+    EXPECT_IDS(&f, " abc", 0, 6, 8); /* a b comes before GAP a */
+    EXPECT_IDS(&f, " a", HEARTH_TOKENIZE_BOS, 1, 7);
+    EXPECT_IDS(&f, "cab", 0, 5, 3, 4);
+    EXPECT_IDS(&f, "ab ca", 0, 3, 13, 3); /* found before anything else */
+    EXPECT_IDS(&f, "\xf0\x9f\x98\x80", 0, 10, 11, 12);
+    EXPECT_IDS(&f, "<s>", HEARTH_TOKENIZE_SPECIAL, 1);
+    EXPECT_IDS(&f, "<s>", 0, 15, 17, 18); /* merges spell it, but a stranger's text does not get it */
+    EXPECT_IDS(&f, "a!b", 0, 3, 4);       /* no token for a byte: dropped */
+    expect_ids(&f, "", 0, 0, NULL, 0);
+    cr_expect(piece_is(&f, 7, " a") && piece_is(&f, 10, "\xf0\x9f") && piece_is(&f, 14, "\xe4\xb8\xad") && piece_is(&f, 2, ""));
+    cr_expect(hearth_tokenizer_is_end(f.tokenizer, 2));
+    bool begins = true;
+    cr_expect_eq(hearth_tokenizer_next_piece(f.tokenizer, &begins, 7).size, 2); /* no space was put before the text */
+    end_fixture(&f);
+    make_bpe(&f, tokens, sizeof tokens / sizeof tokens[0], "llama-bpe", merges, 8);
+    cr_assert_eq(make_tokenizer(&f, NULL), HEARTH_OK);
+    EXPECT_IDS(&f, "cab", 0, 9); /* ignores merges for a piece that is a token */
+    end_fixture(&f);
+}
+
+/* tokenizers.md 4.2 word by word, for a text that is one piece. */
+static size_t slow_bpe(const char *text, size_t n, const char *const *merges, uint32_t n_merges, size_t ends[64])
+{
+    size_t count = 0;
+    while (count < n) {
+        ends[count] = count + 1;
+        count++;
+    }
+    for (;;) {
+        uint32_t best = n_merges;
+        size_t at = 0;
+        for (size_t i = 0; i + 1 < count; i++) {
+            const size_t begin = i ? ends[i - 1] : 0;
+            char pair[80];
+            (void)snprintf(pair, sizeof pair, "%.*s %.*s", (int)(ends[i] - begin), text + begin, (int)(ends[i + 1] - ends[i]),
+                           text + ends[i]);
+            for (uint32_t m = 0; m < best; m++) {
+                if (strcmp(merges[m], pair) == 0) {
+                    best = m;
+                    at = i;
+                }
+            }
+        }
+        if (best == n_merges)
+            return count;
+        memmove(ends + at, ends + at + 1, (--count - at) * sizeof *ends);
+    }
+}
+
+Test(tokenizer, equals_the_merges_on_random_tables)
+{
+    enum { MERGES = 30, ROUNDS = 300 };
+    static char texts[MERGES][24];
+    static char joined[MERGES][24];
+    struct rng rng = rng_start();
+    for (int round = 0; round < ROUNDS; round++) {
+        struct token tokens[MERGES + 3] = {
+            {"a", HEARTH_TOKEN_NORMAL, 0}, {"b", HEARTH_TOKEN_NORMAL, 0}, {"c", HEARTH_TOKEN_NORMAL, 0}};
+        const char *merges[MERGES];
+        for (uint32_t i = 0; i < MERGES; i++) {
+            /* Two of the tokens so far, so that merges lead on to merges; some results twice, by different ways. */
+            const char *left = tokens[rng_below(&rng, 3 + i)].text;
+            const char *right = tokens[rng_below(&rng, 3 + i)].text;
+            if (strlen(left) + strlen(right) > 16)
+                left = right = "a";
+            (void)snprintf(texts[i], sizeof texts[i], "%s %s", left, right);
+            (void)snprintf(joined[i], sizeof joined[i], "%s%s", left, right);
+            merges[i] = texts[i];
+            tokens[3 + i] = (struct token){joined[i], HEARTH_TOKEN_NORMAL, 0};
+        }
+        struct fixture f;
+        make_bpe(&f, tokens, MERGES + 3, "gpt-2", merges, MERGES);
+        f.vocab.bos = f.vocab.eos = HEARTH_TOKEN_NONE;
+        cr_assert_eq(make_tokenizer(&f, NULL), HEARTH_OK);
+        for (int t = 0; t < 30; t++) {
+            char text[64];
+            size_t ends[64];
+            int32_t ids[64];
+            size_t n;
+            const size_t size = rng_below(&rng, 64);
+            for (size_t i = 0; i < size; i++)
+                text[i] = (char)('a' + rng_below(&rng, 3));
+            const size_t count = slow_bpe(text, size, merges, MERGES, ends);
+            cr_assert_eq(hearth_tokenizer_encode(f.tokenizer, f.scratch, text, size, 0, ids, 64, &n), HEARTH_OK);
+            cr_assert_eq(n, count, "round %d text %d: %zu ids, need %zu", round, t, n, count);
+            size_t at = 0;
+            for (size_t i = 0; i < n; i++) {
+                at += hearth_tokenizer_piece(f.tokenizer, ids[i]).size;
+                cr_assert_eq(at, ends[i], "round %d text %d id %zu", round, t, i);
+            }
+        }
+        end_fixture(&f);
+    }
 }

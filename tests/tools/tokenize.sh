@@ -54,7 +54,7 @@ done
 
 # Golden vocabularies: NAME.inp holds texts parted by a line, NAME.out a line of ids for each, without BOS.
 if [ -n "${HEARTH_SHARED-}" ] && [ -d "$HEARTH_SHARED/vocab" ]; then
-    for name in llama-spm phi-3; do
+    for name in llama-spm phi-3 gpt-2 deepseek-llm; do
         model=$HEARTH_SHARED/vocab/ggml-vocab-$name.gguf
         awk -v folder="$scratch" -v RS='\n__ggml_vocab_test__\n' '{ printf "%s", $0 > (folder "/text" NR) }' "$model.inp"
         n=0
@@ -62,6 +62,8 @@ if [ -n "${HEARTH_SHARED-}" ] && [ -d "$HEARTH_SHARED/vocab" ]; then
             n=$((n + 1))
             [ -e "$scratch/text$n" ] || : >"$scratch/text$n"
             got=$("$HEARTH" tokenize -m "$model" --no-bos --ids <"$scratch/text$n")
+            "$HEARTH" tokenize -m "$model" --no-bos --ids <"$scratch/text$n" | "$HEARTH" tokenize -m "$model" --decode >"$scratch/back"
+            cmp -s "$scratch/text$n" "$scratch/back" || fail "$name, text $n: other bytes come back"
             [ "$(echo $got)" = "$(echo $want)" ] || fail "$name, text $n: got '$got', want '$want'"
         done <"$model.out"
         [ "$n" -ge 40 ] || fail "$name: only $n texts"
