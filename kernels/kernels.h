@@ -153,12 +153,16 @@ struct hearth_attention_query {
     float *ml;     /* the maximum m and the sum l */
     size_t begin, end;
 };
-/* For n queries: their scores, and a block of keys or a slice of values as floats. */
+static inline size_t hearth_attention_query_floats(size_t head_dim)
+{
+    return (head_dim + 15) / 16 * 16;
+}
+/* For n queries: their scores, they themselves in another order, and a block of keys or a slice of values as floats. */
 static inline size_t hearth_attention_scratch_bytes(size_t head_dim, size_t n)
 {
     const size_t keys = HEARTH_KEY_BLOCK * head_dim;
-    const size_t values = HEARTH_SEGMENT * 16;
-    return (n * HEARTH_SEGMENT + (keys > values ? keys : values)) * sizeof(float);
+    const size_t values = HEARTH_SEGMENT * 32;
+    return (n * (HEARTH_SEGMENT + hearth_attention_query_floats(head_dim)) + (keys > values ? keys : values)) * sizeof(float);
 }
 /* The state of each of n <= HEARTH_ATTENTION_QUERIES queries over its positions, of one segment, in one walk over k and v. Queries
  * that stand near each other in time should stand beside each other. Scores are softcap * tanh(score / softcap), or with 0 as they

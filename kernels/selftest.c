@@ -419,7 +419,7 @@ static bool test_attention(const struct hearth_kernel *kernel, const struct hear
     static const float softcaps[COUNT(counts)] = {2.0f, 0.0f};
     enum { ROW = HEAD_DIM_ROUNDED * sizeof(float) };
     _Alignas(64) uint8_t k[CACHE_BYTES], v[CACHE_BYTES], q[QUERIES * ROW];
-    _Alignas(64) float scratch[(QUERIES + 16) * HEARTH_SEGMENT];
+    _Alignas(64) float scratch[(QUERIES + 32) * HEARTH_SEGMENT + QUERIES * HEAD_DIM_ROUNDED];
     float expected[QUERIES * HEAD_DIM], o[QUERIES * HEAD_DIM + 4], expected_ml[QUERIES * 2], ml[QUERIES * 2];
     struct hearth_attention_query queries[QUERIES];
     uint64_t state = 5;

@@ -13,7 +13,8 @@
 #include <string.h>
 
 #define ISA(name) name##_avx2
-#define VEC16_TILE 6 /* vec16 accumulators of a register tile: twelve registers, four left for operands */
+#define VEC16_TILE 6          /* vec16 accumulators of a register tile: twelve registers, four left for operands */
+#define VEC16_WIDENS_FREELY 0 /* a tile is too small to hide vec16_load_f16 */
 
 typedef struct {
     __m256 lo, hi; /* lanes 0-7 and 8-15 */

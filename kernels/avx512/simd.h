@@ -13,7 +13,8 @@
 #include <string.h>
 
 #define ISA(name) name##_avx512
-#define VEC16_TILE 16 /* vec16 accumulators of a register tile: half of the registers, the rest for operands */
+#define VEC16_TILE 24         /* vec16 accumulators of a register tile: of 32 registers, the rest for operands */
+#define VEC16_WIDENS_FREELY 1 /* vec16_load_f16 runs on other pipes than the products */
 
 typedef __m512 vec16;
 

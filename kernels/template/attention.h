@@ -4,7 +4,8 @@
  * and every output one over positions, whatever the group.
  *
  * Few queries, one group, read the cache as it is and widen in registers. For more, keys are widened block by block, and values in
- * slices of sixteen dimensions, which stay in the first-level cache while all groups pass.
+ * slices of some dimensions, which stay in the first-level cache while all groups pass; unless widening costs nothing beside the
+ * products.
  *
  * A template: the including file has included the simd.h of its folder, and fills a struct cache_kind. */
 #include "kernels.h"
@@ -14,16 +15,20 @@
 #define BLOCK HEARTH_KEY_BLOCK
 #define SEGMENT HEARTH_SEGMENT
 #define SEGMENT_BLOCKS (SEGMENT / BLOCK)
-#define GROUP_MAX (VEC16_TILE < 8 ? VEC16_TILE : 8) /* queries of a group */
-#define RUN (2 * BLOCK)                             /* positions whose values stay in the first-level cache as they are */
+#define GROUP_MAX (VEC16_TILE < 12 ? VEC16_TILE : 12) /* queries of a group */
+#define SLICE (16 * (VEC16_TILE / GROUP_MAX))         /* dimensions of a slice, a row of the register tile of a whole group */
+#define RUN (2 * BLOCK)                               /* positions whose values stay in the first-level cache as they are */
 
 /* Queries that stand together. */
 struct group {
     const struct hearth_attention_query *query;
+    const float *q; /* floats: dimension d of query i at d / 16 * q_step + i * 16 + d % 16 */
+    size_t q_step;
     float *s;            /* [n][SEGMENT] scores, then weights */
     const float *factor; /* [n][SEGMENT_BLOCKS] what outputs are multiplied by where a block begins */
     size_t n;
-    size_t from, to; /* positions of the segment that any of them has */
+    size_t from, to;               /* positions of the segment that any of them has */
+    size_t common_from, common_to; /* that all have; none: equal */
 };
 
 /* How a cache is read. */
@@ -35,8 +40,9 @@ struct cache_kind {
     void (*scores)(const struct group *g, const void *keys, size_t first, size_t head_dim, float scale);
     /* o += s[from] * v[from] + ... + s[to - 1] * v[to - 1] over values as they are, for few queries. */
     void (*add)(const struct group *g, float *scratch, const void *values, size_t head_dim, size_t from, size_t to);
-    /* Dimensions d to d + 15 of positions from ... to-1, each position's sixteen in a row of their own. */
-    void (*slice)(float *scratch, const void *values, size_t head_dim, size_t d, size_t from, size_t to);
+    /* Dimensions d to d + n - 1, n <= SLICE, of positions from ... to-1, each position's in a row of SLICE; NULL: all queries take
+     * values as they are. */
+    void (*slice)(float *scratch, const void *values, size_t head_dim, size_t d, size_t n, size_t from, size_t to);
 };
 
 /* Vectors beside each other for n queries: a power of two of them, within the register tile. */
@@ -47,57 +53,31 @@ HEARTH_ALWAYS_INLINE size_t tile_vecs(const size_t n)
 }
 
 /* F(n) with n a constant. */
-#if VEC16_TILE < 8
-#define FOR_GROUP(n, F)                                                                                                            \
-    switch (n) {                                                                                                                   \
-    case 1:                                                                                                                        \
-        F(1);                                                                                                                      \
-        break;                                                                                                                     \
-    case 2:                                                                                                                        \
-        F(2);                                                                                                                      \
-        break;                                                                                                                     \
-    case 3:                                                                                                                        \
-        F(3);                                                                                                                      \
-        break;                                                                                                                     \
-    case 4:                                                                                                                        \
-        F(4);                                                                                                                      \
-        break;                                                                                                                     \
-    case 5:                                                                                                                        \
-        F(5);                                                                                                                      \
-        break;                                                                                                                     \
-    default:                                                                                                                       \
-        F(6);                                                                                                                      \
-        break;                                                                                                                     \
-    }
+#define GROUP_CASE(n, F)                                                                                                           \
+    case n:                                                                                                                        \
+        F(n);                                                                                                                      \
+        break;
+#if VEC16_TILE < 12
+#define GROUP_CASES_ABOVE_6(F)
 #else
+#define GROUP_CASES_ABOVE_6(F)                                                                                                     \
+    GROUP_CASE(7, F)                                                                                                               \
+    GROUP_CASE(8, F)                                                                                                               \
+    GROUP_CASE(9, F)                                                                                                               \
+    GROUP_CASE(10, F)                                                                                                              \
+    GROUP_CASE(11, F)                                                                                                              \
+    GROUP_CASE(12, F)
+#endif
 #define FOR_GROUP(n, F)                                                                                                            \
     switch (n) {                                                                                                                   \
-    case 1:                                                                                                                        \
-        F(1);                                                                                                                      \
-        break;                                                                                                                     \
-    case 2:                                                                                                                        \
-        F(2);                                                                                                                      \
-        break;                                                                                                                     \
-    case 3:                                                                                                                        \
-        F(3);                                                                                                                      \
-        break;                                                                                                                     \
-    case 4:                                                                                                                        \
-        F(4);                                                                                                                      \
-        break;                                                                                                                     \
-    case 5:                                                                                                                        \
-        F(5);                                                                                                                      \
-        break;                                                                                                                     \
-    case 6:                                                                                                                        \
-        F(6);                                                                                                                      \
-        break;                                                                                                                     \
-    case 7:                                                                                                                        \
-        F(7);                                                                                                                      \
-        break;                                                                                                                     \
-    default:                                                                                                                       \
-        F(8);                                                                                                                      \
-        break;                                                                                                                     \
+        GROUP_CASE(1, F)                                                                                                           \
+        GROUP_CASE(2, F)                                                                                                           \
+        GROUP_CASE(3, F)                                                                                                           \
+        GROUP_CASE(4, F)                                                                                                           \
+        GROUP_CASE(5, F)                                                                                                           \
+        GROUP_CASE(6, F)                                                                                                           \
+        GROUP_CASES_ABOVE_6(F)                                                                                                     \
     }
-#endif
 
 /* ---- Outputs ----------------------------------------------------------------------------------------------------- */
 
@@ -187,20 +167,32 @@ HEARTH_ALWAYS_INLINE void add_rows(const struct group *g, const void *values, lo
 HEARTH_ALWAYS_INLINE vec16 load_slice(const void *slice, size_t head_dim, size_t p, size_t d)
 {
     (void)head_dim;
-    (void)d;
-    return vec16_load((const float *)slice + p * 16);
-}
-
-static void add_slice(const struct group *g, const float *slice, size_t d, size_t from, size_t to){
-#define ADD(n) add_columns(g, slice, load_slice, (const uint8_t *)slice, 0, 0, 0, 0, d, from, to, n, 1)
-    FOR_GROUP(g->n, ADD)
-#undef ADD
+    return vec16_load((const float *)slice + p * SLICE + d);
 }
 
 HEARTH_ALWAYS_INLINE vec16 load_last_slice(const void *slice, size_t head_dim, size_t p, size_t d, size_t n)
 {
     (void)n;
     return load_slice(slice, head_dim, p, d);
+}
+
+/* A slice of n dimensions from d. */
+static void add_slice(const struct group *g, const float *slice, size_t d, size_t n, size_t from, size_t to)
+{
+    const uint8_t *here = (const uint8_t *)slice;
+    size_t i = 0;
+#define ADD(n) add_columns(g, slice, load_slice, here, 0, 0, 0, i, d + i, from, to, n, SLICE / 16)
+    if (n == SLICE) {
+        FOR_GROUP(g->n, ADD)
+        return;
+    }
+#undef ADD
+#define ADD(n) add_columns(g, slice, load_slice, here, 0, 0, 0, i, d + i, from, to, n, 1)
+    for (; i + 16 <= n; i += 16)
+        FOR_GROUP(g->n, ADD)
+#undef ADD
+    if (i < n)
+        add_last_columns(g, slice, load_last_slice, d + n, i, d + i, from, to);
 }
 
 /* ---- The walk ---------------------------------------------------------------------------------------------------- */
@@ -211,30 +203,41 @@ struct tile {
     const uint8_t *k, *v; /* of the segment */
     size_t n, head_dim;
     float scale, softcap;
-    float *s, *scratch;
+    float *s, *q, *scratch;
     float factor[HEARTH_ATTENTION_QUERIES * SEGMENT_BLOCKS];
+    float max[HEARTH_ATTENTION_QUERIES * SEGMENT_BLOCKS];                  /* after each block */
     uint16_t from[HEARTH_ATTENTION_QUERIES], to[HEARTH_ATTENTION_QUERIES]; /* the query's positions in the segment */
+    size_t groups;
+    struct group group[(HEARTH_ATTENTION_QUERIES + GROUP_MAX - 1) / GROUP_MAX];
 };
 
 static struct group group_of(const struct tile *t, size_t begin, size_t end)
 {
-    struct group g = {t->query + begin, t->s + begin * SEGMENT, t->factor + begin * SEGMENT_BLOCKS, end - begin, SEGMENT, 0};
+    struct group g = {.query = t->query + begin,
+                      .q = t->q + begin * 16,
+                      .q_step = t->n * 16,
+                      .s = t->s + begin * SEGMENT,
+                      .factor = t->factor + begin * SEGMENT_BLOCKS,
+                      .n = end - begin,
+                      .from = SEGMENT,
+                      .common_to = SEGMENT};
     for (size_t i = begin; i < end; i++) {
         g.from = t->from[i] < g.from ? t->from[i] : g.from;
         g.to = t->to[i] > g.to ? t->to[i] : g.to;
+        g.common_from = t->from[i] > g.common_from ? t->from[i] : g.common_from;
+        g.common_to = t->to[i] < g.common_to ? t->to[i] : g.common_to;
     }
+    if (g.common_from >= g.common_to)
+        g.common_from = g.common_to = SEGMENT;
     return g;
 }
 
-/* Queries are shared evenly among as few groups as there must be; group j of them begins here. */
-static size_t group_count(const struct tile *t)
+/* Queries are shared evenly among as few groups as there must be. */
+static void make_groups(struct tile *t)
 {
-    return (t->n + GROUP_MAX - 1) / GROUP_MAX;
-}
-
-static size_t group_begin(const struct tile *t, size_t j)
-{
-    return j * t->n / group_count(t);
+    t->groups = (t->n + GROUP_MAX - 1) / GROUP_MAX;
+    for (size_t j = 0; j < t->groups; j++)
+        t->group[j] = group_of(t, j * t->n / t->groups, (j + 1) * t->n / t->groups);
 }
 
 /* Into the second-level cache, where it will be wanted soon. */
@@ -250,35 +253,26 @@ static void score(const struct tile *t)
     const struct group all = group_of(t, 0, t->n);
     for (size_t block = all.from / BLOCK; block * BLOCK < all.to; block++) {
         const void *keys = t->kind->keys(t->scratch, t->k + block * block_bytes, t->head_dim);
-        if (group_count(t) > 1) { /* work enough for it to arrive meanwhile */
+        if (t->groups > 1) { /* work enough for it to arrive meanwhile */
             fetch(t->k + (block + 1) * block_bytes, block_bytes);
             fetch(t->v + block * block_bytes, block_bytes);
         }
-        for (size_t j = 0; j < group_count(t); j++) {
-            const struct group g = group_of(t, group_begin(t, j), group_begin(t, j + 1));
-            if (g.from < (block + 1) * BLOCK && g.to > block * BLOCK)
-                t->kind->scores(&g, keys, block * BLOCK, t->head_dim, t->scale);
+        for (size_t j = 0; j < t->groups; j++) {
+            const struct group *g = &t->group[j];
+            if (g->from < (block + 1) * BLOCK && g->to > block * BLOCK)
+                t->kind->scores(g, keys, block * BLOCK, t->head_dim, t->scale);
         }
     }
 }
 
-/* The maximum after each block, and what sums and outputs are multiplied by there: exp(maximum before - after), of all blocks at
- * once. Where it does not grow the factor is exp(0), exactly 1, and a product with 1 changes nothing; nor has the first block any.
- */
-static float find_factors(float *factor, float *max, const float *s, size_t first, size_t end)
+static size_t first_block(const struct tile *t, size_t i)
 {
-    float difference[16] = {0.0f};
-    float greatest = -HUGE_VALF;
-    for (size_t block = first; block < end; block++) {
-        const float before = greatest;
-        const float block_max = vec16_greatest(vec16_max(vec16_load(s + block * BLOCK), vec16_load(s + block * BLOCK + 16)));
-        greatest = block_max > greatest ? block_max : greatest;
-        difference[block] = block > first ? before - greatest : 0.0f;
-        max[block] = greatest;
-    }
-    vec16_store(difference, vec16_exp(vec16_load(difference)));
-    memcpy(factor, difference, SEGMENT_BLOCKS * sizeof *factor);
-    return greatest;
+    return t->from[i] / BLOCK;
+}
+
+static size_t end_block(const struct tile *t, size_t i)
+{
+    return (t->to[i] + (size_t)BLOCK - 1) / BLOCK;
 }
 
 static void cap_scores(const struct tile *t, float *s, size_t begin, size_t end)
@@ -287,24 +281,50 @@ static void cap_scores(const struct tile *t, float *s, size_t begin, size_t end)
         vec16_store(s + p, capped(vec16_load(s + p), vec16_set1(t->softcap)));
 }
 
-/* Weights from scores: exp(score - maximum), +0 outside the range. */
-static void weigh(struct tile *t, size_t i)
+/* The maximum after each block, and what it is less than the one before; nothing where the first block begins. Positions outside
+ * the range get the least score. */
+static void find_maxima(struct tile *t, size_t i)
 {
     float *s = t->s + i * SEGMENT;
-    float *factor = t->factor + i * SEGMENT_BLOCKS;
-    const size_t first = t->from[i] / BLOCK;
-    const size_t end = (t->to[i] + (size_t)BLOCK - 1) / BLOCK;
+    float *max = t->max + i * SEGMENT_BLOCKS;
+    float *difference = t->factor + i * SEGMENT_BLOCKS;
+    const size_t first = first_block(t, i);
+    const size_t end = end_block(t, i);
     if (t->softcap > 0)
         cap_scores(t, s, first * BLOCK, end * BLOCK);
     for (size_t p = first * BLOCK; p < t->from[i]; p++)
         s[p] = -HUGE_VALF;
     for (size_t p = t->to[i]; p < end * BLOCK; p++)
         s[p] = -HUGE_VALF;
-    float max[SEGMENT_BLOCKS];
-    t->query[i].ml[0] = find_factors(factor, max, s, first, end) + 0.0f; /* zero is +0 whichever lane held it */
-    vec16 sums = vec16_zero();
+    float greatest = -HUGE_VALF;
+    for (size_t block = 0; block < SEGMENT_BLOCKS; block++)
+        difference[block] = 0.0f;
     for (size_t block = first; block < end; block++) {
-        float *e = s + block * BLOCK;
+        const float before = greatest;
+        const float block_max = vec16_greatest(vec16_max(vec16_load(s + block * BLOCK), vec16_load(s + block * BLOCK + 16)));
+        greatest = block_max > greatest ? block_max : greatest;
+        difference[block] = block > first ? before - greatest : 0.0f;
+        max[block] = greatest;
+    }
+    t->query[i].ml[0] = greatest + 0.0f; /* zero is +0 whichever lane held it */
+}
+
+/* What sums and outputs are multiplied by where a block begins: exp(maximum before - after). Where it does not grow this is exp(0),
+ * exactly 1, and a product with 1 changes nothing. */
+static void find_factors(struct tile *t)
+{
+    for (size_t i = 0; i < t->n * SEGMENT_BLOCKS; i += 16)
+        vec16_store(t->factor + i, vec16_exp(vec16_load(t->factor + i)));
+}
+
+/* Weights from scores: exp(score - maximum), +0 outside the range. */
+static void weigh(struct tile *t, size_t i)
+{
+    const float *max = t->max + i * SEGMENT_BLOCKS;
+    const float *factor = t->factor + i * SEGMENT_BLOCKS;
+    vec16 sums = vec16_zero();
+    for (size_t block = first_block(t, i); block < end_block(t, i); block++) {
+        float *e = t->s + i * SEGMENT + block * BLOCK;
         const vec16 a = vec16_exp(vec16_sub(vec16_load(e), vec16_set1(max[block])));
         const vec16 b = vec16_exp(vec16_sub(vec16_load(e + 16), vec16_set1(max[block])));
         sums = vec16_mul(sums, vec16_set1(factor[block]));
@@ -315,49 +335,74 @@ static void weigh(struct tile *t, size_t i)
     t->query[i].ml[1] = vec16_sum(sums);
 }
 
-/* Add the values of positions from ... to-1 to queries begin ... end-1: of a slice that begins at dimension d, or all. */
-static void add_range(const struct tile *t, size_t begin, size_t end, const float *slice, size_t d, size_t from, size_t to)
+/* Step by step for all queries, so that one's does not wait for another's. */
+static void weigh_all(struct tile *t)
+{
+    for (size_t i = 0; i < t->n; i++)
+        find_maxima(t, i);
+    find_factors(t);
+    for (size_t i = 0; i < t->n; i++)
+        weigh(t, i);
+}
+
+/* Positions from ... to-1 of one query. */
+static void add_alone(const struct tile *t, const struct group *g, size_t i, size_t from, size_t to)
 {
     if (from >= to)
         return;
-    const struct group g = group_of(t, begin, end);
-    if (!slice)
-        t->kind->add(&g, t->scratch, t->v, t->head_dim, from, to);
-    else if (d + 16 <= t->head_dim)
-        add_slice(&g, slice, d, from, to);
-    else
-        add_last_columns(&g, slice, load_last_slice, t->head_dim, 0, d, from, to);
+    struct group alone = *g;
+    alone.query += i;
+    alone.s += i * SEGMENT;
+    alone.factor += i * SEGMENT_BLOCKS;
+    alone.n = 1;
+    t->kind->add(&alone, t->scratch, t->v, t->head_dim, from, to);
 }
 
-/* What all queries of the group have in common goes together, the ends of each one alone: a position that is not a query's own must
- * not touch its outputs, for it may hold anything, and adding even a zero may turn the sign of another. */
-static void add_group(const struct tile *t, size_t begin, size_t end, const float *slice, size_t d)
-{
-    size_t from = 0, to = SEGMENT;
-    for (size_t i = begin; i < end; i++) {
-        from = t->from[i] > from ? t->from[i] : from;
-        to = t->to[i] < to ? t->to[i] : to;
-    }
-    if (from >= to)
-        from = to = SEGMENT; /* nothing in common */
-    for (size_t i = begin; i < end; i++)
-        add_range(t, i, i + 1, slice, d, t->from[i], t->to[i] < from ? t->to[i] : from);
-    add_range(t, begin, end, slice, d, from, to);
-    for (size_t i = begin; i < end; i++)
-        add_range(t, i, i + 1, slice, d, t->from[i] > to ? t->from[i] : to, t->to[i]);
-}
-
-static void add_all(const struct tile *t)
+/* What all queries of a group have in common. */
+static void add_common(const struct tile *t)
 {
     const struct group all = group_of(t, 0, t->n);
-    if (group_count(t) == 1) {
-        add_group(t, 0, t->n, NULL, 0);
+    if (t->groups == 1 || !t->kind->slice) {
+        for (size_t j = 0; j < t->groups; j++)
+            t->kind->add(&t->group[j], t->scratch, t->v, t->head_dim, t->group[j].common_from, t->group[j].common_to);
         return;
     }
-    for (size_t d = 0; d < t->head_dim; d += 16) {
-        t->kind->slice(t->scratch, t->v, t->head_dim, d, all.from, all.to);
-        for (size_t j = 0; j < group_count(t); j++)
-            add_group(t, group_begin(t, j), group_begin(t, j + 1), t->scratch, d);
+    for (size_t d = 0; d < t->head_dim; d += SLICE) {
+        const size_t n = d + SLICE <= t->head_dim ? SLICE : t->head_dim - d;
+        t->kind->slice(t->scratch, t->v, t->head_dim, d, n, all.from, all.to);
+        for (size_t j = 0; j < t->groups; j++)
+            add_slice(&t->group[j], t->scratch, d, n, t->group[j].common_from, t->group[j].common_to);
+    }
+}
+
+/* What all queries of a group have in common goes together, the ends of each one alone: a position that is not a query's own must
+ * not touch its outputs, for it may hold anything, and adding even a zero may turn the sign of another. */
+static void add_all(const struct tile *t)
+{
+    for (const struct group *g = t->group; g < t->group + t->groups; g++)
+        for (size_t i = 0; i < g->n; i++) {
+            const size_t at = (size_t)(g->query - t->query) + i;
+            add_alone(t, g, i, t->from[at], t->to[at] < g->common_from ? t->to[at] : g->common_from);
+        }
+    add_common(t);
+    for (const struct group *g = t->group; g < t->group + t->groups; g++)
+        for (size_t i = 0; i < g->n; i++) {
+            const size_t at = (size_t)(g->query - t->query) + i;
+            add_alone(t, g, i, t->from[at] > g->common_to ? t->from[at] : g->common_to, t->to[at]);
+        }
+}
+
+/* Sixteen dimensions of all queries after each other, so that those of a group are near one pointer. */
+static void pack_queries(const struct tile *t)
+{
+    const size_t whole = t->head_dim / 16 * 16;
+    for (size_t i = 0; i < t->n; i++) {
+        const float *from = t->query[i].q;
+        float *to = t->q + i * 16;
+        for (size_t d = 0; d < whole; d += 16)
+            vec16_store(to + d * t->n, vec16_load(from + d));
+        if (whole < t->head_dim)
+            vec16_store(to + whole * t->n, vec16_load_partial(from + whole, t->head_dim - whole));
     }
 }
 
@@ -376,14 +421,17 @@ static void attention(const struct cache_kind *kind, const struct hearth_attenti
     t.scale = scale;
     t.softcap = softcap;
     t.s = scratch;
-    t.scratch = scratch + n * SEGMENT;
+    t.q = t.s + n * SEGMENT;
+    t.scratch = t.q + n * hearth_attention_query_floats(head_dim);
     for (size_t i = 0; i < n; i++) {
         t.from[i] = (uint16_t)(queries[i].begin - segment * SEGMENT);
         t.to[i] = (uint16_t)(queries[i].end - segment * SEGMENT);
         memset(queries[i].o, 0, head_dim * sizeof(float));
     }
+    if (kind->format != HEARTH_Q8_0)
+        pack_queries(&t);
+    make_groups(&t);
     score(&t);
-    for (size_t i = 0; i < n; i++)
-        weigh(&t, i);
+    weigh_all(&t);
     add_all(&t);
 }

@@ -53,17 +53,22 @@ static void add_values(const struct group *g, float *scratch, const void *values
 #undef ADD
 }
 
-static void slice_values(float *scratch, const void *values, size_t head_dim, size_t d, size_t from, size_t to)
+static void slice_values(float *scratch, const void *values, size_t head_dim, size_t d, size_t n, size_t from, size_t to)
 {
-    for (size_t p = from; p < to; p++)
-        vec16_store(scratch + p * 16, d + 16 <= head_dim ? load_values(values, head_dim, p, d)
-                                                         : load_last_values(values, head_dim, p, d, head_dim - d));
+    for (size_t p = from; p < to; p++) {
+        float *row = scratch + p * SLICE;
+        size_t i = 0;
+        for (; i + 16 <= n; i += 16)
+            vec16_store(row + i, load_values(values, head_dim, p, d + i));
+        if (i < n)
+            vec16_store(row + i, load_last_values(values, head_dim, p, d + i, n - i));
+    }
 }
 
 void ISA(hearth_attention_f16)(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v,
                                size_t head_dim, float scale, float softcap, void *scratch)
 {
-    static const struct cache_kind few = {HEARTH_F16, keys_as_they_are, scores_f16, add_values, slice_values};
-    static const struct cache_kind many = {HEARTH_F16, keys_widened, scores_f32, add_values, slice_values};
-    attention(n <= GROUP_MAX ? &few : &many, queries, n, k, v, head_dim, scale, softcap, scratch);
+    static const struct cache_kind direct = {HEARTH_F16, keys_as_they_are, scores_f16, add_values, NULL};
+    static const struct cache_kind widened = {HEARTH_F16, keys_widened, scores_f32, add_values, slice_values};
+    attention(n <= GROUP_MAX || VEC16_WIDENS_FREELY ? &direct : &widened, queries, n, k, v, head_dim, scale, softcap, scratch);
 }

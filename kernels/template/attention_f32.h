@@ -29,11 +29,16 @@ static void add_values(const struct group *g, float *scratch, const void *values
 #undef ADD
 }
 
-static void slice_values(float *scratch, const void *values, size_t head_dim, size_t d, size_t from, size_t to)
+static void slice_values(float *scratch, const void *values, size_t head_dim, size_t d, size_t n, size_t from, size_t to)
 {
-    for (size_t p = from; p < to; p++)
-        vec16_store(scratch + p * 16, d + 16 <= head_dim ? load_values(values, head_dim, p, d)
-                                                         : load_last_values(values, head_dim, p, d, head_dim - d));
+    for (size_t p = from; p < to; p++) {
+        float *row = scratch + p * SLICE;
+        size_t i = 0;
+        for (; i + 16 <= n; i += 16)
+            vec16_store(row + i, load_values(values, head_dim, p, d + i));
+        if (i < n)
+            vec16_store(row + i, load_last_values(values, head_dim, p, d + i, n - i));
+    }
 }
 
 void ISA(hearth_attention_f32)(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v,

@@ -55,21 +55,27 @@ static struct values widen_scales(float *scratch, const void *values, size_t hea
     return v;
 }
 
+/* The scales of a run at a time: what has been fetched meanwhile. */
 static void add_values(const struct group *g, float *scratch, const void *values, size_t head_dim, size_t from, size_t to)
 {
-    const struct values v = widen_scales(scratch, values, head_dim, from, to);
-#define ADD(n) add_rows(g, &v, load_values, load_last_values, (const uint8_t *)v.codes, 34 * v.groups, 1, head_dim, from, to, n)
-    FOR_GROUP(g->n, ADD)
+    for (size_t stop; from < to; from = stop) {
+        stop = from + RUN - from % RUN < to ? from + RUN - from % RUN : to;
+        const struct values v = widen_scales(scratch, values, head_dim, from, stop);
+#define ADD(n) add_rows(g, &v, load_values, load_last_values, (const uint8_t *)v.codes, 34 * v.groups, 1, head_dim, from, stop, n)
+        FOR_GROUP(g->n, ADD)
 #undef ADD
+    }
 }
 
-static void slice_values(float *scratch, const void *values, size_t head_dim, size_t d, size_t from, size_t to)
+/* A row is long enough for the last sixteen. */
+static void slice_values(float *scratch, const void *values, size_t head_dim, size_t d, size_t n, size_t from, size_t to)
 {
     const size_t groups = hearth_cache_groups(head_dim);
     for (size_t p = from; p < to; p++) {
         const int8_t *row = (const int8_t *)values + p * 34 * groups;
         const vec16 scale = vec16_set1(half_at(row + 32 * groups + 2 * (d / 32)));
-        vec16_store(scratch + p * 16, vec16_mul(vec16_load_s8(row + d), scale));
+        for (size_t i = 0; i < n; i += 16)
+            vec16_store(scratch + p * SLICE + i, vec16_mul(vec16_load_s8(row + d + i), scale));
     }
 }
 

@@ -8,15 +8,12 @@ HEARTH_ALWAYS_INLINE void scores_of_group(const struct group *g, const void *key
                                           const uint8_t *next, size_t at, size_t head_dim, float scale, const size_t n)
 {
     const size_t vecs = tile_vecs(n) < BLOCK / 16 ? tile_vecs(n) : BLOCK / 16;
-    const float *q[GROUP_MAX];
-    UNROLL
-    for (size_t i = 0; i < n; i++)
-        q[i] = g->query[i].q;
     for (size_t first = 0; first < BLOCK; first += 16 * vecs) {
         vec16 sum[VEC16_TILE];
         UNROLL
         for (size_t i = 0; i < n * vecs; i++)
             sum[i] = vec16_zero();
+        const float *q = g->q;
         for (size_t d = 0; d < head_dim; d++) {
             vec16 key[BLOCK / 16];
             UNROLL
@@ -26,11 +23,12 @@ HEARTH_ALWAYS_INLINE void scores_of_group(const struct group *g, const void *key
                 __builtin_prefetch(next + (first * head_dim + d * 16 * vecs) * element);
             UNROLL
             for (size_t i = 0; i < n; i++) {
-                const vec16 x = vec16_set1(q[i][d]);
+                const vec16 x = vec16_set1(q[16 * i]);
                 UNROLL
                 for (size_t v = 0; v < vecs; v++)
                     sum[i * vecs + v] = vec16_fma(x, key[v], sum[i * vecs + v]);
             }
+            q += d % 16 < 15 ? 1 : g->q_step - 15;
         }
         UNROLL
         for (size_t i = 0; i < n * vecs; i++)
