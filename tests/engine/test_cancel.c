@@ -148,7 +148,7 @@ static void cancel_prompts(void)
     /* The prompt is one batch of 24 layers. Somebody else may have the processors now and then, but not half of the times. */
     qsort(latencies, cancelled, sizeof *latencies, by_size);
     const double median = latencies[cancelled / 2];
-    cr_expect(median < seconds / 8, "%.1f ms of %.1f ms", median * 1e3, seconds * 1e3);
+    cr_expect(median < seconds / 4, "%.1f ms of %.1f ms", median * 1e3, seconds * 1e3);
 }
 
 Test(cancel, a_prompt)
@@ -166,7 +166,13 @@ Test(cancel, a_prompt_of_phi2)
 /* One answer, undisturbed and with cancellations at any time, is the same. */
 Test(cancel, an_answer)
 {
-    const hearth_sampling sampling = {.struct_size = sizeof sampling, .temperature = 1, .top_p = 1, .repeat_penalty = 1, .seed = 7};
+    hearth_sampling sampling = {.struct_size = sizeof sampling};
+    hearth_sampling_init(&sampling);
+    sampling.temperature = 1;
+    sampling.top_k = 0;
+    sampling.min_p = 0;
+    sampling.top_p = 1;
+    sampling.seed = 7;
     int32_t ids[2][N_ANSWER];
     struct rng rng = rng_start();
     hearth_result result = {.struct_size = sizeof result};
