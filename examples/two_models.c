@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const hearth_limits limits = {sizeof limits, 512, 128, HEARTH_KV_Q8_0, 0}; /* context, batch, type of the cache */
+static const hearth_limits limits = {.struct_size = sizeof limits, .context = 512, .batch = 128, .kv_type = HEARTH_KV_Q8_0};
 
 /* Say what a model will take, then take it. */
 static hearth_status open_one(hearth_engine *engine, const char *path, hearth_model **model, hearth_session **session,

@@ -42,15 +42,8 @@ static bool is_text(struct hearth_view view, const char *text)
 
 static hearth_status check_kind(const struct hearth_gguf *gguf, struct hearth_view *architecture, hearth_error *err)
 {
-    char file[HEARTH_QUOTE_MAX];
-    uint64_t n_parts = 0;
     struct hearth_view type = {(const uint8_t *)"model", 5};
     bool found;
-    HEARTH_TRY(hearth_gguf_get_u64(gguf, "split.count", &n_parts, &found, err));
-    if (n_parts > 1)
-        return hearth_fail(err, HEARTH_E_UNSUPPORTED, "E_SPLIT",
-                           "%s: split.count: is one part of a model; merge them first (got %" PRIu64 " parts, need 1)",
-                           hearth_quote(file, gguf->file_name, strlen(gguf->file_name)), n_parts);
     HEARTH_TRY(hearth_gguf_get_string(gguf, "general.type", &type, &found, err));
     if (!is_text(type, "model"))
         return reject(gguf, HEARTH_E_UNSUPPORTED, NULL, "general.type: is no model", type, err);

@@ -47,7 +47,7 @@ static const struct argp_option table[] = {
     {"batch-size", 'b', "BATCH", OPTION_HIDDEN, NULL, 6},
     OPTION_THREADS,
     OPTION_RAM_CAP,
-    OPTION_PACK_CACHE,
+    {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", OPTION_MORE, "keep packed weights in a folder; map them", 6},
     OPTION_KV,
     OPTION_SLIDING_WINDOW,
     {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", OPTION_MORE, "float weights by own kernels (default) or blas", 6},

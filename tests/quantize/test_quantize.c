@@ -406,14 +406,38 @@ Test(quantize, refusals)
     gguf_builder_set_tensor(&b, "blk.0.attn_q.weight", HEARTH_Q8_0, 2, ne);
     expect_refusal(&b, HEARTH_E_UNSUPPORTED, "E_QUANTIZED");
     build(&b, 1, 0);
-    gguf_builder_set_u32(&b, "split.count", 2);
-    expect_refusal(&b, HEARTH_E_UNSUPPORTED, "E_SPLIT");
-    build(&b, 1, 0);
     gguf_builder_set_string(&b, "general.type", "adapter");
     expect_refusal(&b, HEARTH_E_UNSUPPORTED, "E_UNSUPPORTED");
     build(&b, 1, 0);
     gguf_builder_drop(&b, "general.architecture");
     expect_refusal(&b, HEARTH_E_FORMAT, "E_ARCH");
+}
+
+/* A model in parts gives the same file as the whole one. */
+Test(quantize, split_models)
+{
+    enum { N_PARTS = 2 };
+    struct gguf_builder b;
+    struct image whole, joined;
+    char parts[N_PARTS][160];
+    build(&b, 2, 0);
+    char *path = write_model(&b);
+    for (uint16_t i = 0; i < N_PARTS; i++) {
+        (void)snprintf(parts[i], sizeof parts[i], "%s-%05d-of-%05d.gguf", path, i + 1, N_PARTS);
+        build(&b, 2, 0);
+        gguf_builder_make_part(&b, i, N_PARTS);
+        gguf_builder_write_file(&b, parts[i]);
+    }
+    quantize_well(&whole, path, "Q4_K_M", false, NULL, 2);
+    quantize_well(&joined, parts[0], "Q4_K_M", false, NULL, 2);
+    cr_expect_eq(joined.size, whole.size);
+    cr_expect_eq(count_different(&whole, &joined, true), 0);
+    cr_expect_eq(joined.gguf.n_pairs, whole.gguf.n_pairs);
+    free_image(&whole);
+    free_image(&joined);
+    for (size_t i = 0; i < N_PARTS; i++)
+        (void)unlink(parts[i]);
+    (void)unlink(path);
 }
 
 /* The first bad row is told, whoever found it. */
