@@ -27,7 +27,7 @@ int main(int argc, char **argv)
     hearth_model *model = NULL;
     hearth_error error;
     pthread_t thread;
-    hearth_generation generation = {sizeof generation, 200, NULL, 0, show, NULL, NULL, 0};
+    hearth_generation generation = {.struct_size = sizeof generation, .max_tokens = 200, .text = show};
     if (argc != 3)
         return fprintf(stderr, "usage: cancel MODEL MILLISECONDS\n"), 2;
     patience.tv_usec = atol(argv[2]) % 1000 * 1000;
