@@ -1,6 +1,7 @@
-/* 1 ... FEW_TOKENS tokens, a constant wherever this is inlined: two tiles are walked side by side, so that every broadcast of
- * activations meets both and the memory sees two streams. Each vector of weights is decoded where it is multiplied. What counts is
- * here, for super-blocks and blocks of 32; the names that the including file defines are those of matmul_panel.h. */
+/* 1 ... FEW_TOKENS tokens, a constant wherever this is inlined: several tokens walk two tiles side by side, so that every broadcast
+ * of activations meets both. One token walks one tile: what counts there is the memory, and a single stream that runs on from tile
+ * to tile reaches more of it. Each vector of weights is decoded where it is multiplied. What counts is here, for super-blocks and
+ * blocks of 32; the names that the including file defines are those of matmul_panel.h. */
 #ifndef HEARTH_AVX2_MATMUL_FEW_H
 #define HEARTH_AVX2_MATMUL_FEW_H
 

@@ -4,14 +4,11 @@
  *   struct panel, fill_panel, panels_times_tokens
  *                        256 k of a tile unpacked, and two of them times up to GROUP_TOKENS tokens. */
 
-/* `rows` of two tiles, more than those of one, times up to FEW_TOKENS tokens. */
+/* `rows` of two tiles, more than those of one, times 2 ... FEW_TOKENS tokens. */
 static void multiply_few(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
                          size_t tokens, size_t prefetch_bytes)
 {
     switch (tokens) { /* constants: accumulators stay in registers */
-    case 1:
-        multiply(y, y_stride, w, x, x_stride, rows, k, 2, 1, prefetch_bytes);
-        return;
     case 2:
         multiply(y, y_stride, w, x, x_stride, rows, k, 2, 2, prefetch_bytes);
         return;
@@ -24,7 +21,7 @@ static void multiply_few(float *y, size_t y_stride, const uint8_t *w, const uint
     }
 }
 
-/* The same times fewer than MANY_TOKENS, in even groups: after the first, the weights come from L2. */
+/* The same times 2 ... MANY_TOKENS - 1, in even groups, none of one token: after the first, the weights come from L2. */
 static void multiply_groups(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
                             size_t tokens, size_t prefetch_bytes)
 {
@@ -36,7 +33,7 @@ static void multiply_groups(float *y, size_t y_stride, const uint8_t *w, const u
     }
 }
 
-/* The last tile of an odd number. */
+/* One tile by itself: the last of an odd number, or any where there is one token. */
 static void multiply_tile(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows, size_t k,
                           size_t tokens, size_t prefetch_bytes)
 {
@@ -76,10 +73,11 @@ void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, siz
         const size_t first = tokens * p / parts;
         const size_t n = tokens * (p + 1) / parts - first;
         const uint8_t *tokens_at = (const uint8_t *)x + first * x_stride;
+        const size_t step = n > 1 ? PAIR_ROWS : TILE_ROWS;
         const uint8_t *tile = w;
-        for (size_t r = 0; r < rows; r += PAIR_ROWS, tile += 2 * tile_bytes) {
+        for (size_t r = 0; r < rows; r += step, tile += step / TILE_ROWS * tile_bytes) {
             float *at = y + first * y_stride + r;
-            const size_t left = rows - r < PAIR_ROWS ? rows - r : PAIR_ROWS;
+            const size_t left = rows - r < step ? rows - r : step;
             if (left <= TILE_ROWS)
                 multiply_tile(at, y_stride, tile, tokens_at, x_stride, left, k, n, prefetch_bytes);
             else if (n >= MANY_TOKENS)
