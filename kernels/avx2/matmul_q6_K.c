@@ -1,6 +1,7 @@
 /* Q6_K weights times Q8_256 activations. A tile begins with the scales d of all its super-blocks, 8 halves each, rounded up to
  * whole lines; then each super-block has 128 bytes of sub-block scales, scale j of row r at 8 * j + r, and 8 times, for 32 k each,
- * two vectors of upper bits and four of nibbles: 1664 bytes, 26 lines. Bits 2i and 2i + 1 of an upper vector belong to its group i.
+ * twice three vectors: 1664 bytes, 26 lines. The three have in their lower six bits the codes of groups 0, 1 and 2 of four; their
+ * upper two are the bits 4-5, 2-3 and 0-1 of group 3.
  *
  * The code of a weight is unsigned, 0 ... 63; its offset of 32 is taken off through the sums of the activations. A 16-bit lane
  * takes 4 products, at most 4 * 63 * 127 = 32 004; vpmaddwd then scales and widens in one. Sums in int32: products at most 128 * 63
@@ -9,8 +10,8 @@
 
 #define D_BYTES 16
 #define HEAD_BYTES 128
-#define UPPER_BYTES TWO_BITS_BYTES
-#define WEIGHTS_BYTES (UPPER_BYTES + 128)
+#define HALF_BYTES 96 /* four groups */
+#define WEIGHTS_BYTES (2 * HALF_BYTES)
 #define BLOCK_BYTES (HEAD_BYTES + 8 * WEIGHTS_BYTES)
 
 static inline size_t all_d_bytes(size_t k)
@@ -18,15 +19,23 @@ static inline size_t all_d_bytes(size_t k)
     return (k / 256 * D_BYTES + 63) & ~(size_t)63;
 }
 
-/* Groups 2v and 2v + 1, 0 ... 63. */
+/* Groups 2v and 2v + 1, 0 ... 63. Shifts of 16-bit lanes: nothing crosses a byte's border, for only the upper two bits are left. */
 HEARTH_ALWAYS_INLINE void decode_codes(__m256i w[2], const uint8_t *p, size_t v)
 {
-    const __m256i mask = _mm256_set1_epi8(48);
-    const __m256i upper = load32(p + v / 2 * 32);
-    decode_nibbles(w, p + UPPER_BYTES, v);
-    UNROLL
-    for (int i = 0; i < 2; i++) /* shifts of 16-bit lanes: what crosses a byte's border is masked away */
-        w[i] = _mm256_or_si256(w[i], _mm256_and_si256(move_up(upper, 4 - (int)(v % 2 * 4) - 2 * i), mask));
+    const __m256i six = _mm256_set1_epi8(63);
+    const uint8_t *half = p + v / 2 * HALF_BYTES;
+    const __m256i a = load32(half);
+    const __m256i b = load32(half + 32);
+    const __m256i c = load32(half + 64);
+    if (v % 2 == 0) {
+        w[0] = _mm256_and_si256(a, six);
+        w[1] = _mm256_and_si256(b, six);
+        return;
+    }
+    const __m256i ab = _mm256_or_si256(_mm256_andnot_si256(six, a), _mm256_srli_epi16(_mm256_andnot_si256(six, b), 2));
+    const __m256i abc = _mm256_or_si256(ab, _mm256_srli_epi16(_mm256_andnot_si256(six, c), 4));
+    w[0] = _mm256_and_si256(c, six);
+    w[1] = _mm256_srli_epi16(abc, 2);
 }
 
 HEARTH_ALWAYS_INLINE size_t super_block_at(size_t b, size_t k)
@@ -69,17 +78,30 @@ size_t hearth_tile_bytes_q6_K_avx2(size_t k)
 static inline void pack_plane(uint8_t *packed, size_t r, const uint8_t low_bytes[32], const uint8_t upper_bytes[32], int p)
 {
     const __m256i low = p < 2 ? low_nibbles(load32(low_bytes)) : high_nibbles(load32(low_bytes));
-    pack_two_bits(packed, r, two_bits(upper_bytes, p));
-    pack_nibbles(packed + UPPER_BYTES, r, low);
+    uint32_t group[8];
+    store32(group, _mm256_or_si256(low, _mm256_slli_epi16(two_bits(upper_bytes, p), 4)));
+    for (size_t n = 0; n < 8; n += 4, packed += HALF_BYTES)
+        for (size_t i = 0; i < 3; i++) {
+            const uint32_t bytes = group[n + i] | (group[n + 3] << (2 + 2 * i) & 0xc0c0c0c0u);
+            memcpy(packed + 32 * i + 4 * r, &bytes, 4);
+        }
 }
 
 static void unpack_plane(uint8_t low_bytes[32], uint8_t upper_bytes[32], const uint8_t *packed, size_t r, int p)
 {
-    uint8_t low[32];
-    unpack_nibbles(low, packed + UPPER_BYTES, r);
+    uint32_t group[8] = {0};
+    uint8_t codes[32];
+    for (size_t n = 0; n < 8; n += 4, packed += HALF_BYTES)
+        for (size_t i = 0; i < 3; i++) {
+            uint32_t bytes;
+            memcpy(&bytes, packed + 32 * i + 4 * r, 4);
+            group[n + i] = bytes & 0x3f3f3f3fu;
+            group[n + 3] |= (bytes & 0xc0c0c0c0u) >> (2 + 2 * i);
+        }
+    memcpy(codes, group, sizeof codes);
     for (size_t k = 0; k < 32; k++) {
-        low_bytes[k] |= (uint8_t)(low[k] << (p / 2 * 4));
-        upper_bytes[k] |= (uint8_t)(unpack_two_bits(packed, r, k) << (2 * p));
+        low_bytes[k] |= (uint8_t)((codes[k] & 15) << (p / 2 * 4));
+        upper_bytes[k] |= (uint8_t)(codes[k] >> 4 << (2 * p));
     }
 }
 

@@ -1,5 +1,6 @@
-/* Products with Q6_K weights; a tile begins with all scales d; a super-block of 8 rows is 16 times 8 scales and 8 times 64 bytes of
- * upper bits and 128 of nibbles. The bounds are those of avx512/matmul_q6_K.c. */
+/* Products with Q6_K weights; a tile begins with all scales d; a super-block of 8 rows is 16 times 8 scales and 8 times twice three
+ * vectors, whose lower six bits are groups 0, 1 and 2 of four, and whose upper two are together group 3. The bounds are those of
+ * avx512/matmul_q6_K.c. */
 #include "avxvnni/kquant_scales.h"
 
 enum { OFFSET = 32, SUPER_BYTES = 1664 };
@@ -24,12 +25,18 @@ HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *t
 HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *super, size_t step)
 {
     const uint8_t *codes = super + 128 + 192 * step;
-    veci upper[8];
-    split_two_bits(upper, codes);
-    split_nibbles(w, codes + 64);
+    const veci six = _mm256_set1_epi8(63);
     UNROLL
-    for (size_t n = 0; n < 8; n++)
-        w[n] = _mm256_or_si256(w[n], _mm256_slli_epi16(upper[n], 4));
+    for (size_t n = 0; n < 8; n += 4) {
+        veci upper = _mm256_setzero_si256();
+        UNROLL
+        for (size_t i = 0; i < 3; i++) {
+            const veci both = load256(codes + 24 * n + 32 * (2 - i));
+            w[n + 2 - i] = _mm256_and_si256(both, six);
+            upper = _mm256_or_si256(_mm256_srli_epi16(upper, 2), _mm256_andnot_si256(six, both));
+        }
+        w[n + 3] = _mm256_srli_epi16(upper, 2);
+    }
 }
 
 #include "template/dot_super.h"
