@@ -76,21 +76,35 @@ HEARTH_ALWAYS_INLINE void decode_nibbles(__m256i w[2], const uint8_t *p, size_t 
     w[1] = high_nibbles(load32(p + 32 * v));
 }
 
-/* A word's bits moved up, or down where up < 0: `up` is a constant wherever this is inlined. */
-HEARTH_ALWAYS_INLINE __m256i move_up(__m256i bits, int up)
-{
-    return up < 0 ? _mm256_srli_epi16(bits, -up) : _mm256_slli_epi16(bits, up);
-}
+/* Codes of five bits: 32 k of 8 rows are five vectors. Their lower five bits are groups 0 ... 4; vectors 0 and 2 have above them
+ * the bits 2-4 of groups 5 and 6, whose bits 0-1 are on top of vectors 1 and 3; vector 4 has the bits 2-4 of group 7, whose bits 1
+ * and 0 are bit 5 of vectors 1 and 3. */
+#define FIVE_BITS_BYTES 160
 
-/* The same with a fifth bit: 32 bytes before the nibbles, whose bit n belongs to group n. 0 ... 31. */
-HEARTH_ALWAYS_INLINE void decode_fifth_bits(__m256i w[2], const uint8_t *p, size_t v)
+/* Groups 2v and 2v + 1 of 32 k, 0 ... 31. Shifts of 16-bit lanes: nothing crosses a byte's border, all else is masked away before.
+ */
+HEARTH_ALWAYS_INLINE void decode_five_bits(__m256i w[2], const uint8_t *p, size_t v)
 {
-    const __m256i mask = _mm256_set1_epi8(16);
-    const __m256i plane = load32(p);
-    decode_nibbles(w, p + 32, v);
-    UNROLL
-    for (int i = 0; i < 2; i++) /* shifts of 16-bit lanes: what crosses a byte's border is masked away */
-        w[i] = _mm256_or_si256(w[i], _mm256_and_si256(move_up(plane, 4 - 2 * (int)v - i), mask));
+    const __m256i five = _mm256_set1_epi8(31);
+    const __m256i two = _mm256_set1_epi8(-64);
+    const __m256i one = _mm256_set1_epi8(32);
+    if (v < 2) {
+        w[0] = _mm256_and_si256(load32(p + 64 * v), five);
+        w[1] = _mm256_and_si256(load32(p + 64 * v + 32), five);
+        return;
+    }
+    const __m256i last = load32(p + 128);
+    const __m256i upper = _mm256_andnot_si256(five, load32(p + 64 * (v - 2)));
+    const __m256i lower = _mm256_srli_epi16(_mm256_and_si256(load32(p + 64 * (v - 2) + 32), two), 3);
+    const __m256i above = _mm256_srli_epi16(_mm256_or_si256(upper, lower), 3);
+    w[0] = v == 2 ? _mm256_and_si256(last, five) : above;
+    if (v == 2) {
+        w[1] = above;
+        return;
+    }
+    const __m256i bit1 = _mm256_srli_epi16(_mm256_and_si256(load32(p + 32), one), 1);
+    const __m256i bit0 = _mm256_srli_epi16(_mm256_and_si256(load32(p + 96), one), 2);
+    w[1] = _mm256_srli_epi16(_mm256_or_si256(_mm256_andnot_si256(five, last), _mm256_or_si256(bit1, bit0)), 3);
 }
 
 /* The values of IQ4_NL's and IQ4_XS's nibbles, and their absolute values: two groups of nibbles become both. */
@@ -170,26 +184,52 @@ HEARTH_ALWAYS_INLINE void unpack_nibbles(uint8_t codes[32], const uint8_t *block
     }
 }
 
+/* Places 32 codes of row r, their lower four bits in bytes and their fifth in a word. */
+HEARTH_ALWAYS_INLINE void pack_five_bits(uint8_t *block, size_t r, __m256i nibbles, uint32_t fifth)
+{
+    uint32_t group[8];
+    store32(group, nibbles);
+    for (size_t n = 0; n < 8; n++)
+        group[n] |= _pdep_u32(fifth >> (4 * n), 0x10101010u);
+    const uint32_t vectors[5] = {
+        group[0] | (group[5] << 3 & 0xe0e0e0e0u), group[1] | (group[5] << 6 & 0xc0c0c0c0u) | (group[7] << 4 & 0x20202020u),
+        group[2] | (group[6] << 3 & 0xe0e0e0e0u), group[3] | (group[6] << 6 & 0xc0c0c0c0u) | (group[7] << 5 & 0x20202020u),
+        group[4] | (group[7] << 3 & 0xe0e0e0e0u),
+    };
+    for (size_t i = 0; i < 5; i++)
+        memcpy(block + 32 * i + 4 * r, &vectors[i], 4);
+}
+
+/* The way back; returns the fifth bits. */
+HEARTH_ALWAYS_INLINE uint32_t unpack_five_bits(uint8_t nibbles[32], const uint8_t *block, size_t r)
+{
+    uint32_t v[5];
+    for (size_t i = 0; i < 5; i++)
+        memcpy(&v[i], block + 32 * i + 4 * r, 4);
+    const uint32_t group[8] = {
+        v[0],
+        v[1],
+        v[2],
+        v[3],
+        v[4],
+        (v[0] >> 3 & 0x1c1c1c1cu) | (v[1] >> 6 & 0x03030303u),
+        (v[2] >> 3 & 0x1c1c1c1cu) | (v[3] >> 6 & 0x03030303u),
+        (v[4] >> 3 & 0x1c1c1c1cu) | (v[1] >> 4 & 0x02020202u) | (v[3] >> 5 & 0x01010101u),
+    };
+    uint32_t fifth = 0;
+    for (size_t n = 0; n < 8; n++) {
+        const uint32_t low = group[n] & 0x0f0f0f0fu;
+        memcpy(nibbles + 4 * n, &low, 4);
+        fifth |= _pext_u32(group[n], 0x10101010u) << (4 * n);
+    }
+    return fifth;
+}
+
 /* Bit j of 32 bytes of a super-block of the file, that of byte i to bit i. */
 HEARTH_ALWAYS_INLINE uint32_t file_bits(const uint8_t bytes[32], int j)
 {
     const __m256i top = _mm256_sll_epi16(load32(bytes), _mm_cvtsi32_si128(7 - j)); /* bit j of each byte is its sign now */
     return (uint32_t)_mm256_movemask_epi8(top);
-}
-
-/* Bit k of bits, the fifth bit of code k = 4n + b, becomes bit n of byte 4r + b of the plane. */
-HEARTH_ALWAYS_INLINE void pack_fifth_bits(uint8_t *plane, size_t r, uint32_t bits)
-{
-    for (size_t b = 0; b < 4; b++)
-        plane[4 * r + b] = (uint8_t)_pext_u32(bits, 0x11111111u << b);
-}
-
-HEARTH_ALWAYS_INLINE uint32_t unpack_fifth_bits(const uint8_t *plane, size_t r)
-{
-    uint32_t bits = 0;
-    for (size_t b = 0; b < 4; b++)
-        bits |= _pdep_u32(plane[4 * r + b], 0x11111111u << b);
-    return bits;
 }
 
 /* The half float of row r among the eight of a line. */

@@ -7,6 +7,12 @@
 
 #define TWO_BITS_BYTES 64 /* of 32 k */
 
+/* A word's bits moved up, or down where up < 0: `up` is a constant wherever this is inlined. */
+HEARTH_ALWAYS_INLINE __m256i move_up(__m256i bits, int up)
+{
+    return up < 0 ? _mm256_srli_epi16(bits, -up) : _mm256_slli_epi16(bits, up);
+}
+
 /* Groups 2v and 2v + 1 of 32 k, 0 ... 3. Shifts of 16-bit lanes: what crosses a byte's border is masked away. */
 HEARTH_ALWAYS_INLINE void decode_two_bits(__m256i w[2], const uint8_t *p, size_t v)
 {

@@ -85,6 +85,21 @@ size_t hearth_tile_bytes_q3_K_avx2(size_t k)
     return all_d_bytes(k) + whole_lines(k / 256 * BLOCK_BYTES);
 }
 
+/* Bit k of bits, the third bit of code k = 4n + b, becomes bit n of byte 4r + b of the plane. */
+HEARTH_ALWAYS_INLINE void pack_third_bits(uint8_t *plane, size_t r, uint32_t bits)
+{
+    for (size_t b = 0; b < 4; b++)
+        plane[4 * r + b] = (uint8_t)_pext_u32(bits, 0x11111111u << b);
+}
+
+HEARTH_ALWAYS_INLINE uint32_t unpack_third_bits(const uint8_t *plane, size_t r)
+{
+    uint32_t bits = 0;
+    for (size_t b = 0; b < 4; b++)
+        bits |= _pdep_u32(plane[4 * r + b], 0x11111111u << b);
+    return bits;
+}
+
 void hearth_pack_q3_K_avx2(void *tile, const void *file_rows, size_t rows, size_t k)
 {
     const struct hearth_block_q3_K *in = file_rows;
@@ -98,7 +113,7 @@ void hearth_pack_q3_K_avx2(void *tile, const void *file_rows, size_t rows, size_
             out += HEAD_BYTES;
             for (int j = 0; j < 8; j++, out += WEIGHTS_BYTES) { /* plane j % 4 of half j / 4 */
                 pack_two_bits(out, r, two_bits(in->qs + j / 4 * 32, j % 4));
-                pack_fifth_bits(out + TWO_BITS_BYTES, r, file_bits(in->hmask, j));
+                pack_third_bits(out + TWO_BITS_BYTES, r, file_bits(in->hmask, j));
             }
         }
 }
@@ -114,7 +129,7 @@ void hearth_unpack_q3_K_avx2(void *file_row, const void *tile, size_t row, size_
             out->scales[i] = in[8 * i + row];
         in += HEAD_BYTES;
         for (size_t j = 0; j < 8; j++, in += WEIGHTS_BYTES) {
-            const uint32_t third = unpack_fifth_bits(in + TWO_BITS_BYTES, row);
+            const uint32_t third = unpack_third_bits(in + TWO_BITS_BYTES, row);
             for (size_t i = 0; i < 32; i++) {
                 out->qs[j / 4 * 32 + i] |= (uint8_t)(unpack_two_bits(in, row, i) << (j % 4 * 2));
                 out->hmask[i] |= (uint8_t)((third >> i & 1) << j);

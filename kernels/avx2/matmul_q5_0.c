@@ -1,15 +1,14 @@
-/* Q5_0 weights times Q8_32 activations. A block of 8 rows is 16 bytes of scales, then a plane of 32 bytes of fifth bits and 128 of
- * nibbles (matmul_block32.h). The code of a weight is unsigned, 0 ... 31; its offset of 16 is taken off through the sum of the
+/* Q5_0 weights times Q8_32 activations. A block of 8 rows is 16 bytes of scales, then 160 bytes of codes of five bits (matmul.h;
+ * matmul_block32.h). The code of a weight is unsigned, 0 ... 31; its offset of 16 is taken off through the sum of the
  * activations. A 16-bit lane takes 8 products, half a block: at most 8 * 31 * 127 = 31 496. */
 #include "avx2/matmul_block32.h"
 
-#define PLANE_BYTES 32
-#define WEIGHTS_BYTES (PLANE_BYTES + 128)
+#define WEIGHTS_BYTES FIVE_BITS_BYTES
 
 HEARTH_ALWAYS_INLINE void decode_two(__m256i codes[2], __m256i values[2], const uint8_t *p, size_t v)
 {
     (void)values;
-    decode_fifth_bits(codes, p, v);
+    decode_five_bits(codes, p, v);
 }
 
 #define KERNEL(operation) hearth_##operation##_q5_0_avx2
@@ -35,8 +34,7 @@ void hearth_pack_q5_0_avx2(void *tile, const void *file_rows, size_t rows, size_
             uint32_t bits;
             memcpy(&bits, in->qh, sizeof bits);
             pack_half(out + scales_offset(j, WEIGHTS_BYTES), r, in->d);
-            pack_fifth_bits(out + weights_offset(j, WEIGHTS_BYTES), r, bits);
-            pack_nibbles(out + weights_offset(j, WEIGHTS_BYTES) + PLANE_BYTES, r, file_codes(in->qs));
+            pack_five_bits(out + weights_offset(j, WEIGHTS_BYTES), r, file_codes(in->qs), bits);
         }
 }
 
@@ -47,9 +45,8 @@ void hearth_unpack_q5_0_avx2(void *file_row, const void *tile, size_t row, size_
     for (size_t j = 0; j < k / 32; j++) {
         uint8_t codes[32];
         memcpy(out[j].d, in + scales_offset(j, WEIGHTS_BYTES) + 2 * row, 2);
-        const uint32_t bits = unpack_fifth_bits(in + weights_offset(j, WEIGHTS_BYTES), row);
+        const uint32_t bits = unpack_five_bits(codes, in + weights_offset(j, WEIGHTS_BYTES), row);
         memcpy(out[j].qh, &bits, sizeof bits);
-        unpack_nibbles(codes, in + weights_offset(j, WEIGHTS_BYTES) + PLANE_BYTES, row);
         for (size_t i = 0; i < 16; i++)
             out[j].qs[i] = (uint8_t)(codes[i] | codes[i + 16] << 4);
     }

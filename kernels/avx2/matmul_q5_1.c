@@ -1,17 +1,15 @@
-/* Q5_1 weights times Q8_32 activations. A block of 8 rows is a line of scales and mins, then a plane of 32 bytes of fifth bits and
- * 128 of nibbles (matmul_block32.h). The code of a weight is unsigned, 0 ... 31, without an offset. A 16-bit lane takes 8 products,
- * half a block: at most 8 * 31 * 127 = 31 496. */
+/* Q5_1 weights times Q8_32 activations. A block of 8 rows is a line of scales and mins, then 160 bytes of
+ * codes of five bits (matmul.h; matmul_block32.h). The code of a weight is unsigned, 0 ... 31, without an offset. A 16-bit lane
+ * takes 8 products, half a block: at most 8 * 31 * 127 = 31 496. */
 #include "avx2/matmul_block32.h"
 
-#define PLANE_BYTES 32
-#define WEIGHTS_BYTES (PLANE_BYTES + 128)
-#define NIBBLES_OFFSET (SCALES_BYTES + PLANE_BYTES)
+#define WEIGHTS_BYTES FIVE_BITS_BYTES
 #define BLOCK_BYTES (SCALES_BYTES + WEIGHTS_BYTES)
 
 HEARTH_ALWAYS_INLINE void decode_two(__m256i codes[2], __m256i values[2], const uint8_t *p, size_t v)
 {
     (void)values;
-    decode_fifth_bits(codes, p, v);
+    decode_five_bits(codes, p, v);
 }
 
 #define KERNEL(operation) hearth_##operation##_q5_1_avx2
@@ -38,8 +36,7 @@ void hearth_pack_q5_1_avx2(void *tile, const void *file_rows, size_t rows, size_
             memcpy(&bits, in->qh, sizeof bits);
             pack_half(out, r, in->d);
             pack_half(out + MINS_OFFSET, r, in->m);
-            pack_fifth_bits(out + SCALES_BYTES, r, bits);
-            pack_nibbles(out + NIBBLES_OFFSET, r, file_codes(in->qs));
+            pack_five_bits(out + SCALES_BYTES, r, file_codes(in->qs), bits);
         }
 }
 
@@ -51,9 +48,8 @@ void hearth_unpack_q5_1_avx2(void *file_row, const void *tile, size_t row, size_
         uint8_t codes[32];
         memcpy(out[j].d, in + 2 * row, 2);
         memcpy(out[j].m, in + MINS_OFFSET + 2 * row, 2);
-        const uint32_t bits = unpack_fifth_bits(in + SCALES_BYTES, row);
+        const uint32_t bits = unpack_five_bits(codes, in + SCALES_BYTES, row);
         memcpy(out[j].qh, &bits, sizeof bits);
-        unpack_nibbles(codes, in + NIBBLES_OFFSET, row);
         for (size_t i = 0; i < 16; i++)
             out[j].qs[i] = (uint8_t)(codes[i] | codes[i + 16] << 4);
     }

@@ -1,10 +1,9 @@
 /* Q5_K weights times Q8_256 activations. A super-block of 8 rows is a head of 128 bytes (matmul_kquant_head.h) and 8 sub-blocks of
- * a plane of 32 bytes of fifth bits and 128 of nibbles: 1408 bytes, 22 lines. A 16-bit lane takes 8 products, half a sub-block: at
+ * 160 bytes of codes of five bits (matmul.h): 1408 bytes, 22 lines. A 16-bit lane takes 8 products, half a sub-block: at
  * most 8 * 31 * 127 = 31 496; vpmaddwd then scales and widens in one. */
 #include "avx2/matmul_kquant_head.h"
 
-#define PLANE_BYTES 32
-#define WEIGHTS_BYTES (PLANE_BYTES + 128)
+#define WEIGHTS_BYTES FIVE_BITS_BYTES
 #define BLOCK_BYTES (HEAD_BYTES + 8 * WEIGHTS_BYTES)
 
 HEARTH_ALWAYS_INLINE size_t super_block_at(size_t b, size_t k)
@@ -21,7 +20,7 @@ HEARTH_ALWAYS_INLINE void read_head(struct super_block *out, uint8_t room[ROOM_B
 HEARTH_ALWAYS_INLINE void decode_two(__m256i codes[2], __m256i values[2], const uint8_t *p, size_t v)
 {
     (void)values;
-    decode_fifth_bits(codes, p, v);
+    decode_five_bits(codes, p, v);
 }
 
 #define KERNEL(operation) hearth_##operation##_q5_K_avx2
@@ -46,10 +45,8 @@ void hearth_pack_q5_K_avx2(void *tile, const void *file_rows, size_t rows, size_
             pack_head(out, r, in->d, in->dmin, in->scales);
             for (int j = 0; j < 8; j += 2, packed += 2 * WEIGHTS_BYTES) {
                 const __m256i qs = load32(in->qs + 16 * j);
-                pack_fifth_bits(packed, r, file_bits(in->qh, j));
-                pack_nibbles(packed + PLANE_BYTES, r, low_nibbles(qs));
-                pack_fifth_bits(packed + WEIGHTS_BYTES, r, file_bits(in->qh, j + 1));
-                pack_nibbles(packed + WEIGHTS_BYTES + PLANE_BYTES, r, high_nibbles(qs));
+                pack_five_bits(packed, r, low_nibbles(qs), file_bits(in->qh, j));
+                pack_five_bits(packed + WEIGHTS_BYTES, r, high_nibbles(qs), file_bits(in->qh, j + 1));
             }
         }
 }
@@ -63,11 +60,9 @@ void hearth_unpack_q5_K_avx2(void *file_row, const void *tile, size_t row, size_
         memset(out->qh, 0, sizeof out->qh);
         for (size_t j = 0; j < 8; j += 2) {
             const uint8_t *packed = in + HEAD_BYTES + j * WEIGHTS_BYTES;
-            const uint32_t bits_low = unpack_fifth_bits(packed, row);
-            const uint32_t bits_high = unpack_fifth_bits(packed + WEIGHTS_BYTES, row);
             uint8_t low[32], high[32];
-            unpack_nibbles(low, packed + PLANE_BYTES, row);
-            unpack_nibbles(high, packed + WEIGHTS_BYTES + PLANE_BYTES, row);
+            const uint32_t bits_low = unpack_five_bits(low, packed, row);
+            const uint32_t bits_high = unpack_five_bits(high, packed + WEIGHTS_BYTES, row);
             join_nibbles(out->qs + 16 * j, low, high);
             for (size_t i = 0; i < 32; i++)
                 out->qh[i] |= (uint8_t)((bits_low >> i & 1) << j | (bits_high >> i & 1) << (j + 1));

@@ -156,6 +156,26 @@ HEARTH_ALWAYS_INLINE void split_two_bits(veci w[8], const uint8_t *p)
         w[n] = low_bits(_mm256_srli_epi16(load256(p + n / 4 * 32), n % 4 * 2), 3);
 }
 
+/* 160 bytes of codes of five bits, as avx2/matmul.h has them. */
+HEARTH_ALWAYS_INLINE void split_five_bits(veci w[8], const uint8_t *p)
+{
+    const veci five = _mm256_set1_epi8(31);
+    veci upper[5], pieces[3];
+    UNROLL
+    for (size_t n = 0; n < 5; n++) {
+        const veci all = load256(p + 32 * n);
+        w[n] = _mm256_and_si256(all, five);
+        upper[n] = _mm256_andnot_si256(five, all);
+    }
+    pieces[0] = _mm256_or_si256(upper[0], _mm256_srli_epi16(low_bits(upper[1], 192), 3));
+    pieces[1] = _mm256_or_si256(upper[2], _mm256_srli_epi16(low_bits(upper[3], 192), 3));
+    pieces[2] = _mm256_or_si256(_mm256_srli_epi16(low_bits(upper[1], 32), 1), _mm256_srli_epi16(low_bits(upper[3], 32), 2));
+    pieces[2] = _mm256_or_si256(upper[4], pieces[2]);
+    UNROLL
+    for (size_t i = 0; i < 3; i++)
+        w[5 + i] = _mm256_srli_epi16(pieces[i], 3);
+}
+
 /* 32 bytes, whose bit n is bit `bit` of vector n; shifts of 16 bits, for what crosses a byte's border is masked away. */
 HEARTH_ALWAYS_INLINE void add_bits(veci w[8], const uint8_t *p, int bit)
 {

@@ -1,4 +1,4 @@
-/* Products with Q5_1 weights; a block of 8 rows is 32 bytes of fifth bits and 128 of nibbles. */
+/* Products with Q5_1 weights; a block of 8 rows is codes of five bits. */
 #include "avxvnni/matmul.h"
 
 enum { OFFSET = 0, CODE_BYTES = 160 };
@@ -8,8 +8,7 @@ enum { OFFSET = 0, CODE_BYTES = 160 };
 
 HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *block)
 {
-    split_nibbles(w, block + 32);
-    add_bits(w, block, 4);
+    split_five_bits(w, block);
 }
 
 #include "avxvnni/matmul_block32.h"

@@ -1,5 +1,5 @@
-/* Products with Q5_K weights; a super-block of 8 rows is a head (kquant_scales.h) and 8 times 32 bytes of fifth bits and 128 of
- * nibbles. The bounds are those of avx512/matmul_q5_K.c. */
+/* Products with Q5_K weights; a super-block of 8 rows is a head (kquant_scales.h) and 8 times 160 bytes of codes of
+ * five bits. The bounds are those of avx512/matmul_q5_K.c. */
 #include "avxvnni/kquant_scales.h"
 
 enum { OFFSET = 0, SUPER_BYTES = 1408 };
@@ -20,9 +20,7 @@ HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *t
 
 HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *super, size_t step)
 {
-    const uint8_t *codes = super + KQUANT_HEAD_BYTES + 160 * step;
-    split_nibbles(w, codes + 32);
-    add_bits(w, codes, 4);
+    split_five_bits(w, super + KQUANT_HEAD_BYTES + 160 * step);
 }
 
 #include "template/dot_super.h"
