@@ -68,13 +68,6 @@ hearth_status hearth_mapping_open(struct hearth_mapping *out, const char *path, 
     return status;
 }
 
-void hearth_mapping_unmap(struct hearth_mapping *mapping)
-{
-    if (mapping->bytes)
-        (void)munmap((void *)(uintptr_t)mapping->bytes, (size_t)mapping->size);
-    mapping->bytes = NULL;
-}
-
 hearth_status hearth_mapping_read(const struct hearth_mapping *mapping, const char *path, void *out, uint64_t offset, size_t n,
                                   hearth_error *err)
 {
@@ -119,7 +112,7 @@ void hearth_mapping_close(struct hearth_mapping *mapping)
 {
     if (mapping->size == 0)
         return;
-    hearth_mapping_unmap(mapping);
+    (void)munmap((void *)(uintptr_t)mapping->bytes, (size_t)mapping->size);
     (void)close(mapping->fd);
     *mapping = (struct hearth_mapping){0};
 }
