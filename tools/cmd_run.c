@@ -49,7 +49,7 @@ static const struct argp_option table[] = {
     OPTION_RAM_CAP,
     {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", OPTION_MORE, "keep packed weights in a folder; map them", 6},
     OPTION_KV,
-    OPTION_SLIDING_WINDOW,
+    {"sliding-window", OPTION_KEY_SLIDING_WINDOW, NULL, OPTION_MORE, "keep to the window that a llama file states", 6},
     {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", OPTION_MORE, "float weights by own kernels (default) or blas", 6},
     OPTION_JSON,
     OPTION_QUIET,

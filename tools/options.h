@@ -162,7 +162,7 @@ enum option_key {
 #define OPTION_RAM_CAP {"ram-cap", OPTION_KEY_RAM_CAP, "SIZE", 0, "refuse to take more memory; K, M, G, T", 6}
 #define OPTION_KV      {"kv", OPTION_KEY_KV, "TYPE", 0, "cache in f16 (default), f32 or q8_0", 6}
 #define OPTION_SLIDING_WINDOW                                                                                                      \
-    {"sliding-window", OPTION_KEY_SLIDING_WINDOW, NULL, OPTION_MORE, "keep to the window that a llama file states", 6}
+    {"sliding-window", OPTION_KEY_SLIDING_WINDOW, NULL, 0, "keep to the window that a llama file states", 6}
 #define OPTION_FLOAT_GEMM {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", 0, "float weights by own kernels (default) or blas", 6}
 #define OPTION_PACK_CACHE {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", 0, "keep packed weights in a folder; map them", 6}
 #define OPTION_JSON    {"json", OPTION_KEY_JSON, NULL, 0, "JSON on standard output", 7}

@@ -49,6 +49,10 @@ for command in run plan info tokenize logits selftest quantize; do
     grep -q "got '--walk'" "$scratch/err" || failed "$command --walk -q: another option is blamed"
     fine $command --help
 done
+for command in plan logits perplexity; do
+    fine $command --help
+    grep -q -e '--sliding-window' "$scratch/out" || failed "$command --help: no --sliding-window"
+done
 fine run --help-all
 [ "$(grep -c -e '--mirostat' "$scratch/out")" = 3 ] || failed "run --help-all: not every option"
 fine run -h
