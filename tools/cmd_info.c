@@ -146,6 +146,14 @@ static void print_view(const char *label, struct hearth_view view)
     (void)putchar('\n');
 }
 
+static uint32_t windowed_layers(const struct hearth_hparams *h)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < h->n_layer; i++)
+        n += h->windowed[i];
+    return n;
+}
+
 static void print_model(const struct facts *facts)
 {
     char bytes[TEXT_BYTES_MAX], weights[TEXT_BYTES_MAX];
@@ -172,6 +180,9 @@ static void print_model(const struct facts *facts)
             (void)printf("  %-14s %" PRIu32 " of %" PRIu32 " for each token\n", "experts", h->n_expert_used, h->n_expert);
         (void)printf("  %-14s %" PRIu32 " heads of %" PRIu32 ", %" PRIu32 " for keys and values, %" PRIu32 " rotated\n",
                      "attention", h->n_head, h->head_dim, h->n_head_kv, h->n_rot);
+        if (h->window)
+            (void)printf("  %-14s %" PRIu32 " positions in %" PRIu32 " of the layers%s\n", "window", h->window, windowed_layers(h),
+                         h->window_when_asked ? ", with --sliding-window" : "");
         (void)printf("  %-14s %" PRIu32 " positions, base %g\n", "trained", h->n_ctx_train, (double)h->rope_freq_base);
     }
     if (facts->unsupported.code != HEARTH_OK)
@@ -273,12 +284,12 @@ static json_t *json_types(const struct facts *facts)
 
 static json_t *json_hparams(const struct hearth_hparams *h)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "n_vocab", (json_int_t)h->n_vocab,
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "n_vocab", (json_int_t)h->n_vocab,
                      "n_layer", (json_int_t)h->n_layer, "n_embd", (json_int_t)h->n_embd, "n_ff", (json_int_t)h->n_ff, "n_expert",
                      (json_int_t)h->n_expert, "n_expert_used", (json_int_t)h->n_expert_used, "n_head", (json_int_t)h->n_head,
                      "n_head_kv", (json_int_t)h->n_head_kv, "head_dim", (json_int_t)h->head_dim, "n_rot", (json_int_t)h->n_rot,
-                     "n_ctx_train", (json_int_t)h->n_ctx_train, "norm_eps", (double)h->norm_eps, "rope_freq_base",
-                     (double)h->rope_freq_base);
+                     "n_ctx_train", (json_int_t)h->n_ctx_train, "window", (json_int_t)h->window, "norm_eps", (double)h->norm_eps,
+                     "rope_freq_base", (double)h->rope_freq_base);
 }
 
 static json_t *json_vocab(const struct hearth_vocab *v)

@@ -75,7 +75,7 @@ fields "$scratch/plan" private_bytes mapped_bytes total_bytes cap_bytes lines na
 
 "$HEARTH" info --json >"$scratch/info"
 parses "$scratch/info" || fail "info --json does not parse"
-fields "$scratch/info" architecture parameters hparams tensors tokenizer cpu cpu_level n_threads threads kernels
+fields "$scratch/info" architecture parameters hparams window tensors tokenizer cpu cpu_level n_threads threads kernels
 
 # Every kernel is of the level asked for or says that it is missing there.
 for level in reference avx2 avxvnni avx512; do
