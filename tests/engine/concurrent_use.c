@@ -1,11 +1,14 @@
-/* One engine from many threads at once: sessions on one model, tokenizing, plans, models opened and closed. Every answer has the
- * bits it has alone, whoever the neighbours are. Worth most under the thread sanitizer, hence a plain program. */
+/* One engine from many threads at once: sessions on one model, tokenizing, plans, models opened and closed, calls
+ * cancelled at any time. Every answer has the bits it has alone, whoever the neighbours are. Worth most under the thread sanitizer,
+ * hence a plain program. */
 #include "engine.h"
 #include "gguf_builder.h"
 #include "memory_source.h"
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define THREADS 4
 #define ROUNDS 6
@@ -24,7 +27,10 @@ struct job {
     float want[N_VOCAB];
     const char *failure; /* NULL: none */
     hearth_error err;
+    hearth_session *session; /* under the lock; NULL: none */
 };
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static atomic_bool done;
 
 static void fill(const struct job *j, int32_t ids[N_IDS])
 {
@@ -32,13 +38,25 @@ static void fill(const struct job *j, int32_t ids[N_IDS])
         ids[i] = (j->first + i * 31) % N_VOCAB;
 }
 
+/* Cancelled by another thread: take it back, and go on. */
+static bool was_cancelled(hearth_session *session, hearth_status status)
+{
+    if (status == HEARTH_E_CANCELLED)
+        hearth_session_resume(session);
+    return status == HEARTH_E_CANCELLED;
+}
+
 /* Feed the job's prompt and keep the logits of its last token; false with j->err filled in. */
 static bool compute(struct job *j, hearth_session *session, float *logits)
 {
     int32_t ids[N_IDS];
     fill(j, ids);
+    hearth_status status;
     hearth_session_reset(session);
-    if (hearth_session_feed(session, ids, N_IDS, &j->err) != HEARTH_OK)
+    do
+        status = hearth_session_feed(session, ids, N_IDS, &j->err);
+    while (was_cancelled(session, status));
+    if (status != HEARTH_OK)
         return false;
     memcpy(logits, hearth_session_logits(session, 0), N_VOCAB * sizeof *logits);
     return true;
@@ -55,7 +73,11 @@ static const char *talk(struct job *j, hearth_session *session)
         return "feed";
     if (memcmp(got, j->want, sizeof got) != 0)
         return "other bits than alone";
-    if (hearth_generate(session, &g, &result, &j->err) != HEARTH_OK)
+    hearth_status status;
+    do
+        status = hearth_generate(session, &g, &result, &j->err);
+    while (was_cancelled(session, status));
+    if (status != HEARTH_OK)
         return "generate";
     if (hearth_tokenize(model, "a few words", 11, 0, ids, 32, &n, &j->err) != HEARTH_OK)
         return "tokenize";
@@ -78,6 +100,28 @@ static const char *open_another(struct job *j)
     return NULL;
 }
 
+/* What others may cancel. */
+static void publish(struct job *j, hearth_session *session)
+{
+    (void)pthread_mutex_lock(&lock);
+    j->session = session;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+/* Cancels one session after another until `done`. */
+static void *cancel(void *context)
+{
+    struct job *jobs = context;
+    for (int i = 0; !atomic_load(&done); i = (i + 1) % THREADS) {
+        (void)pthread_mutex_lock(&lock);
+        if (jobs[i].session)
+            hearth_session_cancel(jobs[i].session);
+        (void)pthread_mutex_unlock(&lock);
+        (void)usleep(300);
+    }
+    return NULL;
+}
+
 static void *work(void *context)
 {
     struct job *j = context;
@@ -87,7 +131,9 @@ static void *work(void *context)
             j->failure = "session";
             break;
         }
+        publish(j, session);
         j->failure = talk(j, session);
+        publish(j, NULL);
         hearth_session_close(session);
         if (!j->failure)
             j->failure = open_another(j);
@@ -112,7 +158,10 @@ static bool compute_alone(struct job jobs[THREADS], hearth_error *err)
 static bool all_at_once(struct job jobs[THREADS])
 {
     int n = 0;
-    bool good = true;
+    pthread_t canceller;
+    bool good = pthread_create(&canceller, NULL, cancel, jobs) == 0;
+    if (!good)
+        return false;
     while (n < THREADS && pthread_create(&jobs[n].thread, NULL, work, &jobs[n]) == 0)
         n++;
     for (int i = 0; i < n; i++) {
@@ -121,6 +170,8 @@ static bool all_at_once(struct job jobs[THREADS])
             (void)fprintf(stderr, "FAILED: thread %d: %s: %s\n", i, jobs[i].failure, jobs[i].err.message);
         good = good && !jobs[i].failure;
     }
+    atomic_store(&done, true);
+    (void)pthread_join(canceller, NULL);
     return good && n == THREADS;
 }
 
