@@ -29,12 +29,13 @@ static struct hearth_value run_string(const struct hearth_call *c)
 
 static struct hearth_value run_tojson(const struct hearth_call *c)
 {
-    struct hearth_json_style style = {.indent = (int)hearth_call_int(c, 0, -1),
+    const int64_t indent = hearth_call_int(c, 0, -1);
+    if (indent < -1 || indent > HEARTH_JSON_INDENT_MAX)
+        return hearth_call_fail(c, "tojson: indent out of range (need 0 to %d)", HEARTH_JSON_INDENT_MAX);
+    struct hearth_json_style style = {.indent = (int)indent,
                                       .ascii = hearth_call_truth(c, 1, false),
                                       .sort = hearth_call_truth(c, 3, false),
                                       .key_separator = HEARTH_STR(": ")};
-    if (style.indent < -1 || style.indent > HEARTH_JSON_INDENT_MAX)
-        return hearth_call_fail(c, "tojson: indent out of range (need 0 to %d)", HEARTH_JSON_INDENT_MAX);
     style.item_separator = style.indent < 0 ? HEARTH_STR(", ") : HEARTH_STR(",");
     struct hearth_list separators;
     if (c->arg[2].type != HEARTH_VALUE_UNDEFINED && c->arg[2].type != HEARTH_VALUE_NONE) {

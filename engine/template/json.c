@@ -88,7 +88,7 @@ static void write_list(struct writer *j, const struct hearth_list *list)
 static void write_map(struct writer *j, const struct hearth_map *map)
 {
     struct hearth_pair *pairs = map->pairs;
-    if (j->style->sort) {
+    if (j->style->sort && map->n > 0) { /* an empty one may have no array */
         pairs = hearth_workspace_take(j->w, map->n, sizeof *pairs);
         if (!pairs)
             return;

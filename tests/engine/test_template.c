@@ -471,6 +471,7 @@ Test(template, extreme_numbers)
     expect_failure("{{ (-9223372036854775807 - 1) // -1 }}", HEARTH_E_FORMAT, "E_TEMPLATE", "64 bits");
     expect_failure("{{ -(-9223372036854775807 - 1) }}", HEARTH_E_FORMAT, "E_TEMPLATE", "64 bits");
     expect_failure("{{ 2 ** 63 }}", HEARTH_E_FORMAT, "E_TEMPLATE", "64 bits");
+    expect_failure("{{ [1]|tojson(indent=4294967298) }}", HEARTH_E_FORMAT, "E_TEMPLATE", "indent");
     expect_text("{{ (-9223372036854775807 - 1) % -1 }} {{ 1 ** 9223372036854775807 }} {{ (2.0 ** 2147483646) }} {{ 1e999|int(5) }}",
                 "{}", "0 1 inf 5");
     expect_text("{{ 'abc'[9223372036854775807] }}{{ 'abc'[-9223372036854775807:9223372036854775807:9223372036854775807] }}"
