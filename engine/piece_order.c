@@ -1,6 +1,5 @@
-/* Sorting the vocabulary by its bytes; see piece_order.h. Heap sort: qsort may allocate, and quicksort has bad days. */
+/* Sorting the vocabulary by its bytes; see piece_order.h. */
 #include "piece_order.h"
-#include <string.h>
 
 static size_t shared_bytes(struct hearth_view a, struct hearth_view b)
 {
@@ -9,26 +8,6 @@ static size_t shared_bytes(struct hearth_view a, struct hearth_view b)
     while (i < n && a.bytes[i] == b.bytes[i])
         i++;
     return i;
-}
-
-/* By bytes, then by id. */
-static bool less(const struct hearth_tokenizer *tokenizer, int32_t a, int32_t b)
-{
-    const struct hearth_view x = hearth_tokenizer_piece(tokenizer, a), y = hearth_tokenizer_piece(tokenizer, b);
-    const int order = memcmp(x.bytes, y.bytes, x.size < y.size ? x.size : y.size);
-    return order != 0 ? order < 0 : x.size != y.size ? x.size < y.size : a < b;
-}
-
-static void sift(const struct hearth_tokenizer *tokenizer, int32_t *heap, uint32_t at, uint32_t n)
-{
-    const int32_t id = heap[at];
-    for (uint32_t child; (child = 2 * at + 1) < n; at = child) {
-        child += child + 1 < n && less(tokenizer, heap[child], heap[child + 1]);
-        if (!less(tokenizer, id, heap[child]))
-            break;
-        heap[at] = heap[child];
-    }
-    heap[at] = id;
 }
 
 void hearth_piece_order_make(struct hearth_piece_order *order, const struct hearth_tokenizer *tokenizer)
@@ -41,14 +20,7 @@ void hearth_piece_order_make(struct hearth_piece_order *order, const struct hear
             order->ids[n++] = (int32_t)i;
     }
     order->n = n;
-    for (uint32_t i = n / 2; i-- > 0;)
-        sift(tokenizer, order->ids, i, n);
-    while (n-- > 1) {
-        const int32_t greatest = order->ids[0];
-        order->ids[0] = order->ids[n];
-        order->ids[n] = greatest;
-        sift(tokenizer, order->ids, 0, n);
-    }
+    hearth_tokenizer_sort(tokenizer, order->ids, n);
     for (uint32_t i = 0; i < order->n; i++)
         order->shared[i] = i == 0 ? 0
                                   : (uint8_t)shared_bytes(hearth_tokenizer_piece(tokenizer, order->ids[i - 1]),

@@ -583,7 +583,7 @@ static void copy_tokens(struct hearth_tokenizer *tokenizer, const struct survey 
 }
 
 /* By text, then by id. */
-static bool special_less(const struct hearth_tokenizer *tokenizer, int32_t a, int32_t b)
+static bool text_less(const struct hearth_tokenizer *tokenizer, int32_t a, int32_t b)
 {
     const struct hearth_view x = text_of(tokenizer, a);
     const struct hearth_view y = text_of(tokenizer, b);
@@ -593,18 +593,30 @@ static bool special_less(const struct hearth_tokenizer *tokenizer, int32_t a, in
     return x.size != y.size ? x.size < y.size : a < b;
 }
 
-static void special_sink(struct hearth_tokenizer *tokenizer, uint32_t i, uint32_t n)
+static void sink(const struct hearth_tokenizer *tokenizer, int32_t *heap, uint32_t i, uint32_t n)
 {
-    int32_t *heap = tokenizer->special;
     const int32_t id = heap[i];
     for (uint32_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && special_less(tokenizer, heap[child], heap[child + 1]))
+        if (child + 1 < n && text_less(tokenizer, heap[child], heap[child + 1]))
             child++;
-        if (!special_less(tokenizer, id, heap[child]))
+        if (!text_less(tokenizer, id, heap[child]))
             break;
         heap[i] = heap[child];
     }
     heap[i] = id;
+}
+
+/* Heap sort: qsort may allocate, and quicksort has bad days. */
+void hearth_tokenizer_sort(const struct hearth_tokenizer *tokenizer, int32_t *ids, uint32_t n)
+{
+    for (uint32_t i = n / 2; i-- > 0;)
+        sink(tokenizer, ids, i, n);
+    while (n-- > 1) {
+        const int32_t greatest = ids[0];
+        ids[0] = ids[n];
+        ids[n] = greatest;
+        sink(tokenizer, ids, 0, n);
+    }
 }
 
 static bool same_text(const struct hearth_tokenizer *tokenizer, int32_t a, int32_t b)
@@ -619,19 +631,12 @@ static bool is_user_defined(const struct hearth_tokenizer *tokenizer, int32_t id
     return (tokenizer->kinds[id] & KIND_TYPE) == HEARTH_TOKEN_USER_DEFINED;
 }
 
-/* Heap sort (qsort may allocate). Of equal texts the last id counts: what is kept is the last user-defined one, for texts in which
- * control tokens are not looked for, and after it the last of all if that is another. */
+/* Of equal texts the last id counts: what is kept is the last user-defined one, for texts in which control tokens are not looked
+ * for, and after it the last of all if that is another. */
 static void sort_special(struct hearth_tokenizer *tokenizer)
 {
     int32_t *ids = tokenizer->special;
-    for (uint32_t i = tokenizer->n_special / 2; i-- > 0;)
-        special_sink(tokenizer, i, tokenizer->n_special);
-    for (uint32_t n = tokenizer->n_special; n-- > 1;) {
-        const int32_t greatest = ids[0];
-        ids[0] = ids[n];
-        ids[n] = greatest;
-        special_sink(tokenizer, 0, n);
-    }
+    hearth_tokenizer_sort(tokenizer, ids, tokenizer->n_special);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < tokenizer->n_special; i++) {
         const int32_t id = ids[i];

@@ -57,6 +57,8 @@ int32_t hearth_tokenizer_infill_id(const struct hearth_tokenizer *tokenizer, uin
 struct hearth_view hearth_tokenizer_piece(const struct hearth_tokenizer *tokenizer, int32_t id);
 /* As piece, but control and unknown tokens have their names. */
 struct hearth_view hearth_tokenizer_text(const struct hearth_tokenizer *tokenizer, int32_t id);
+/* Sort ids of tokens by their bytes, then by id; control tokens and their like by their names. No memory; n log n comparisons. */
+void hearth_tokenizer_sort(const struct hearth_tokenizer *tokenizer, int32_t *ids, uint32_t n);
 /* As piece for a text read from its beginning, where the space that encode puts before the text is dropped again: set *begins
  * before the first token, call for each token in turn. For the continuation of a text use hearth_tokenizer_piece(). */
 struct hearth_view hearth_tokenizer_next_piece(const struct hearth_tokenizer *tokenizer, bool *begins, int32_t id);
