@@ -19,7 +19,7 @@
 #define KERNEL_BYTES ((uint64_t)256 << 20) /* larger than any cache */
 
 static const struct argp_option table[] = {
-    OPTION_MODEL,
+    {"model", 'm', "MODEL", 0, "GGUF file", 1},
     {"shape", OPTION_KEY_SHAPE, "NAME", 0, "made-up weights of a known shape, such as llama-2-7b", 2},
     {"quant", OPTION_KEY_QUANT, "RECIPE", 0, "types of the made-up weights (Q4_K_M)", 3},
     {"n-prompt", 'p', "LIST", 0, "prompt tokens (128), such as 32,512 or 1-512*2", 3},
