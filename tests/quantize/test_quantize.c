@@ -427,6 +427,7 @@ Test(quantize, split_models)
         build(&b, 2, 0);
         gguf_builder_make_part(&b, i, N_PARTS);
         gguf_builder_write_file(&b, parts[i]);
+        gguf_builder_free(&b);
     }
     quantize_well(&whole, path, "Q4_K_M", false, NULL, 2);
     quantize_well(&joined, parts[0], "Q4_K_M", false, NULL, 2);
