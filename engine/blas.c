@@ -4,10 +4,11 @@
 #include "common/status.h"
 #include <dlfcn.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { ROW_MAJOR = 101, AS_IT_IS = 111, TRANSPOSED = 112 }; /* of cblas.h */
 
-static const char *const names[] = {"/usr/lib/x86_64-linux-gnu/openblas-serial/libopenblas.so.0", "libopenblas.so.0"};
+static const char *const names[] = {"/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblas.so.0", "libopenblas.so.0"};
 
 static void *open_any(void)
 {
@@ -23,8 +24,9 @@ hearth_status hearth_blas_open(struct hearth_blas *out, hearth_error *err)
     typedef char *config_fn(void);
     *out = (struct hearth_blas){.library = open_any()};
     if (!out->library)
-        return hearth_fail(err, HEARTH_E_UNSUPPORTED, "E_BLAS",
-                           "float_gemm: OpenBLAS is not installed (got no libopenblas.so.0, need libopenblas0-serial or its like)");
+        return hearth_fail(
+            err, HEARTH_E_UNSUPPORTED, "E_BLAS",
+            "float_gemm: OpenBLAS is not installed (got no libopenblas.so.0, need libopenblas0-pthread or its like)");
     out->sgemm = (hearth_sgemm_fn *)dlsym(out->library, "cblas_sgemm");
     set_threads_fn *set_threads = (set_threads_fn *)dlsym(out->library, "openblas_set_num_threads");
     config_fn *config = (config_fn *)dlsym(out->library, "openblas_get_config");
@@ -32,6 +34,13 @@ hearth_status hearth_blas_open(struct hearth_blas *out, hearth_error *err)
         hearth_blas_close(out);
         return hearth_fail(err, HEARTH_E_UNSUPPORTED, "E_BLAS",
                            "float_gemm: the libopenblas.so.0 that was found cannot be used (it has no cblas_sgemm)");
+    }
+    /* Several workers call it at once. The build without threads has no locks, and then gives wrong products now and then. */
+    if (strstr(config(), "SINGLE_THREADED")) {
+        hearth_blas_close(out);
+        return hearth_fail(err, HEARTH_E_UNSUPPORTED, "E_BLAS",
+                           "float_gemm: OpenBLAS is built without threads and not safe for several (got a serial build, need "
+                           "libopenblas0-pthread or its like)");
     }
     set_threads(1);
     (void)snprintf(out->version, sizeof out->version, "%s", config());
