@@ -66,11 +66,6 @@ HEARTH_ALWAYS_INLINE void vecf_store(float *p, vecf a)
     _mm512_storeu_ps(p, a);
 }
 
-HEARTH_ALWAYS_INLINE veci vecf_to_i(vecf a)
-{
-    return _mm512_cvtps_epi32(a);
-}
-
 HEARTH_ALWAYS_INLINE vecf vecf_mul(vecf a, vecf b)
 {
     return _mm512_mul_ps(a, b);
