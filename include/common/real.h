@@ -24,6 +24,26 @@
 #define HEARTH_EXP_C3 0x1.555556p-3f
 #define HEARTH_EXP_C2 0.5f
 
+/* exp(x) = 2^n (1 + r q) with |r| <= ln 2 / 2, by parts: t holds n in its lowest bits. */
+struct hearth_exp_parts {
+    float t, r, q;
+};
+
+static inline struct hearth_exp_parts hearth_exp_parts_of(float x)
+{
+    const float t = fmaf(x, HEARTH_EXP_LOG2E, HEARTH_EXP_ROUND);
+    const float n = t - HEARTH_EXP_ROUND;
+    float r = fmaf(n, -HEARTH_EXP_LN2_HI, x);
+    r = fmaf(n, -HEARTH_EXP_LN2_LO, r);
+    float q = fmaf(HEARTH_EXP_C7, r, HEARTH_EXP_C6);
+    q = fmaf(q, r, HEARTH_EXP_C5);
+    q = fmaf(q, r, HEARTH_EXP_C4);
+    q = fmaf(q, r, HEARTH_EXP_C3);
+    q = fmaf(q, r, HEARTH_EXP_C2);
+    q = fmaf(q, r, 1.0f);
+    return (struct hearth_exp_parts){t, r, q};
+}
+
 static inline float hearth_expf(float x)
 {
     if (x != x)
@@ -32,18 +52,9 @@ static inline float hearth_expf(float x)
         return hearth_f32_from_bits(0x7f800000u);
     if (x < HEARTH_EXP_MIN)
         return 0.0f;
-    const float t = fmaf(x, HEARTH_EXP_LOG2E, HEARTH_EXP_ROUND);
-    const float n = t - HEARTH_EXP_ROUND;
-    float r = fmaf(n, -HEARTH_EXP_LN2_HI, x);
-    r = fmaf(n, -HEARTH_EXP_LN2_LO, r);
-    float p = fmaf(HEARTH_EXP_C7, r, HEARTH_EXP_C6);
-    p = fmaf(p, r, HEARTH_EXP_C5);
-    p = fmaf(p, r, HEARTH_EXP_C4);
-    p = fmaf(p, r, HEARTH_EXP_C3);
-    p = fmaf(p, r, HEARTH_EXP_C2);
-    p = fmaf(p, r, 1.0f);
-    p = fmaf(p, r, 1.0f);
-    return hearth_f32_from_bits(hearth_f32_bits(p) + (hearth_f32_bits(t) << 23));
+    const struct hearth_exp_parts a = hearth_exp_parts_of(x);
+    const float p = fmaf(a.q, a.r, 1.0f);
+    return hearth_f32_from_bits(hearth_f32_bits(p) + (hearth_f32_bits(a.t) << 23));
 }
 
 /* GELU in its tanh form, z/2 (1 + tanh u) with u = sqrt(2/pi) (z + 0.044715 z^3). Since (1 + tanh u)/2 = 1/(1 + exp(-2u)), no tanh
@@ -69,18 +80,9 @@ static inline float hearth_tanhf(float x)
     float z = x * 2.0f;
     z = z > HEARTH_TANH_MAX ? HEARTH_TANH_MAX : z;
     z = z < -HEARTH_TANH_MAX ? -HEARTH_TANH_MAX : z;
-    const float t = fmaf(z, HEARTH_EXP_LOG2E, HEARTH_EXP_ROUND);
-    const float n = t - HEARTH_EXP_ROUND;
-    float r = fmaf(n, -HEARTH_EXP_LN2_HI, z);
-    r = fmaf(n, -HEARTH_EXP_LN2_LO, r);
-    float p = fmaf(HEARTH_EXP_C7, r, HEARTH_EXP_C6);
-    p = fmaf(p, r, HEARTH_EXP_C5);
-    p = fmaf(p, r, HEARTH_EXP_C4);
-    p = fmaf(p, r, HEARTH_EXP_C3);
-    p = fmaf(p, r, HEARTH_EXP_C2);
-    p = fmaf(p, r, 1.0f);
-    const float power = hearth_f32_from_bits((hearth_f32_bits(t) << 23) + 0x3f800000u); /* 2^n */
-    const float e = fmaf(p * r, power, power - 1.0f);
+    const struct hearth_exp_parts a = hearth_exp_parts_of(z);
+    const float power = hearth_f32_from_bits((hearth_f32_bits(a.t) << 23) + 0x3f800000u); /* 2^n */
+    const float e = fmaf(a.q * a.r, power, power - 1.0f);
     return e / (e + 2.0f);
 }
 
