@@ -112,4 +112,31 @@ HEARTH_ALWAYS_INLINE bool encode_by_search(uint8_t *row, const float *x, const f
     return fits;
 }
 
+/* Without importance, codes around `bound`: the scale from the largest element of each block. */
+HEARTH_ALWAYS_INLINE bool encode_all_around(uint8_t *row, const float *x, size_t k, size_t block_bytes, int bound,
+                                            store32_fn *store)
+{
+    bool fits = true;
+    uint8_t codes[32];
+    for (size_t b = 0; b < k / 32; b++) {
+        const float d = encode_around(codes, x + 32 * b, bound);
+        fits &= store(row + b * block_bytes, codes, d, 0.0f);
+    }
+    return fits;
+}
+
+/* Without importance, codes 0 ... `most` above a minimum: both from the range of each block. */
+HEARTH_ALWAYS_INLINE bool encode_all_between(uint8_t *row, const float *x, size_t k, size_t block_bytes, int most,
+                                             store32_fn *store)
+{
+    bool fits = true;
+    uint8_t codes[32];
+    for (size_t b = 0; b < k / 32; b++) {
+        float low;
+        const float d = encode_between(codes, &low, x + 32 * b, most);
+        fits &= store(row + b * block_bytes, codes, d, low);
+    }
+    return fits;
+}
+
 #endif

@@ -24,11 +24,5 @@ bool hearth_encode_q4_0(uint8_t *row, const float *x, const float *importance, s
 {
     if (importance)
         return encode_by_search(row, x, importance, k, sizeof(struct hearth_block_q4_0), search, store);
-    bool fits = true;
-    uint8_t codes[32];
-    for (size_t b = 0; b < k / 32; b++) {
-        const float d = encode_around(codes, x + 32 * b, BOUND);
-        fits &= store(row + b * sizeof(struct hearth_block_q4_0), codes, d, 0.0f);
-    }
-    return fits;
+    return encode_all_around(row, x, k, sizeof(struct hearth_block_q4_0), BOUND, store);
 }

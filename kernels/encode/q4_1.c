@@ -25,12 +25,5 @@ bool hearth_encode_q4_1(uint8_t *row, const float *x, const float *importance, s
 {
     if (importance)
         return encode_by_search(row, x, importance, k, sizeof(struct hearth_block_q4_1), search, store);
-    bool fits = true;
-    uint8_t codes[32];
-    for (size_t b = 0; b < k / 32; b++) {
-        float low;
-        const float d = encode_between(codes, &low, x + 32 * b, MOST);
-        fits &= store(row + b * sizeof(struct hearth_block_q4_1), codes, d, low);
-    }
-    return fits;
+    return encode_all_between(row, x, k, sizeof(struct hearth_block_q4_1), MOST, store);
 }
