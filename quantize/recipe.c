@@ -108,6 +108,14 @@ uint32_t hearth_recipe_file_type(const struct hearth_recipe *r)
     return r->file_type;
 }
 
+const char *hearth_recipe_of_file_type(uint64_t file_type)
+{
+    for (size_t i = 0; i < N_RECIPES; i++)
+        if (recipes[i].file_type == file_type)
+            return recipes[i].name;
+    return NULL;
+}
+
 bool hearth_recipe_is_format(const struct hearth_recipe *r)
 {
     return r->is_format;

@@ -40,6 +40,8 @@ bool hearth_recipe_is_makeable(const struct hearth_recipe *recipe);
 enum hearth_format hearth_recipe_base(const struct hearth_recipe *recipe);
 /* For general.file_type. */
 uint32_t hearth_recipe_file_type(const struct hearth_recipe *recipe);
+/* The name of the recipe that a file of that type was made by; NULL when there is none. */
+const char *hearth_recipe_of_file_type(uint64_t file_type);
 /* Whether it is only a format, for --pure, and chooses nothing. */
 bool hearth_recipe_is_format(const struct hearth_recipe *recipe);
 

@@ -46,7 +46,7 @@ static const struct argp_option table[] = {
     {0},
 };
 
-static const struct options_command command = {
+const struct options_command command_bench = {
     "hearth bench",
     "Time a model (-m, or --shape with made-up weights) or, without either, every kernel; beside the limits of the machine.",
     table};
@@ -335,7 +335,7 @@ int cmd_bench(int argc, char **argv)
 {
     struct options options;
     int exit_code;
-    if (!options_parse(&options, &exit_code, &command, argc, argv))
+    if (!options_parse(&options, &exit_code, &command_bench, argc, argv))
         return exit_code;
     exit_code = check(&options);
     if (exit_code != 0)

@@ -16,8 +16,8 @@
 static const struct argp_option table[] = {OPTION_MODEL, OPTION_THREADS, OPTION_FLOAT_GEMM, OPTION_JSON, OPTION_QUIET, OPTION_HELP,
                                            {0}};
 
-static const struct options_command command = {"hearth info", "Header, tensors by type, tokenizer, CPU, chosen kernels, threads.",
-                                               table};
+const struct options_command command_info = {"hearth info", "Header, tensors by type, tokenizer, CPU, chosen kernels, threads.",
+                                             table};
 
 static const char *const op_names[HEARTH_OP_COUNT] = {
     [HEARTH_OP_MATMUL] = "matmul",
@@ -342,7 +342,7 @@ int cmd_info(int argc, char **argv)
 {
     struct options options;
     int exit_code;
-    if (!options_parse(&options, &exit_code, &command, argc, argv))
+    if (!options_parse(&options, &exit_code, &command_info, argc, argv))
         return exit_code;
     hearth_error error = {0};
     struct facts facts = {0};

@@ -24,7 +24,7 @@ static const struct argp_option table[] = {
     {0},
 };
 
-static const struct options_command command = {"hearth logits", "Write the logits of all positions of a list of tokens.", table};
+const struct options_command command_logits = {"hearth logits", "Write the logits of all positions of a list of tokens.", table};
 
 enum { CHUNK_DEFAULT = 32, LIST_BYTES_MAX = 1 << 26 };
 
@@ -133,7 +133,7 @@ int cmd_logits(int argc, char **argv)
 {
     struct options options;
     int exit_code;
-    if (!options_parse(&options, &exit_code, &command, argc, argv))
+    if (!options_parse(&options, &exit_code, &command_logits, argc, argv))
         return exit_code;
     if (!options.tokens)
         return report_usage("--tokens: is missing (need a list of token ids)");

@@ -34,7 +34,7 @@ static const struct argp_option table[] = {
     {0},
 };
 
-static const struct options_command command = {
+const struct options_command command_perplexity = {
     "hearth perplexity", "Measure how well a model predicts a text; compare it with another model on the same text.", table};
 
 enum { CONTEXT_DEFAULT = 512, CONTEXT_MIN = 8, BATCH_DEFAULT = 512, TEXT_BYTES_LIMIT = 1 << 28 };
@@ -360,7 +360,7 @@ int cmd_perplexity(int argc, char **argv)
 {
     struct run run = {.target = {.fd = -1}};
     int exit_code;
-    if (!options_parse(&run.options, &exit_code, &command, argc, argv))
+    if (!options_parse(&run.options, &exit_code, &command_perplexity, argc, argv))
         return exit_code;
     if (!run.options.file)
         return report_usage("-f: is missing (need a file of text)");

@@ -22,7 +22,7 @@ static const struct argp_option table[] = {
     {0},
 };
 
-static const struct options_command command = {
+const struct options_command command_plan = {
     "hearth plan", "The memory a model and a session will take, line by line, without reading weights.", table};
 
 static uint64_t total_bytes(const hearth_plan *plan)
@@ -67,7 +67,7 @@ int cmd_plan(int argc, char **argv)
 {
     struct options options;
     int exit_code;
-    if (!options_parse(&options, &exit_code, &command, argc, argv))
+    if (!options_parse(&options, &exit_code, &command_plan, argc, argv))
         return exit_code;
     hearth_error error = {0};
     hearth_engine *engine = NULL;

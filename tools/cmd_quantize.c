@@ -20,11 +20,11 @@ static const struct argp_option table[] = {
     {0},
 };
 
-static const struct options_command command = {"hearth quantize",
-                                               "Write the model IN, with F32, F16 or BF16 weights, to OUT as TYPE: Q8_0, Q6_K, "
-                                               "Q5_K_M, Q5_K_S, Q5_1, Q5_0, Q4_K_M, Q4_K_S, Q4_1, "
-                                               "Q4_0, F16, BF16 or F32; with --pure Q5_K and Q4_K as well.",
-                                               table};
+const struct options_command command_quantize = {"hearth quantize",
+                                                 "Write the model IN, with F32, F16 or BF16 weights, to OUT as TYPE: Q8_0, Q6_K, "
+                                                 "Q5_K_M, Q5_K_S, Q5_1, Q5_0, Q4_K_M, Q4_K_S, Q4_1, "
+                                                 "Q4_0, F16, BF16 or F32; with --pure Q5_K and Q4_K as well.",
+                                                 table};
 
 /* Whether both names lead to one file. */
 static bool is_same_file(const char *a, const char *b)
@@ -116,7 +116,7 @@ int cmd_quantize(int argc, char **argv)
 {
     struct options options;
     int exit_code;
-    if (!options_parse(&options, &exit_code, &command, argc, argv))
+    if (!options_parse(&options, &exit_code, &command_quantize, argc, argv))
         return exit_code;
     process_catch_interrupts();
     hearth_error error = {0};

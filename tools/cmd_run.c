@@ -58,8 +58,8 @@ static const struct argp_option table[] = {
     {0},
 };
 
-static const struct options_command command = {"hearth run",
-                                               "Generate text. Without -p and -f the prompt is read from standard input.", table};
+const struct options_command command_run = {"hearth run",
+                                            "Generate text. Without -p and -f the prompt is read from standard input.", table};
 
 /* Asked when nothing else is; in the chat form of the bundled model. */
 static const char question[] = "Who are you?";
@@ -449,7 +449,7 @@ int cmd_run(int argc, char **argv)
 {
     struct run run = {0};
     int exit_code;
-    if (!options_parse(&run.options, &exit_code, &command, argc, argv))
+    if (!options_parse(&run.options, &exit_code, &command_run, argc, argv))
         return exit_code;
     if (!run.options.chat && (run.options.system || run.options.family))
         return report_usage("--system and --family: need --chat");

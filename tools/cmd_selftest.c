@@ -9,7 +9,7 @@
 
 static const struct argp_option table[] = {OPTION_HELP, {0}};
 
-static const struct options_command command = {
+const struct options_command command_selftest = {
     "hearth selftest", "Check every kernel against the reference on this CPU. HEARTH_CPU=LEVEL leaves out the levels above.",
     table};
 
@@ -57,7 +57,7 @@ int cmd_selftest(int argc, char **argv)
 {
     struct options options;
     int exit_code;
-    if (!options_parse(&options, &exit_code, &command, argc, argv))
+    if (!options_parse(&options, &exit_code, &command_selftest, argc, argv))
         return exit_code;
     hearth_error error = {0};
     enum hearth_cpu_level wanted;

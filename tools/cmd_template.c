@@ -21,7 +21,7 @@ static const struct argp_option table[] = {
     {0},
 };
 
-static const struct options_command command = {"hearth template", "The text that a chat template makes of messages.", table};
+const struct options_command command_template = {"hearth template", "The text that a chat template makes of messages.", table};
 
 /* ---- The values ---------------------------------------------------------------------------------------------------------- */
 
@@ -111,7 +111,7 @@ int cmd_template(int argc, char **argv)
 {
     struct options options;
     int exit_code;
-    if (!options_parse(&options, &exit_code, &command, argc, argv))
+    if (!options_parse(&options, &exit_code, &command_template, argc, argv))
         return exit_code;
     if (!options.messages)
         return report_usage("--messages: is missing (need a file of JSON, or -)");

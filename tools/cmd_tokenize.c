@@ -18,7 +18,7 @@ static const struct argp_option table[] = {
     {0},
 };
 
-static const struct options_command command = {"hearth tokenize", "Text on standard input to token ids, or ids to text.", table};
+const struct options_command command_tokenize = {"hearth tokenize", "Text on standard input to token ids, or ids to text.", table};
 
 enum { INPUT_BYTES_MAX = 1 << 30, PIECE_BYTES_MAX = 4096 };
 
@@ -124,7 +124,7 @@ int cmd_tokenize(int argc, char **argv)
 {
     struct options options;
     int exit_code;
-    if (!options_parse(&options, &exit_code, &command, argc, argv))
+    if (!options_parse(&options, &exit_code, &command_tokenize, argc, argv))
         return exit_code;
     hearth_error error = {0};
     hearth_engine *engine = NULL;

@@ -3,31 +3,13 @@
 #include "common/status.h"
 #include "process.h"
 #include "report.h"
-#include <argp.h>
-
-static const struct command {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *synopsis;
-} commands[] = {
-    {"run", cmd_run, "generate text"},
-    {"plan", cmd_plan, "the memory a model will take, line by line"},
-    {"info", cmd_info, "what a model file holds, and what this machine does with it"},
-    {"tokenize", cmd_tokenize, "text to token ids, or back"},
-    {"template", cmd_template, "the text that a chat template makes of messages"},
-    {"logits", cmd_logits, "the numbers a model gives for tokens"},
-    {"selftest", cmd_selftest, "check every kernel against the reference on this CPU"},
-    {"bench", cmd_bench, "measure this machine"},
-    {"perplexity", cmd_perplexity, "how well a model predicts a text"},
-    {"quantize", cmd_quantize, "a model of float weights to a smaller file"},
-};
-enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 static int show_help(void)
 {
     (void)printf("Usage: hearth COMMAND [OPTION...]\nRun quantized language models on x86-64 CPUs.\n\n");
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        (void)printf("  %-10s %s\n", commands[i].name, commands[i].synopsis);
+    for (size_t i = 0; i < command_count; i++)
+        if (commands[i].synopsis)
+            (void)printf("  %-10s %s\n", commands[i].name, commands[i].synopsis);
     (void)printf("\n  hearth COMMAND --help   the options of a command\n"
                  "  hearth --version        the version\n\n"
                  "Exit codes: 0 done, 1 other error, 2 usage, 3 damaged model, 4 model not supported, 5 does not\n"
@@ -58,7 +40,7 @@ int main(int argc, char **argv)
         return show_help();
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
         return show_version();
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
+    for (size_t i = 0; i < command_count; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
     return unknown(argv[1]);

@@ -3,6 +3,7 @@
 #include "options.h"
 
 #include "common/status.h"
+#include "places.h"
 #include "refused.h"
 #include "report.h"
 #include "sampling.h"
@@ -11,16 +12,6 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
-
-/* Where the bundled model may lie, separated by ':'; the first that exists is taken. What does not begin with '/' is looked for
- * from the folder of the program itself: so both the installed program and the one in the build folder find theirs, wherever they
- * are moved together. The build may add places. */
-#ifndef HEARTH_DEFAULT_MODELS
-#define HEARTH_DEFAULT_MODELS ""
-#endif
-#define BUNDLED_MODELS "../share/hearth/models/hearth-home.Q4_K_M.gguf:../../models/hearth-home.Q4_K_M.gguf:" HEARTH_DEFAULT_MODELS
-#define FALLBACK_MODEL "models/hearth-home.Q4_K_M.gguf" /* from the current folder */
 
 struct parse { /* what the handler of argp works on */
     struct options *options;
@@ -299,13 +290,18 @@ static error_t take_flag(struct parse *parse, int key)
     }
 }
 
-static size_t count_words(const char *text)
+/* The fewest and the most arguments that the row of operands stands for. */
+static size_t count_operands(const char *names, size_t *most)
 {
-    size_t n = text != NULL;
-    while (text && (text = strchr(text, ' ')) != NULL) {
-        text++;
+    size_t n = names != NULL;
+    *most = OPTIONS_OPERANDS_MAX;
+    if (names && names[0] == '[')
+        return 0;
+    while (names && (names = strchr(names, ' ')) != NULL) {
+        names++;
         n++;
     }
+    *most = n;
     return n;
 }
 
@@ -313,7 +309,9 @@ static error_t take_operand(struct parse *parse, const char *value)
 {
     struct options *o = parse->options;
     const char *operands = find_option(parse->command->table, OPTION_KEY_OPERANDS)->name;
-    if (o->n_operands < count_words(operands)) {
+    size_t most;
+    (void)count_operands(operands, &most);
+    if (o->n_operands < most) {
         o->operands[o->n_operands++] = value;
         return 0;
     }
@@ -560,44 +558,6 @@ static uint64_t random_seed(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Write the program's folder with a '/' at its end; 0 where the system does not tell. */
-static size_t program_folder(char *out, size_t capacity)
-{
-    const ssize_t n = readlink("/proc/self/exe", out, capacity);
-    const char *slash = n > 0 && (size_t)n < capacity ? memrchr(out, '/', (size_t)n) : NULL;
-    return slash ? (size_t)(slash - out) + 1 : 0;
-}
-
-/* The first file that exists of a list; kept in a static buffer. */
-static const char *first_existing(const char *list)
-{
-    static char path[4096];
-    const size_t folder = program_folder(path, sizeof path);
-    char *const names[] = {path, path + folder};
-    while (*list) {
-        const size_t n = strcspn(list, ":");
-        char *name = names[*list != '/'];
-        const size_t room = sizeof path - (size_t)(name - path);
-        if (n > 0 && n < room && (folder > 0 || *list == '/')) {
-            memcpy(name, list, n);
-            name[n] = '\0';
-            if (access(path, F_OK) == 0)
-                return path;
-        }
-        list += n + (list[n] == ':');
-    }
-    return NULL;
-}
-
-static const char *default_model(void)
-{
-    const char *named = getenv("HEARTH_MODEL");
-    if (named && named[0])
-        return named;
-    const char *found = first_existing(BUNDLED_MODELS);
-    return found ? found : FALLBACK_MODEL;
-}
-
 static void show_help(const struct argp *argp, const struct parse *parse)
 {
     struct argp_option table[OPTIONS_TABLE_MAX] = {{0}};
@@ -639,14 +599,14 @@ bool options_parse(struct options *out, int *exit_code, const struct options_com
     }
     sampling_finish(out);
     *exit_code = finish_text(out);
-    if (*exit_code == 0 && out->n_operands < count_words(operands))
+    size_t most;
+    if (*exit_code == 0 && out->n_operands < count_operands(operands, &most))
         *exit_code = report_usage("%s: arguments are missing (got %zu, need %s)", command->name, out->n_operands, operands);
     if (*exit_code != 0)
         return false;
     if (!out->seed_given)
         out->sampling.seed = random_seed();
-    if (!out->model)
-        out->model = default_model();
+    out->model = out->model ? places_find_model(out->model) : places_default_model();
     return true;
 }
 
@@ -656,8 +616,8 @@ hearth_limits options_limits(const struct options *options)
                            .context = options->context,
                            .batch = options->batch,
                            .kv_type = options->kv_type,
-                            .grammar = options->grammar || options->json_schema,
-                            .sliding_window = options->sliding_window};
+                           .grammar = options->grammar || options->json_schema,
+                           .sliding_window = options->sliding_window};
 }
 
 hearth_status options_open_engine(hearth_engine **out, const struct options *options, uint32_t threads, hearth_error *error)

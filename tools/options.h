@@ -15,7 +15,7 @@
 
 #define OPTIONS_LIST_MAX 64
 #define OPTIONS_TOKENS_MAX 1048576
-#define OPTIONS_OPERANDS_MAX 3
+#define OPTIONS_OPERANDS_MAX 16
 
 struct options_list {
     size_t n; /* 0 when not given */
@@ -54,7 +54,7 @@ struct options {
     enum options_format format;
     bool probe, blas;
     const char *save_logits, *against;          /* perplexity; NULL when not given */
-    const char *operands[OPTIONS_OPERANDS_MAX]; /* of commands that have some: all of them */
+    const char *operands[OPTIONS_OPERANDS_MAX]; /* of commands that have some */
     size_t n_operands;
     const char *imatrix; /* quantize; NULL when not given */
     bool pure;
@@ -145,8 +145,9 @@ enum option_key {
 /* Flags of an entry that --help-all shows and --help does not. (argp has the second for its line of usage, which is not shown.) */
 #define OPTION_MORE (OPTION_HIDDEN | OPTION_NO_USAGE)
 
-/* The entry of a command whose arguments stand without an option; all of them are needed. names: "IN OUT", one space between two.
- */
+/* The entry of a command whose arguments stand without an option. names: "IN OUT", one space between two, all of them are needed;
+ * or
+ * "[WHAT...]", none to OPTIONS_OPERANDS_MAX. */
 #define OPTION_OPERANDS(names, doc)                                                                                                \
     {                                                                                                                              \
         names, OPTION_KEY_OPERANDS, NULL, OPTION_DOC, doc, 1                                                                       \

@@ -41,10 +41,10 @@ fine() {
 expect 2 E_USAGE
 expect 2 E_USAGE walk
 expect 2 E_USAGE --walk
-for command in run plan info tokenize logits selftest quantize; do
+for command in run plan info doctor tokenize logits selftest quantize models; do
     expect 2 E_USAGE $command --walk
     expect 2 E_USAGE $command -W
-    expect 2 E_USAGE $command operand
+    [ $command = models ] || expect 2 E_USAGE $command operand
     expect 2 E_USAGE $command --walk -q
     grep -q "got '--walk'" "$scratch/err" || failed "$command --walk -q: another option is blamed"
     fine $command --help
@@ -149,6 +149,8 @@ grep -q "pattern.json: schema #/properties/a: .*'pattern'" "$scratch/err" || fai
 rm "$scratch/left.gbnf" "$scratch/pattern.json"
 fine run --grammar docs/examples/home.gbnf -p x
 fine run --json-schema docs/examples/home.schema.json -c 2048 -n 1000 -p x
+expect 6 E_NOT_FOUND models operand
+expect 2 E_USAGE models 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17
 expect 2 E_USAGE logits --tokens 1
 expect 2 E_USAGE logits -o "$scratch/x"
 expect 2 E_CONFIG logits --tokens 1,two -o "$scratch/x"
