@@ -49,26 +49,30 @@ struct hearth_sampler {
 
 static const char *const usual_breakers[] = {"\n", ":", "\"", "*"};
 
-void hearth_sampling_init(hearth_sampling *sampling)
+void hearth_sampling_init(hearth_sampling *sampling, size_t struct_size)
 {
-    *sampling = (hearth_sampling){.struct_size = sizeof *sampling,
-                                  .top_k = 40,
-                                  .temperature = 0.8f,
-                                  .top_p = 0.95f,
-                                  .min_p = 0.05f,
-                                  .repeat_penalty = 1.0f,
-                                  .repeat_last_n = 64,
-                                  .dry_base = 1.75f,
-                                  .dry_allowed_length = 2,
-                                  .dry_last_n = 64,
-                                  .dry_breakers = usual_breakers,
-                                  .n_dry_breakers = sizeof usual_breakers / sizeof usual_breakers[0],
-                                  .typical_p = 1.0f,
-                                  .top_n_sigma = -1.0f,
-                                  .xtc_threshold = 0.1f,
-                                  .dynatemp_exponent = 1.0f,
-                                  .mirostat_tau = 5.0f,
-                                  .mirostat_eta = 0.1f};
+    const hearth_sampling defaults = {.top_k = 40,
+                                      .temperature = 0.8f,
+                                      .top_p = 0.95f,
+                                      .min_p = 0.05f,
+                                      .repeat_penalty = 1.0f,
+                                      .repeat_last_n = 64,
+                                      .dry_base = 1.75f,
+                                      .dry_allowed_length = 2,
+                                      .dry_last_n = 64,
+                                      .dry_breakers = usual_breakers,
+                                      .n_dry_breakers = sizeof usual_breakers / sizeof usual_breakers[0],
+                                      .typical_p = 1.0f,
+                                      .top_n_sigma = -1.0f,
+                                      .xtc_threshold = 0.1f,
+                                      .dynatemp_exponent = 1.0f,
+                                      .mirostat_tau = 5.0f,
+                                      .mirostat_eta = 0.1f};
+    if (!sampling || struct_size < sizeof sampling->struct_size)
+        return;
+    memset(sampling, 0, struct_size);
+    memcpy(sampling, &defaults, struct_size < sizeof defaults ? struct_size : sizeof defaults);
+    sampling->struct_size = (uint32_t)struct_size;
 }
 
 /* ---- Memory ----------------------------------------------------------------------------------------------------------- */
@@ -100,7 +104,7 @@ struct hearth_sampler *hearth_sampler_init(void *memory, uint32_t n_vocab, uint3
     sampler->history.ids = (int32_t *)(void *)at;
     at += step(n_context * sizeof(int32_t));
     sampler->dry = hearth_dry_init(at, n_vocab, n_context, tokenizer, scratch);
-    hearth_sampling_init(&sampler->options);
+    hearth_sampling_init(&sampler->options, sizeof sampler->options);
     hearth_sampler_reset(sampler);
     return sampler;
 }
@@ -193,15 +197,26 @@ static hearth_status check_options(const struct hearth_sampler *sampler, const h
     return check_biases(sampler, options, err);
 }
 
+/* Bytes of a caller's structure that are taken: as many as a version of the header had. A size between two counts as the smaller,
+ * so that no half of a field is taken, and no pointer without its number. 0: not even the first version's. */
+static size_t known_size(const hearth_sampling *sampling)
+{
+    static const size_t versions[] = {sizeof(hearth_sampling), offsetof(hearth_sampling, frequency_penalty), 0};
+    size_t i = 0;
+    while (sampling->struct_size < versions[i])
+        i++;
+    return versions[i];
+}
+
 hearth_status hearth_sampler_set(struct hearth_sampler *sampler, const hearth_sampling *sampling, hearth_error *err)
 {
-    const size_t least = offsetof(hearth_sampling, frequency_penalty); /* of the first version */
+    const size_t known = known_size(sampling);
     hearth_sampling options;
-    if (sampling->struct_size < least)
+    if (known == 0)
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "sampling: struct_size: too small (got %" PRIu32 ", need %zu)",
-                           sampling->struct_size, least);
-    hearth_sampling_init(&options);
-    memcpy(&options, sampling, sampling->struct_size < sizeof options ? sampling->struct_size : sizeof options);
+                           sampling->struct_size, offsetof(hearth_sampling, frequency_penalty));
+    hearth_sampling_init(&options, sizeof options);
+    memcpy(&options, sampling, known);
     HEARTH_TRY(check_options(sampler, &options, err));
     HEARTH_TRY(
         hearth_dry_set_breakers(sampler->dry, options.dry_breakers, options.dry_multiplier > 0 ? options.n_dry_breakers : 0, err));

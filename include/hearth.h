@@ -264,7 +264,8 @@ typedef struct hearth_logit_bias {
 #define HEARTH_SAMPLER_STEPS 7
 
 /** How the next token is chosen (docs/sampling.md). Begin with hearth_sampling_init(), which gives the defaults. What the pointers
- * name is copied when it is set. Structures that end behind `seed`, as the first version's did, are taken: the rest is off. */
+ * name is copied when it is set. Structures that end behind `seed`, as the first version's did, are taken: the rest is off. One of
+ * a size between two versions is taken as the smaller. */
 typedef struct hearth_sampling {
     uint32_t struct_size;
     int32_t top_k;         /* 40; <= 0 off */
@@ -299,8 +300,9 @@ typedef struct hearth_sampling {
     bool ignore_end;  /* never choose a token that ends an answer */
 } hearth_sampling;
 
-/** Fill in the defaults and struct_size. Thread-safe. */
-HEARTH_API void hearth_sampling_init(hearth_sampling *sampling);
+/** Fill in the defaults, and struct_size with what is given: hearth_sampling_init(&s, sizeof s). Nothing is written behind it, so a
+ * program built with an older, shorter structure is safe with a newer library. Thread-safe. */
+HEARTH_API void hearth_sampling_init(hearth_sampling *sampling, size_t struct_size);
 
 /**
  * Begin a timeline on a model. After this call nothing allocates until hearth_session_close().

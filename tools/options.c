@@ -577,8 +577,7 @@ static void show_help(const struct argp *argp, const struct parse *parse)
 bool options_parse(struct options *out, int *exit_code, const struct options_command *command, int argc, char **argv)
 {
     *out = (struct options){.n_generate = OPTIONS_GENERATE_DEFAULT, .repeats = 3};
-    out->sampling.struct_size = sizeof out->sampling;
-    hearth_sampling_init(&out->sampling);
+    hearth_sampling_init(&out->sampling, sizeof out->sampling);
     struct parse parse = {.options = out, .command = command};
     const char *operands = find_option(command->table, OPTION_KEY_OPERANDS)->name;
     const struct argp argp = {.options = command->table, .parser = take_option, .args_doc = operands, .doc = command->synopsis};

@@ -112,7 +112,7 @@ int main(void)
         return fail(&err);
 
     hearth_sampling sampling;
-    hearth_sampling_init(&sampling);
+    hearth_sampling_init(&sampling, sizeof sampling);
     sampling.seed = 7;
     sampling.repeat_penalty = 1.1f;
     sampling.dry_multiplier = 0.8f;

@@ -167,7 +167,7 @@ Test(cancel, a_prompt_of_phi2)
 Test(cancel, an_answer)
 {
     hearth_sampling sampling = {.struct_size = sizeof sampling};
-    hearth_sampling_init(&sampling);
+    hearth_sampling_init(&sampling, sizeof sampling);
     sampling.temperature = 1;
     sampling.top_k = 0;
     sampling.min_p = 0;

@@ -420,7 +420,7 @@ static void begin(const char *text, uint64_t seed, float temperature)
 {
     static const char prompt[] = "<|user|>\nHow warm is it?<|end|>\n<|assistant|>\n";
     hearth_sampling sampling;
-    hearth_sampling_init(&sampling);
+    hearth_sampling_init(&sampling, sizeof sampling);
     sampling.seed = seed;
     sampling.temperature = temperature;
     hearth_session_reset(session);

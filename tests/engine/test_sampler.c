@@ -53,7 +53,7 @@ static struct hearth_sampler *make(uint32_t n_vocab, uint32_t n_context)
 static hearth_sampling plain(void) /* every filter off */
 {
     hearth_sampling s;
-    hearth_sampling_init(&s);
+    hearth_sampling_init(&s, sizeof s);
     s.top_k = 0;
     s.top_p = 1.0f;
     s.min_p = 0.0f;
@@ -923,7 +923,40 @@ Test(sampler, options_of_the_first_version_are_taken)
     cr_expect_eq(choose(sampler, (const float[]){1, 2, 3}), 2);
     s.struct_size--;
     cr_expect_eq(hearth_sampler_set(sampler, &s, NULL), HEARTH_E_CONFIG);
+    /* Sizes between two versions: what the smaller one does not have is not read, be it a half or a whole field. */
+    for (size_t size = known.struct_size; size < sizeof s; size++) {
+        s.struct_size = (uint32_t)size;
+        cr_assert_eq(hearth_sampler_set(sampler, &s, NULL), HEARTH_OK, "size %zu", size);
+        cr_expect_eq(choose(sampler, (const float[]){1, 2, 3}), 2);
+    }
+    s.struct_size = sizeof s;
+    cr_expect_eq(hearth_sampler_set(sampler, &s, NULL), HEARTH_E_CONFIG);
     free(sampler);
+}
+
+Test(sampler, defaults_stay_within_the_size_given)
+{
+    hearth_sampling whole;
+    hearth_sampling_init(&whole, sizeof whole);
+    cr_expect_eq(whole.struct_size, sizeof whole);
+    cr_expect(whole.top_k == 40 && whole.n_dry_breakers == 4 && whole.mirostat_tau == 5.0f);
+    for (size_t size = 0; size <= sizeof whole; size++) {
+        uint8_t bytes[sizeof whole + 1];
+        hearth_sampling s;
+        memset(bytes, 0xa5, sizeof bytes);
+        memcpy(&s, bytes, sizeof s);
+        hearth_sampling_init(&s, size);
+        whole.struct_size = (uint32_t)size;
+        if (size >= sizeof whole.struct_size)
+            memcpy(bytes, &whole, size);
+        cr_expect_eq(memcmp(&s, bytes, sizeof s), 0, "size %zu", size);
+    }
+    uint64_t larger[sizeof whole / 8 + 2]; /* as a later version may have it */
+    memset(larger, 0xa5, sizeof larger);
+    hearth_sampling_init((hearth_sampling *)(void *)larger, sizeof larger);
+    cr_expect(larger[sizeof whole / 8] == 0 && larger[sizeof whole / 8 + 1] == 0);
+    cr_expect_eq(((const hearth_sampling *)(void *)larger)->struct_size, sizeof larger);
+    hearth_sampling_init(NULL, sizeof whole);
 }
 
 Test(sampler, survives_extreme_numbers)

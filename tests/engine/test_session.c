@@ -26,7 +26,7 @@ static void open_with(uint32_t context, uint32_t batch)
     cr_assert_eq(hearth_model_open(&model, engine, path, &limits, NULL, &err), HEARTH_OK, "%s", err.message);
     cr_assert_eq(hearth_session_open(&session, model, &limits, &err), HEARTH_OK, "%s", err.message);
     hearth_sampling greedy;
-    hearth_sampling_init(&greedy);
+    hearth_sampling_init(&greedy, sizeof greedy);
     greedy.temperature = 0;
     cr_assert_eq(hearth_session_set_sampling(session, &greedy, &err), HEARTH_OK);
 }
@@ -128,7 +128,7 @@ Test(session, an_answer_without_an_end_fills_the_context, .init = open_all, .fin
 {
     struct text text = {.n = 0};
     hearth_sampling s;
-    hearth_sampling_init(&s);
+    hearth_sampling_init(&s, sizeof s);
     s.temperature = 0;
     s.ignore_end = true;
     cr_assert_eq(hearth_session_set_sampling(session, &s, &err), HEARTH_OK);
@@ -216,7 +216,7 @@ Test(session, bad_arguments_are_refused_and_do_no_harm, .init = open_all, .fini 
     cr_expect_eq(hearth_session_feed(session, &negative, 1, &err), HEARTH_E_CONFIG);
     cr_expect_eq(hearth_session_feed(session, &negative, 0, &err), HEARTH_E_CONFIG);
     hearth_sampling bad;
-    hearth_sampling_init(&bad);
+    hearth_sampling_init(&bad, sizeof bad);
     bad.temperature = NAN;
     cr_expect_eq(hearth_session_set_sampling(session, &bad, &err), HEARTH_E_CONFIG);
     hearth_session *other = NULL;
@@ -284,7 +284,7 @@ static void *answer(void *context)
     struct job *j = context;
     hearth_error error;
     hearth_sampling greedy;
-    hearth_sampling_init(&greedy);
+    hearth_sampling_init(&greedy, sizeof greedy);
     greedy.temperature = 0;
     const hearth_generation g = {.struct_size = sizeof g, .max_tokens = 24, .text = collect, .text_user = &j->text};
     hearth_result result = {.struct_size = sizeof result};

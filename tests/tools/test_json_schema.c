@@ -324,7 +324,7 @@ static void check_answers(hearth_session *session, const char *schema, int count
     for (int seed = 0; seed < count; seed++) {
         struct answer answer = {.n = 0};
         hearth_sampling sampling;
-        hearth_sampling_init(&sampling);
+        hearth_sampling_init(&sampling, sizeof sampling);
         sampling.temperature = 1.5f;
         sampling.top_k = seed % 2 ? 40 : 0; /* the strangest answers, too */
         sampling.top_p = 1;
