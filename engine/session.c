@@ -2,7 +2,9 @@
 #include "common/checked.h"
 #include "common/status.h"
 #include "engine.h"
+#include "logprobs.h"
 #include "plan.h"
+#include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -528,6 +530,8 @@ hearth_status hearth_session_set_grammar(hearth_session *s, const char *grammar,
 
 struct choice {
     struct hearth_session *session;
+    struct hearth_logprobs *logprobs; /* NULL: not asked for */
+    uint32_t n_top;
     int32_t id;
     hearth_status status;
     hearth_error error;
@@ -537,16 +541,22 @@ static void choose_on_worker(void *context, uint32_t worker, uint32_t workers)
 {
     (void)workers;
     struct choice *c = context;
-    if (worker == 0)
-        c->status = hearth_sampler_choose(c->session->sampler, &c->session->model->engine->kernels,
-                                          hearth_session_logits(c->session, 0), &c->id, &c->error);
+    const struct hearth_model *model = c->session->model;
+    const float *logits = hearth_session_logits(c->session, 0);
+    if (worker != 0)
+        return;
+    c->status = hearth_sampler_choose(c->session->sampler, &model->engine->kernels, logits, &c->id, &c->error);
+    if (c->status == HEARTH_OK && c->logprobs)
+        hearth_logprobs_make(c->logprobs, &model->engine->kernels, logits, model->description.hparams.n_vocab, c->id, c->n_top);
 }
 
-static hearth_status sample(struct hearth_session *s, int32_t *token, hearth_error *err)
+/* logprobs may be NULL. */
+static hearth_status sample(struct hearth_session *s, struct hearth_logprobs *logprobs, uint32_t n_top, int32_t *token,
+                            hearth_error *err)
 {
     if (s->n_logits == 0)
         return hearth_fail(err, HEARTH_E_CONFIG, "E_EMPTY", "sample: there are no logits; feed a token first");
-    struct choice choice = {.session = s};
+    struct choice choice = {.session = s, .logprobs = logprobs, .n_top = n_top};
     if (s->constrained)
         HEARTH_TRY(hearth_matcher_allow(s->matcher, &s->model->order, s->model->tokenizer, s->allowed, err));
     hearth_sampler_allow(s->sampler, s->constrained ? s->allowed : NULL);
@@ -562,31 +572,50 @@ hearth_status hearth_session_sample(hearth_session *s, int32_t *token, hearth_er
 {
     HEARTH_NEED(token, error);
     HEARTH_TRY(enter(s, error));
-    return leave(s, sample(s, token, error));
+    return leave(s, sample(s, NULL, 0, token, error));
 }
 
 /* ---- Generating ----------------------------------------------------------------------------------------------------- */
 
-/* Why the answer ends with this token; HEARTH_STOP_NOT_YET when it goes on. */
-#define HEARTH_STOP_NOT_YET (-1)
-static int32_t show(struct hearth_session *s, const hearth_generation *g, int32_t id, bool last)
+/* What a token adds to the answer. */
+static struct hearth_view piece_of(const struct hearth_session *s, const hearth_generation *g, int32_t id)
 {
     const struct hearth_tokenizer *tokenizer = s->model->tokenizer;
-    const bool ends = hearth_tokenizer_is_end(tokenizer, id);
-    if (ends && !g->keep_special)
-        return HEARTH_STOP_END;
-    const struct hearth_view piece = g->keep_special ? hearth_tokenizer_text(tokenizer, id) : hearth_tokenizer_piece(tokenizer, id);
+    if (g->keep_special)
+        return hearth_tokenizer_text(tokenizer, id);
+    return hearth_tokenizer_is_end(tokenizer, id) ? (struct hearth_view){(const uint8_t *)"", 0}
+                                                  : hearth_tokenizer_piece(tokenizer, id);
+}
+
+/* false: stop. */
+static bool tell(const hearth_generation *g, int32_t id, struct hearth_view piece, const struct hearth_logprobs *logprobs)
+{
+    if (!g->token)
+        return true;
+    const hearth_token token = {.struct_size = sizeof token,
+                                .id = id,
+                                .text = (const char *)piece.bytes,
+                                .text_bytes = piece.size,
+                                .logprob = logprobs ? logprobs->chosen : NAN,
+                                .n_top = logprobs ? logprobs->n_top : 0,
+                                .top = logprobs ? logprobs->top : NULL};
+    return g->token(&token, g->token_user);
+}
+
+/* Why the answer ends with this token; HEARTH_STOP_NOT_YET when it goes on. */
+#define HEARTH_STOP_NOT_YET (-1)
+static int32_t show(struct hearth_session *s, const hearth_generation *g, int32_t id, const struct hearth_logprobs *logprobs,
+                    bool last)
+{
+    const struct hearth_view piece = piece_of(s, g, id);
+    const bool stopped = !tell(g, id, piece, logprobs);
     const enum hearth_stream_state state = hearth_text_stream_push(s->stream, piece.bytes, piece.size);
-    if (ends)
+    if (hearth_tokenizer_is_end(s->model->tokenizer, id))
         return HEARTH_STOP_END;
-    switch (state) {
-    case HEARTH_STREAM_STOPPED:
+    if (state == HEARTH_STREAM_STOPPED)
         return HEARTH_STOP_STRING;
-    case HEARTH_STREAM_CANCELLED:
+    if (state == HEARTH_STREAM_CANCELLED || stopped)
         return HEARTH_STOP_CALLBACK;
-    default:
-        break;
-    }
     if (s->position == s->limits.context)
         return HEARTH_STOP_CONTEXT;
     return last ? HEARTH_STOP_LENGTH : HEARTH_STOP_NOT_YET;
@@ -597,12 +626,14 @@ static hearth_status generate_one(struct hearth_session *s, const hearth_generat
                                   hearth_error *err)
 {
     int32_t id;
+    struct hearth_logprobs room;
+    struct hearth_logprobs *logprobs = g->token && g->logprobs ? &room : NULL;
     HEARTH_TRY(hearth_interrupt_check(&s->interrupt, err));
-    HEARTH_TRY(sample(s, &id, err));
+    HEARTH_TRY(sample(s, logprobs, g->n_top_logprobs, &id, err));
     if (g->ids && result->n_generated < g->ids_capacity)
         g->ids[result->n_generated] = id;
     result->n_generated++;
-    result->stop = show(s, g, id, result->n_generated == max_tokens);
+    result->stop = show(s, g, id, logprobs, result->n_generated == max_tokens);
     const bool belongs = result->stop != HEARTH_STOP_END && result->stop != HEARTH_STOP_STRING; /* to the text */
     if (belongs)
         follow_grammar(s, id);
@@ -648,6 +679,10 @@ hearth_status hearth_generate(hearth_session *s, const hearth_generation *genera
                            "generate: a struct_size is too small (got %" PRIu32 " and %" PRIu32 ", need %zu and %zu)",
                            generation->struct_size, result->struct_size, least, sizeof *result);
     memcpy(&known, generation, generation->struct_size < sizeof known ? generation->struct_size : sizeof known);
+    if (known.n_top_logprobs > (known.logprobs ? HEARTH_TOP_LOGPROBS_MAX : 0))
+        return hearth_fail(error, HEARTH_E_CONFIG, NULL,
+                           "generate: n_top_logprobs: out of range (got %" PRIu32 ", need at most %d, and 0 without logprobs)",
+                           known.n_top_logprobs, HEARTH_TOP_LOGPROBS_MAX);
     HEARTH_TRY(enter(s, error));
     return leave(s, generate(s, &known, result, error));
 }

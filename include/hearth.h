@@ -383,11 +383,33 @@ HEARTH_API hearth_status hearth_session_sample(hearth_session *session, int32_t 
 /** Receives text as it comes: whole UTF-8 characters only. false stops. Called on the thread that called hearth_generate(). */
 typedef bool hearth_text_fn(const char *text, size_t bytes, void *user);
 
+#define HEARTH_TOP_LOGPROBS_MAX 20
+
+typedef struct hearth_logprob {
+    int32_t token;
+    float logprob; /* natural logarithm of its probability */
+} hearth_logprob;
+
+/** A token that has been chosen. What the pointers name is valid during the callback alone. */
+typedef struct hearth_token {
+    uint32_t struct_size; /* of the library's version; fields are appended */
+    int32_t id;
+    const char *text; /* its piece of the answer; may begin or end within a character, and is empty for a special token */
+    size_t text_bytes;
+    float logprob; /* by the model's own logits, before grammar, biases and samplers; NaN unless asked for */
+    uint32_t n_top;
+    const hearth_logprob *top; /* the likeliest n_top by the same logits, likeliest first, of equal ones the lower id */
+} hearth_token;
+
+/** Receives each token as it is chosen, before its text is shown: the one that ends the answer too, and those of a stop string.
+ * false stops; the token still belongs to the answer. Called on the thread that called hearth_generate(). */
+typedef bool hearth_token_fn(const hearth_token *token, void *user);
+
 #define HEARTH_STOP_END 0       /* the model ended its answer, or its grammar did */
 #define HEARTH_STOP_STRING 1    /* a stop string appeared; it and what follows is not shown */
 #define HEARTH_STOP_LENGTH 2    /* max_tokens were generated */
 #define HEARTH_STOP_CONTEXT 3   /* the context is full */
-#define HEARTH_STOP_CALLBACK 4  /* the callback returned false */
+#define HEARTH_STOP_CALLBACK 4  /* a callback returned false */
 #define HEARTH_STOP_CANCELLED 5 /* the call returned HEARTH_E_CANCELLED */
 
 typedef struct hearth_generation {
@@ -399,7 +421,12 @@ typedef struct hearth_generation {
     void *text_user;
     int32_t *ids; /* receives the tokens chosen, at most ids_capacity; may be NULL */
     size_t ids_capacity;
-    bool keep_special; /* show special tokens by their names, the ending one included; not in the first version */
+    bool keep_special;      /* show special tokens by their names, the ending one included; not in the first version */
+    hearth_token_fn *token; /* may be NULL; this and what follows: not in the first two versions */
+    void *token_user;
+    bool logprobs; /* tell `token` logarithms of probabilities: two passes over the logits for each token */
+    uint32_t
+        n_top_logprobs; /* likeliest tokens told with each, at most HEARTH_TOP_LOGPROBS_MAX and the vocabulary; needs logprobs */
 } hearth_generation;
 
 typedef struct hearth_result {

@@ -10,6 +10,7 @@
 #include "report.h"
 #include "sampling.h"
 #include "text.h"
+#include "token_probs.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -52,6 +53,7 @@ static const struct argp_option table[] = {
     {"sliding-window", OPTION_KEY_SLIDING_WINDOW, NULL, OPTION_MORE, "keep to the window that a llama file states", 6},
     {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", OPTION_MORE, "float weights by own kernels (default) or blas", 6},
     OPTION_JSON,
+    {"logprobs", OPTION_KEY_LOGPROBS, "N", OPTION_MORE, "with --json: probabilities, and the N likeliest (0-20)", 7},
     OPTION_QUIET,
     OPTION_HELP,
     OPTION_HELP_ALL,
@@ -101,6 +103,7 @@ struct run {
     int32_t *ids; /* prompt first, then the tokens generated */
     size_t ids_capacity;
     struct sink sink;
+    struct token_probs token_probs;
     hearth_result result;
     double load_seconds, prompt_seconds;
     uint64_t plan_bytes, peak_private_bytes;
@@ -329,6 +332,13 @@ static bool on_text(const char *text, size_t n, void *user)
     return sink->write_errno == 0 && !sink->out_of_memory && !process_interrupted();
 }
 
+static bool on_token(const hearth_token *token, void *user)
+{
+    struct run *run = user;
+    token_probs_keep(&run->token_probs, run->model, token);
+    return !run->token_probs.out_of_memory;
+}
+
 static hearth_status generate(struct run *run, hearth_error *error)
 {
     const struct options *o = &run->options;
@@ -343,10 +353,14 @@ static hearth_status generate(struct run *run, hearth_error *error)
                                           .text_user = &run->sink,
                                           .ids = run->ids + run->n_prompt,
                                           .ids_capacity = run->ids_capacity,
-                                          .keep_special = o->keep_special};
+                                          .keep_special = o->keep_special,
+                                          .token = o->logprobs ? on_token : NULL,
+                                          .token_user = run,
+                                          .logprobs = o->logprobs,
+                                          .n_top_logprobs = o->n_top_logprobs};
     HEARTH_TRY(hearth_generate(run->session, &generation, &run->result, error));
     sample_private(run);
-    return run->sink.out_of_memory ? report_no_memory(error, "generated text") : HEARTH_OK;
+    return run->sink.out_of_memory || run->token_probs.out_of_memory ? report_no_memory(error, "generated text") : HEARTH_OK;
 }
 
 /* ---- Telling ------------------------------------------------------------------------------------------------------ */
@@ -394,14 +408,15 @@ static int print_json(const struct run *run)
     for (size_t i = 0; i < run->result.n_generated && i < run->ids_capacity; i++)
         output_append(ids, json_integer(run->ids[run->n_prompt + i]));
     json_t *first = run->sink.first_seconds > 0 ? json_real(run->sink.first_seconds) : json_null();
-    return output_json(json_pack("{s:o, s:o, s:I, s:I, s:s, s:f, s:f, s:I, s:I, s:f, s:o}", "text",
-                                 output_text(run->sink.kept, run->sink.n), "ids", ids, "n_prompt", (json_int_t)run->n_prompt,
-                                 "n_gen", (json_int_t)run->result.n_generated, "stop", stop_name(run), "prompt_ts",
-                                 rate(run->n_prompt, run->prompt_seconds), "gen_ts",
-                                 rate(run->result.n_generated, run->result.seconds), "plan_bytes", (json_int_t)run->plan_bytes,
-                                 "peak_private_bytes", (json_int_t)run->peak_private_bytes, "load_seconds", run->load_seconds,
-                                 "first_token_seconds", first),
-                       0);
+    json_t *object = json_pack(
+        "{s:o, s:o, s:I, s:I, s:s, s:f, s:f, s:I, s:I, s:f, s:o}", "text", output_text(run->sink.kept, run->sink.n), "ids", ids,
+        "n_prompt", (json_int_t)run->n_prompt, "n_gen", (json_int_t)run->result.n_generated, "stop", stop_name(run), "prompt_ts",
+        rate(run->n_prompt, run->prompt_seconds), "gen_ts", rate(run->result.n_generated, run->result.seconds), "plan_bytes",
+        (json_int_t)run->plan_bytes, "peak_private_bytes", (json_int_t)run->peak_private_bytes, "load_seconds", run->load_seconds,
+        "first_token_seconds", first);
+    if (run->options.logprobs)
+        output_set(object, "logprobs", token_probs_json(&run->token_probs));
+    return output_json(object, 0);
 }
 
 static hearth_status run_all(struct run *run, hearth_error *error)
@@ -455,6 +470,8 @@ int cmd_run(int argc, char **argv)
         return report_usage("--system and --family: need --chat");
     if (run.options.chat && (run.options.prefix_file || run.options.suffix_file))
         return report_usage("--chat: cannot stand beside --prefix-file and --suffix-file");
+    if (run.options.logprobs && !run.options.json)
+        return report_usage("--logprobs: needs --json");
     process_catch_interrupts();
     run.infill = run.options.prefix_file || run.options.suffix_file;
     run.sink.stream = !run.options.json;
@@ -469,5 +486,6 @@ int cmd_run(int argc, char **argv)
     free(run.grammar);
     free(run.ids);
     free(run.sink.kept);
+    token_probs_free(&run.token_probs);
     return exit_code;
 }

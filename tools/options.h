@@ -63,8 +63,10 @@ struct options {
     const char *messages, *variables, *bos, *eos;
     int64_t now; /* local time in seconds since 1970 */
     bool now_given, no_generation_prompt;
-    bool chat; /* run; system is NULL when not given */
+    bool chat; /* run, from here; system is NULL when not given */
     const char *system;
+    bool logprobs;
+    uint32_t n_top_logprobs;
 };
 
 /* Keys of options without a short form. */
@@ -136,6 +138,7 @@ enum option_key {
     OPTION_KEY_NO_GENERATION_PROMPT,
     OPTION_KEY_CHAT,
     OPTION_KEY_SYSTEM,
+    OPTION_KEY_LOGPROBS,
     OPTION_KEY_PURE,
     OPTION_KEY_IMATRIX,
     OPTION_KEY_OPERANDS,

@@ -2,11 +2,11 @@
 #include "template/lexer.h"
 #include <string.h>
 
-static struct hearth_token fail(struct hearth_lexer *l, const char *what)
+static struct hearth_template_token fail(struct hearth_lexer *l, const char *what)
 {
     l->w->line = l->line;
     hearth_workspace_fail(l->w, HEARTH_E_FORMAT, "E_TEMPLATE", "%s", what);
-    return (struct hearth_token){.kind = HEARTH_LEX_END, .line = l->line};
+    return (struct hearth_template_token){.kind = HEARTH_LEX_END, .line = l->line};
 }
 
 void hearth_lexer_init(struct hearth_lexer *lexer, struct hearth_workspace *w, const char *source, size_t n)
@@ -155,11 +155,11 @@ static void open_tag(struct hearth_lexer *l)
 }
 
 /* The text up to the next tag, which may be empty; then the tag is entered. */
-static struct hearth_token take_text(struct hearth_lexer *l)
+static struct hearth_template_token take_text(struct hearth_lexer *l)
 {
     if (l->strip)
         skip_space(l);
-    struct hearth_token token = {.kind = HEARTH_LEX_TEXT, .line = l->line};
+    struct hearth_template_token token = {.kind = HEARTH_LEX_TEXT, .line = l->line};
     const size_t opener = find_opener(l);
     token.text = trim_before(l, hearth_str_part(l->source, l->at, opener), opener);
     advance(l, opener);
@@ -188,7 +188,7 @@ static size_t skip_digits(struct hearth_str s, size_t at)
 }
 
 /* digits [ "." digits ] [ "e" sign digits ]; what is not followed by a digit is not part of it. */
-static struct hearth_token take_number(struct hearth_lexer *l)
+static struct hearth_template_token take_number(struct hearth_lexer *l)
 {
     const struct hearth_str s = l->source;
     const size_t begin = l->at;
@@ -199,7 +199,7 @@ static struct hearth_token take_number(struct hearth_lexer *l)
     if (end + 1 + sign < s.n && (s.bytes[end] == 'e' || s.bytes[end] == 'E') && is_digit(s.bytes[end + 1 + sign]))
         end = skip_digits(s, end + 1 + sign);
     l->at = end;
-    return (struct hearth_token){.kind = HEARTH_LEX_NUMBER, .line = l->line, .text = hearth_str_part(s, begin, end)};
+    return (struct hearth_template_token){.kind = HEARTH_LEX_NUMBER, .line = l->line, .text = hearth_str_part(s, begin, end)};
 }
 
 static int hex_digit(char c)
@@ -247,7 +247,7 @@ static size_t unescape(struct hearth_str s, size_t at, char **out)
     return 1;
 }
 
-static struct hearth_token take_str(struct hearth_lexer *l)
+static struct hearth_template_token take_str(struct hearth_lexer *l)
 {
     const char quote = l->source.bytes[l->at];
     const size_t begin = l->at + 1;
@@ -261,7 +261,7 @@ static struct hearth_token take_str(struct hearth_lexer *l)
     }
     if (end >= l->source.n)
         return fail(l, "a string is not closed");
-    struct hearth_token token = {.kind = HEARTH_LEX_STR, .line = l->line, .text = hearth_str_part(l->source, begin, end)};
+    struct hearth_template_token token = {.kind = HEARTH_LEX_STR, .line = l->line, .text = hearth_str_part(l->source, begin, end)};
     advance(l, end + 1);
     char *copy = escapes ? hearth_workspace_take(l->w, token.text.n, 1) : NULL;
     if (!copy)
@@ -277,7 +277,7 @@ static struct hearth_token take_str(struct hearth_lexer *l)
     return token;
 }
 
-static struct hearth_token take_operator(struct hearth_lexer *l)
+static struct hearth_template_token take_operator(struct hearth_lexer *l)
 {
     static const char *const operators[] = {"==", "!=", "<=", ">=", "//", "**", "<", ">", "+", "-", "*", "/", "%",
                                             "~",  "|",  ".",  ",",  ":",  "=",  "(", ")", "[", "]", "{", "}"};
@@ -290,12 +290,12 @@ static struct hearth_token take_operator(struct hearth_lexer *l)
         else if ((c == ')' || c == ']' || c == '}') && l->brackets > 0)
             l->brackets--;
         l->at += strlen(operators[i]);
-        return (struct hearth_token){.kind = HEARTH_LEX_OPERATOR, .line = l->line, .text = hearth_str_of(operators[i])};
+        return (struct hearth_template_token){.kind = HEARTH_LEX_OPERATOR, .line = l->line, .text = hearth_str_of(operators[i])};
     }
     return fail(l, "a character that means nothing here");
 }
 
-static bool take_close(struct hearth_lexer *l, struct hearth_token *out)
+static bool take_close(struct hearth_lexer *l, struct hearth_template_token *out)
 {
     const char *closer = l->tag == '{' ? "}}" : "%}";
     const size_t sign = here(l, "-") || (l->tag == '%' && here(l, "+"));
@@ -303,7 +303,8 @@ static bool take_close(struct hearth_lexer *l, struct hearth_token *out)
     look.at += sign;
     if (l->brackets > 0 || !here(&look, closer))
         return false;
-    *out = (struct hearth_token){.kind = l->tag == '{' ? HEARTH_LEX_OUTPUT_CLOSE : HEARTH_LEX_STATEMENT_CLOSE, .line = l->line};
+    *out = (struct hearth_template_token){.kind = l->tag == '{' ? HEARTH_LEX_OUTPUT_CLOSE : HEARTH_LEX_STATEMENT_CLOSE,
+                                          .line = l->line};
     if (l->tag == '%') {
         close_block(l, sign ? l->source.bytes[l->at] : 0, l->at + sign + 2);
         return true;
@@ -315,17 +316,18 @@ static bool take_close(struct hearth_lexer *l, struct hearth_token *out)
     return true;
 }
 
-static struct hearth_token take_name(struct hearth_lexer *l)
+static struct hearth_template_token take_name(struct hearth_lexer *l)
 {
     const size_t begin = l->at;
     while (l->at < l->source.n && is_name(l->source.bytes[l->at]))
         l->at++;
-    return (struct hearth_token){.kind = HEARTH_LEX_NAME, .line = l->line, .text = hearth_str_part(l->source, begin, l->at)};
+    return (struct hearth_template_token){
+        .kind = HEARTH_LEX_NAME, .line = l->line, .text = hearth_str_part(l->source, begin, l->at)};
 }
 
-static struct hearth_token take_in_tag(struct hearth_lexer *l)
+static struct hearth_template_token take_in_tag(struct hearth_lexer *l)
 {
-    struct hearth_token token;
+    struct hearth_template_token token;
     skip_space(l);
     if (l->at >= l->source.n)
         return fail(l, "a tag is not closed");
@@ -339,13 +341,13 @@ static struct hearth_token take_in_tag(struct hearth_lexer *l)
     return c == '\'' || c == '"' ? take_str(l) : take_operator(l);
 }
 
-static struct hearth_token take_open(struct hearth_lexer *l)
+static struct hearth_template_token take_open(struct hearth_lexer *l)
 {
     l->entering = false;
-    return (struct hearth_token){.kind = l->tag == '{' ? HEARTH_LEX_OUTPUT : HEARTH_LEX_STATEMENT, .line = l->line};
+    return (struct hearth_template_token){.kind = l->tag == '{' ? HEARTH_LEX_OUTPUT : HEARTH_LEX_STATEMENT, .line = l->line};
 }
 
-struct hearth_token hearth_lexer_next(struct hearth_lexer *l)
+struct hearth_template_token hearth_lexer_next(struct hearth_lexer *l)
 {
     while (l->w->status == HEARTH_OK) {
         if (l->entering)
@@ -356,9 +358,9 @@ struct hearth_token hearth_lexer_next(struct hearth_lexer *l)
             return fail(l, "a raw block is not closed (need 'endraw')");
         if (l->at >= l->source.n)
             break;
-        const struct hearth_token text = take_text(l);
+        const struct hearth_template_token text = take_text(l);
         if (text.text.n > 0)
             return text;
     }
-    return (struct hearth_token){.kind = HEARTH_LEX_END, .line = l->line};
+    return (struct hearth_template_token){.kind = HEARTH_LEX_END, .line = l->line};
 }

@@ -18,7 +18,7 @@ enum hearth_token_kind {
     HEARTH_LEX_OPERATOR
 };
 
-struct hearth_token {
+struct hearth_template_token {
     enum hearth_token_kind kind;
     uint32_t line;
     struct hearth_str text;
@@ -40,6 +40,6 @@ struct hearth_lexer {
 /* The source is copied with its line ends as LF and without the last one. */
 void hearth_lexer_init(struct hearth_lexer *lexer, struct hearth_workspace *w, const char *source, size_t n);
 /* END after a failure. */
-struct hearth_token hearth_lexer_next(struct hearth_lexer *lexer);
+struct hearth_template_token hearth_lexer_next(struct hearth_lexer *lexer);
 
 #endif

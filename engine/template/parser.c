@@ -8,7 +8,7 @@
 struct parser {
     struct hearth_workspace *w;
     struct hearth_lexer lexer;
-    struct hearth_token token, ahead;
+    struct hearth_template_token token, ahead;
     uint32_t nesting, loops;
 };
 
@@ -24,7 +24,7 @@ static void next(struct parser *p)
     p->ahead = hearth_lexer_next(&p->lexer);
 }
 
-static const char *describe(struct hearth_token token, char quoted[HEARTH_QUOTE_MAX])
+static const char *describe(struct hearth_template_token token, char quoted[HEARTH_QUOTE_MAX])
 {
     static const char *const kinds[] = {"the end", "text", "{{", "the end of the tag", "{%", "the end of the tag"};
     if ((size_t)token.kind < sizeof kinds / sizeof kinds[0])
@@ -37,7 +37,7 @@ static void fail(struct parser *p, const char *need)
     char quoted[HEARTH_QUOTE_MAX];
     p->w->line = p->token.line;
     hearth_workspace_fail(p->w, HEARTH_E_FORMAT, "E_TEMPLATE", "syntax (got '%s', need %s)", describe(p->token, quoted), need);
-    p->token = p->ahead = (struct hearth_token){.kind = HEARTH_LEX_END, .line = p->token.line};
+    p->token = p->ahead = (struct hearth_template_token){.kind = HEARTH_LEX_END, .line = p->token.line};
 }
 
 static bool enter(struct parser *p)
@@ -46,19 +46,19 @@ static bool enter(struct parser *p)
         p->w->line = p->token.line;
         hearth_workspace_fail(p->w, HEARTH_E_UNSUPPORTED, "E_LIMIT", "nesting: more than %u inside each other",
                               HEARTH_TEMPLATE_NESTING_MAX);
-        p->token = p->ahead = (struct hearth_token){.kind = HEARTH_LEX_END, .line = p->token.line};
+        p->token = p->ahead = (struct hearth_template_token){.kind = HEARTH_LEX_END, .line = p->token.line};
         return false;
     }
     p->nesting++;
     return true;
 }
 
-static bool is_operator(struct hearth_token token, const char *text)
+static bool is_operator(struct hearth_template_token token, const char *text)
 {
     return token.kind == HEARTH_LEX_OPERATOR && hearth_str_is(token.text, text);
 }
 
-static bool is_word(struct hearth_token token, const char *text)
+static bool is_word(struct hearth_template_token token, const char *text)
 {
     return token.kind == HEARTH_LEX_NAME && hearth_str_is(token.text, text);
 }
@@ -280,7 +280,7 @@ static struct hearth_expr *parse_str(struct parser *p)
 
 static struct hearth_expr *parse_primary(struct parser *p)
 {
-    const struct hearth_token token = p->token;
+    const struct hearth_template_token token = p->token;
     switch (token.kind) {
     case HEARTH_LEX_NAME:
         return parse_name(p);

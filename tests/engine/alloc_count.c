@@ -90,6 +90,12 @@ static bool show(const char *text, size_t bytes, void *user)
     return true;
 }
 
+static bool count_token(const hearth_token *token, void *user)
+{
+    *(unsigned *)user += token->n_top == HEARTH_TOP_LOGPROBS_MAX && token->logprob <= 0;
+    return true;
+}
+
 static int fail(const hearth_error *err)
 {
     (void)fprintf(stderr, "FAILED: %s [%s]\n", err->message, err->detail);
@@ -121,6 +127,7 @@ int main(void)
     sampling.dynatemp_range = 0.2f;
     size_t shown = 0;
     unsigned generated = 0;
+    unsigned told = 0;
     atomic_store(&counting, 1);
     void *volatile proof = malloc(1); /* the counter counts; volatile, or the compiler drops the pair */
     free(proof);
@@ -133,7 +140,11 @@ int main(void)
                                      .stop_strings = stops,
                                      .n_stop_strings = 1,
                                      .text = show,
-                                     .text_user = &shown};
+                                     .text_user = &shown,
+                                     .token = count_token,
+                                     .token_user = &told,
+                                     .logprobs = true,
+                                     .n_top_logprobs = HEARTH_TOP_LOGPROBS_MAX};
         hearth_result result = {.struct_size = sizeof result};
         hearth_estimate estimate = {.struct_size = sizeof estimate};
         hearth_session_reset(session);
@@ -157,6 +168,6 @@ int main(void)
     if (status != HEARTH_OK)
         return fail(&err);
     (void)printf("%u tokens, %zu bytes of text, %u allocation calls (the counter saw %u of 2)\n", generated, shown, calls, proven);
-    return calls == 0 && proven == 2 && generated >= 100 && shown > 0 ? 0 : 1;
+    return calls == 0 && proven == 2 && generated >= 100 && told == generated && shown > 0 ? 0 : 1;
 }
 #endif

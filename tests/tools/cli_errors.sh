@@ -58,7 +58,7 @@ fine run --help-all
 fine run -h
 [ "$(wc -l <"$scratch/out")" -le 24 ] || failed "run -h: longer than a screen"
 [ "$(awk '{ if (length($0) > n) n = length($0) } END { print n }' "$scratch/out")" -le 80 ] || failed "run -h: wider than a screen"
-for option in -m -p -f -n -c -b -t --temp --top-k --top-p --min-p --repeat-penalty --seed --stop --ram-cap --kv --float-gemm --pack-cache --grammar --json-schema; do
+for option in -m -p -f -n -c -b -t --temp --top-k --top-p --min-p --repeat-penalty --seed --stop --ram-cap --kv --float-gemm --pack-cache --grammar --json-schema --logprobs; do
     expect 2 E_USAGE run $option
 done
 expect 2 E_USAGE run --json=yes
@@ -70,6 +70,9 @@ for value in '' 0 -1 1e3 0x10 ' 5' 5x 99999999999999999999; do
 done
 expect 2 E_USAGE run -c 1
 expect 2 E_USAGE run -n -2
+expect 2 E_USAGE run --logprobs 1 # without --json
+expect 2 E_USAGE run --json --logprobs 21
+expect 2 E_USAGE run --json --logprobs -1
 expect 2 E_USAGE run -t 100000
 for value in '' nan inf -1 1e30 0x1p3 1,5 ' 1' 1x .; do
     expect 2 E_USAGE run --temp "$value"

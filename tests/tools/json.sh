@@ -53,6 +53,14 @@ awk -v load="$(sed 's/.*"load_seconds": \([0-9.e-]*\).*/\1/' "$scratch/run")" \
 "$HEARTH" run --json -q -n 40 --temp 0 -p '<|user|>\nTurn on the kitchen light.<|end|>\n<|assistant|>\n' >"$scratch/end"
 grep -q '"text": "Okay, the kitchen light is now on."' "$scratch/end" || fail "run --json: another text"
 grep -q '"stop": "end"' "$scratch/end" || fail "run --json: no stop at the end of the answer"
+"$HEARTH" run --json -q -n 40 --temp 0 --logprobs 2 -p '<|user|>\nTurn on the kitchen light.<|end|>\n<|assistant|>\n' >"$scratch/probs"
+parses "$scratch/probs" || fail "run --json --logprobs does not parse"
+grep -q '"logprobs": \[{"id": 456, "text": "Okay", "logprob": -1.508197, "top": \[{"id": 456, "text": "Okay", "logprob": -1.508197}, {"id": 475, "text": "Done"' \
+    "$scratch/probs" || fail "run --json --logprobs: another first token"
+[ "$(grep -o '"top": ' "$scratch/probs" | wc -l)" = "$(sed 's/.*"ids": \[\([^]]*\)\].*/\1/' "$scratch/probs" | tr ',' '\n' | wc -l)" ] ||
+    fail "run --json --logprobs: not one entry for each token"
+"$HEARTH" run --json -q -n 2 --logprobs 0 -p x >"$scratch/none"
+grep -q '"logprobs": \[{.*"top": \[\]}, {.*"top": \[\]}\]' "$scratch/none" || fail "run --json --logprobs 0: likeliest tokens, or none chosen"
 "$HEARTH" run --json -q -n 40 --temp 0 --stop 'light' -p '<|user|>\nTurn on the kitchen light.<|end|>\n<|assistant|>\n' >"$scratch/stop"
 grep -q '"text": "Okay, the kitchen ".*"stop": "string"' "$scratch/stop" || fail "run --json: no stop at the stop string"
 "$HEARTH" run --json -q -n 100 --seed 1 -c 16 -p 'ROMEO:\n' >"$scratch/full"
