@@ -98,6 +98,7 @@ struct hearth_session {
     int32_t *ids;                   /* [context] the tokens fed */
     int32_t *pending;               /* [context] a prompt being tokenized */
     uint32_t position;              /* tokens fed */
+    uint32_t written;               /* the end of the furthest batch that was begun since position 0: what it overwrote is gone */
     int32_t unfed;                  /* the last token of an answer that was cut off: shown, not computed yet */
     uint32_t n_unfed;               /* 1 when there is one */
     uint32_t n_logits;              /* positions, counted back from the last, whose logits are valid */

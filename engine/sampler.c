@@ -247,6 +247,15 @@ void hearth_sampler_accept(struct hearth_sampler *sampler, int32_t id)
         history->n++;
 }
 
+void hearth_sampler_rewrite_history(struct hearth_sampler *sampler, const int32_t *ids, uint32_t n)
+{
+    sampler->history.n = 0;
+    sampler->history.next = 0;
+    sampler->chosen = HEARTH_TOKEN_NONE; /* it is not the next of the new text */
+    for (uint32_t i = 0; i < n; i++)
+        hearth_sampler_accept(sampler, ids[i]);
+}
+
 void hearth_sampler_allow(struct hearth_sampler *sampler, const uint64_t *allowed)
 {
     sampler->allowed = allowed;
@@ -254,11 +263,9 @@ void hearth_sampler_allow(struct hearth_sampler *sampler, const uint64_t *allowe
 
 void hearth_sampler_reset(struct hearth_sampler *sampler)
 {
-    sampler->history.n = 0;
-    sampler->history.next = 0;
+    hearth_sampler_rewrite_history(sampler, NULL, 0);
     sampler->rng = hearth_rng_seed(sampler->options.seed);
     sampler->begun = false;
-    sampler->chosen = HEARTH_TOKEN_NONE;
 }
 
 /* ---- Logits ------------------------------------------------------------------------------------------------------------- */

@@ -26,6 +26,8 @@ hearth_status hearth_sampler_set(struct hearth_sampler *sampler, const hearth_sa
 /* Append a token (of the prompt or the answer) to the history of penalties and DRY; mirostat learns from it when
  * it is the one chosen last. Ids outside the vocabulary are ignored. */
 void hearth_sampler_accept(struct hearth_sampler *sampler, int32_t id);
+/* The text so far is now this one: its history replaces the old one. Random stream and mirostat go on. */
+void hearth_sampler_rewrite_history(struct hearth_sampler *sampler, const int32_t *ids, uint32_t n);
 /* Forget the history and restart the random stream: a timeline from its beginning. */
 void hearth_sampler_reset(struct hearth_sampler *sampler);
 

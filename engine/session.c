@@ -242,25 +242,36 @@ static hearth_status leave(struct hearth_session *s, hearth_status status)
 
 /* ---- Feeding -------------------------------------------------------------------------------------------------------- */
 
+/* Every loss of tokens goes through here: the context ends at `position`, and the sampler knows no other text. */
+static void forget_from(struct hearth_session *s, uint32_t position)
+{
+    s->position = position;
+    s->n_unfed = 0;
+    s->n_logits = 0;
+    s->constrained = false;
+    s->written = position == 0 ? 0 : s->written;
+    hearth_sampler_rewrite_history(s->sampler, s->ids, position);
+}
+
+static void reset(struct hearth_session *s)
+{
+    forget_from(s, 0);
+    hearth_sampler_reset(s->sampler);
+}
+
 /* A session in use, by another thread or by the very call whose callback we are in, is left alone. */
 void hearth_session_reset(hearth_session *s)
 {
     if (enter(s, NULL) != HEARTH_OK)
         return;
-    s->position = 0;
-    s->n_unfed = 0;
-    s->n_logits = 0;
-    s->constrained = false;
-    hearth_sampler_reset(s->sampler);
+    reset(s);
     (void)leave(s, HEARTH_OK);
 }
 
 void hearth_session_stand_at(struct hearth_session *s, uint32_t position)
 {
     hearth_session_reset(s);
-    for (uint32_t i = 0; i < position; i++)
-        hearth_sampler_accept(s->sampler, s->ids[i]);
-    s->position = position;
+    forget_from(s, position);
 }
 
 /* One store, so that a signal handler may call it. */
@@ -289,6 +300,13 @@ hearth_status hearth_session_set_deadline(hearth_session *s, double seconds, hea
 uint32_t hearth_session_position(const hearth_session *s)
 {
     return s ? s->position : 0;
+}
+
+const int32_t *hearth_session_tokens(const hearth_session *s, uint32_t *n)
+{
+    if (n)
+        *n = hearth_session_position(s);
+    return s ? s->ids : NULL;
 }
 
 uint32_t hearth_session_context(const hearth_session *s)
@@ -320,27 +338,16 @@ static hearth_status check_ids(const struct hearth_session *s, const int32_t *id
     return HEARTH_OK;
 }
 
-/* Whether positions up to `end` have overwritten some that the next token would see. */
-static bool has_lost(const struct hearth_session *s, uint32_t end)
+/* Whether a token at `position` would see positions before it that others, in the same slots, have overwritten. */
+static bool has_lost(const struct hearth_session *s, uint32_t position)
 {
     for (uint32_t i = 0; i < s->model->description.hparams.n_layer; i++) {
         const struct hearth_kv_layer *layer = &s->cache.layers[i];
-        const uint32_t first = layer->window && s->position + 1 > layer->window ? s->position + 1 - layer->window : 0;
-        if (end - first > layer->slots)
+        const uint32_t first = layer->window && position + 1 > layer->window ? position + 1 - layer->window : 0;
+        if (first < position && s->written > first && s->written - first > layer->slots)
             return true;
     }
     return false;
-}
-
-/* A batch that ends at `end` has failed: the session stands where it stood, or, if that is gone, at the beginning. */
-static hearth_status fall_back(struct hearth_session *s, uint32_t end, hearth_status status)
-{
-    if (!has_lost(s, end))
-        return status;
-    s->position = 0;
-    s->n_unfed = 0;
-    hearth_sampler_reset(s->sampler);
-    return status;
 }
 
 /* Chosen once for the whole context, so that no key has to be rotated again. */
@@ -350,37 +357,62 @@ static const double *global_rope(const struct hearth_session *s)
     return long_context && s->model->rope_long ? s->model->rope_long : s->model->rope_frequencies[HEARTH_ROPE_GLOBAL];
 }
 
-/* Batches from position upwards; only the last one's logits are wanted. The session moves only when all have succeeded. */
+/* Put at most a batch of tokens into the cache, `ahead` of the position, which does not move. */
+static hearth_status compute_batch(struct hearth_session *s, uint32_t ahead, const int32_t *ids, uint32_t n, uint32_t n_logits,
+                                   hearth_error *err)
+{
+    const uint32_t begin = s->position + ahead;
+    struct hearth_batch batch = {.model = &s->model->description,
+                                 .kernels = &s->model->engine->kernels,
+                                 .rope_frequencies = {global_rope(s), s->model->rope_frequencies[HEARTH_ROPE_LOCAL]},
+                                 .pool = s->model->engine->pool,
+                                 .blas = s->model->engine->blas.library ? &s->model->engine->blas : NULL,
+                                 .buffers = &s->buffers,
+                                 .cache = &s->cache,
+                                 .interrupt = &s->interrupt,
+                                 .ids = ids,
+                                 .n = n,
+                                 .position = begin,
+                                 .n_logits = n_logits};
+    s->n_logits = 0;
+    s->written = begin + n > s->written ? begin + n : s->written;
+    HEARTH_TRY(hearth_forward(&batch, err));
+    s->n_logits = n_logits;
+    return HEARTH_OK;
+}
+
+/* The position moves on over tokens that have been computed. */
+static void move_over(struct hearth_session *s, const int32_t *ids, size_t n)
+{
+    memmove(s->ids + s->position, ids, n * sizeof *ids); /* they may be these very ones, by hearth_session_tokens() */
+    for (size_t i = 0; i < n; i++)
+        hearth_sampler_accept(s->sampler, s->ids[s->position + i]);
+    s->position += (uint32_t)n;
+}
+
+/* How many of the n tokens that are left make the next batch, and for how many of those there are logits: none before the last. */
+static uint32_t next_batch(const struct hearth_session *s, size_t n, uint32_t *n_logits)
+{
+    const bool last = n <= s->limits.batch;
+    const uint32_t now = last ? (uint32_t)n : s->limits.batch;
+    *n_logits = !last ? 0 : now < s->limits.logits_rows ? now : s->limits.logits_rows;
+    return now;
+}
+
+/* Batches from position upwards. The session moves only when all have succeeded; else it stands where it stood, or, if that is
+ * gone, at the beginning. */
 static hearth_status compute(struct hearth_session *s, const int32_t *ids, size_t n, hearth_error *err)
 {
-    uint32_t n_logits = 0;
-    for (size_t done = 0; done < n;) {
-        const uint32_t now = n - done < s->limits.batch ? (uint32_t)(n - done) : s->limits.batch;
-        const bool last = done + now == n;
-        n_logits = !last ? 0 : now < s->limits.logits_rows ? now : s->limits.logits_rows;
-        struct hearth_batch batch = {.model = &s->model->description,
-                                     .kernels = &s->model->engine->kernels,
-                                     .rope_frequencies = {global_rope(s), s->model->rope_frequencies[HEARTH_ROPE_LOCAL]},
-                                     .pool = s->model->engine->pool,
-                                     .blas = s->model->engine->blas.library ? &s->model->engine->blas : NULL,
-                                     .buffers = &s->buffers,
-                                     .cache = &s->cache,
-                                     .interrupt = &s->interrupt,
-                                     .ids = ids + done,
-                                     .n = now,
-                                     .position = s->position + (uint32_t)done,
-                                     .n_logits = n_logits};
-        s->n_logits = 0;
-        const hearth_status status = hearth_forward(&batch, err);
-        done += now;
-        if (status != HEARTH_OK)
-            return fall_back(s, s->position + (uint32_t)done, status);
+    uint32_t now;
+    for (size_t done = 0; done < n; done += now) {
+        uint32_t n_logits;
+        now = next_batch(s, n - done, &n_logits);
+        const hearth_status status = compute_batch(s, (uint32_t)done, ids + done, now, n_logits, err);
+        if (status != HEARTH_OK && has_lost(s, s->position))
+            reset(s);
+        HEARTH_TRY(status);
     }
-    memcpy(s->ids + s->position, ids, n * sizeof *ids);
-    for (size_t i = 0; i < n; i++)
-        hearth_sampler_accept(s->sampler, ids[i]);
-    s->position += (uint32_t)n;
-    s->n_logits = n_logits;
+    move_over(s, ids, n);
     return HEARTH_OK;
 }
 
@@ -452,6 +484,75 @@ hearth_status hearth_session_feed_text(hearth_session *s, const char *text, size
     HEARTH_TRY(enter(s, error));
     return leave(s, feed_text(s, text, text_bytes, flags, n_ids, error));
 }
+
+/* ---- Going back ----------------------------------------------------------------------------------------------------- */
+
+static hearth_status rewind_to(struct hearth_session *s, uint32_t position, hearth_error *err)
+{
+    if (position > s->position)
+        return hearth_fail(err, HEARTH_E_CONFIG, NULL, "rewind: beyond the last token (got %" PRIu32 ", need at most %" PRIu32 ")",
+                           position, s->position);
+    if (has_lost(s, position))
+        return hearth_fail(err, HEARTH_E_UNSUPPORTED, "E_WINDOW",
+                           "rewind: layers with a window have forgotten what token %" PRIu32
+                           " sees; only 0 and later ones can be gone back to",
+                           position);
+    forget_from(s, position);
+    return HEARTH_OK;
+}
+
+hearth_status hearth_session_rewind(hearth_session *s, uint32_t position, hearth_error *error)
+{
+    HEARTH_TRY(enter(s, error));
+    return leave(s, rewind_to(s, position, error));
+}
+
+/* How many tokens at the beginning of ids are in the context, and can be gone back to; not the last, whose logits are wanted. */
+static uint32_t common_prefix(const struct hearth_session *s, const int32_t *ids, size_t n)
+{
+    uint32_t common = 0;
+    while (common + 1 < n && common < s->position && s->ids[common] == ids[common])
+        common++;
+    return has_lost(s, common) ? 0 : common;
+}
+
+/* Batch by batch, so that what was computed before a failure stays. */
+static hearth_status prompt(struct hearth_session *s, const int32_t *ids, size_t n, hearth_prompt_info *info, hearth_error *err)
+{
+    HEARTH_TRY(check_ids(s, ids, n, err));
+    if (n > s->limits.context)
+        return hearth_fail_needed(err, HEARTH_E_CONTEXT_FULL, n, s->limits.context,
+                                  "context: too many tokens (got %zu, need at most %" PRIu32 ")", n, s->limits.context);
+    info->n_kept = common_prefix(s, ids, n);
+    forget_from(s, info->n_kept);
+    while (s->position < n) {
+        uint32_t n_logits;
+        const uint32_t now = next_batch(s, n - s->position, &n_logits);
+        HEARTH_TRY(compute_batch(s, 0, ids + s->position, now, n_logits, err));
+        move_over(s, ids + s->position, now);
+        info->n_computed += now;
+    }
+    return HEARTH_OK;
+}
+
+hearth_status hearth_session_prompt(hearth_session *s, const int32_t *ids, size_t n_ids, hearth_prompt_info *info,
+                                    hearth_error *error)
+{
+    hearth_prompt_info counted = {.struct_size = sizeof counted};
+    HEARTH_NEED_FOR(ids, n_ids, error);
+    if (info && info->struct_size < sizeof counted)
+        return hearth_fail(error, HEARTH_E_CONFIG, NULL, "prompt info: struct_size is too small (got %" PRIu32 ", need %zu)",
+                           info->struct_size, sizeof counted);
+    HEARTH_TRY(enter(s, error));
+    const hearth_status status = prompt(s, ids, n_ids, &counted, error);
+    if (info) {
+        counted.struct_size = info->struct_size;
+        memcpy(info, &counted, sizeof counted);
+    }
+    return leave(s, status);
+}
+
+/* ---- What there is -------------------------------------------------------------------------------------------------- */
 
 /* Bytes of keys and values of so many positions; more than 64 bits can say stays the largest number. */
 static uint64_t cache_bytes(const struct hearth_session *s, uint64_t positions)

@@ -333,6 +333,20 @@ HEARTH_API void hearth_session_reset(hearth_session *session);
 /** Tokens in the context, and how many it can hold. Session-bound. */
 HEARTH_API uint32_t hearth_session_position(const hearth_session *session);
 HEARTH_API uint32_t hearth_session_context(const hearth_session *session);
+/** The tokens in the context, first to last; *n (may be NULL) receives their number, the position. The last token of an answer that
+ * was cut off is among them once it has been computed. Owned by the session, valid until it changes. Session-bound. */
+HEARTH_API const int32_t *hearth_session_tokens(const hearth_session *session, uint32_t *n);
+/**
+ * Forget the tokens from `position` on, as if they had never been fed: what is fed next gives the bits that it would have given
+ * then. The logits are gone (feed before sampling), and so are the last token of an answer that was cut off and the grammar. The
+ * penalties know only the text that is left; random stream and mirostat go on.
+ *
+ * @return HEARTH_OK; HEARTH_E_CONFIG beyond hearth_session_position(); HEARTH_E_UNSUPPORTED, detail E_WINDOW, where layers with a
+ *         window have overwritten what the next token would see: later positions, and 0, can still be gone back to. After a
+ *         failure nothing has changed.
+ * Cost: linear in the text that is left, microseconds. Threads: session-bound.
+ */
+HEARTH_API hearth_status hearth_session_rewind(hearth_session *session, uint32_t position, hearth_error *error);
 
 /**
  * Stop what the session computes: the call in progress returns HEARTH_E_CANCELLED before its next layer, and so do all that begin
@@ -372,6 +386,27 @@ HEARTH_API hearth_status hearth_session_feed(hearth_session *session, const int3
 /** Tokenize and feed. n_ids (may be NULL) receives the number of tokens. Session-bound. */
 HEARTH_API hearth_status hearth_session_feed_text(hearth_session *session, const char *text, size_t text_bytes, uint32_t flags,
                                                   size_t *n_ids, hearth_error *error);
+typedef struct hearth_prompt_info {
+    uint32_t struct_size;
+    uint32_t n_kept;     /* tokens that were in the session already */
+    uint32_t n_restored; /* 0 */
+    uint32_t n_computed;
+} hearth_prompt_info;
+
+/**
+ * Make `ids` the whole content of the session and compute only what is new: the longest beginning that the session has already is
+ * kept, the rest of its tokens are forgotten as by hearth_session_rewind(), and the rest of ids is fed; at least the last one, so
+ * that there are logits. The logits have the bits of hearth_session_reset() and hearth_session_feed(). The random stream goes on;
+ * hearth_session_set_sampling() restarts it. Where a window forbids going back, everything is computed.
+ *
+ * @param info  Receives what was done, also on failure; may be NULL.
+ * @return HEARTH_OK; before anything is changed HEARTH_E_CONFIG and HEARTH_E_CONTEXT_FULL; HEARTH_E_CANCELLED and
+ *         HEARTH_E_INFERENCE: the session holds a beginning of ids, hearth_session_position() long, without logits. The same call
+ *         goes on from there.
+ * Threads: session-bound.
+ */
+HEARTH_API hearth_status hearth_session_prompt(hearth_session *session, const int32_t *ids, size_t n_ids, hearth_prompt_info *info,
+                                               hearth_error *error);
 /**
  * Logits of the position `back` places before the last one fed (0: the last). Vocabulary-size floats, owned by the session, valid
  * until the next feed. NULL where logits were not kept (see hearth_limits.logits_rows). Session-bound.
