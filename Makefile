@@ -18,7 +18,7 @@ COMPILE = cmake --build $(BUILD) --parallel $(JOBS) >&2
 
 build:
 	@$(CONFIGURE) >/dev/null
-	@$(COMPILE) --target hearth hearth_shared hearth_static
+	@$(COMPILE) --target hearth hearth_shared hearth_static manual
 
 deps:
 	@./bootstrap deps

@@ -145,6 +145,8 @@ enum option_key {
     OPTION_KEY_COUNT
 };
 
+/* A hidden entry without a text gives another name to the entry before; the manual has it there. */
+
 /* Flags of an entry that --help-all shows and --help does not. (argp has the second for its line of usage, which is not shown.) */
 #define OPTION_MORE (OPTION_HIDDEN | OPTION_NO_USAGE)
 

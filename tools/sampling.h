@@ -4,10 +4,17 @@
 
 #include "options.h"
 
-/* For a table; the everyday ones are in options.h. */
+/* For a table: the everyday ones, and the others. */
 /* clang-format off */
-#define OPTIONS_SAMPLING_MORE                                                                                                      \
+#define OPTIONS_SAMPLING                                                                                                           \
+    {"temp", OPTION_KEY_TEMP, "T", 0, "temperature (0.8); 0 takes the likeliest token", 4},                                        \
     {"temperature", OPTION_KEY_TEMP, "T", OPTION_HIDDEN, NULL, 4},                                                                 \
+    {"top-k", OPTION_KEY_TOP_K, "K", 0, "keep the K likeliest tokens (40); 0 is off", 4},                                          \
+    {"top-p", OPTION_KEY_TOP_P, "P", 0, "keep the likeliest with this share (0.95); 1: off", 4},                                   \
+    {"min-p", OPTION_KEY_MIN_P, "P", 0, "drop below this share of the best (0.05); 0: off", 4},                                    \
+    {"repeat-penalty", OPTION_KEY_REPEAT_PENALTY, "R", 0, "hold back the last 64 tokens (1, off)", 4},                             \
+    {"seed", 's', "S", 0, "the same seed gives the same text (random)", 4}
+#define OPTIONS_SAMPLING_MORE                                                                                                      \
     {"repeat-last-n", OPTION_KEY_REPEAT_LAST_N, "N", OPTION_MORE, "tokens that penalties look back (64); -1: all", 5},            \
     {"frequency-penalty", OPTION_KEY_FREQUENCY_PENALTY, "F", OPTION_MORE, "subtract for each time one stands there (0)", 5},      \
     {"presence-penalty", OPTION_KEY_PRESENCE_PENALTY, "F", OPTION_MORE, "subtract once if it stands there (0)", 5},               \
