@@ -184,6 +184,10 @@ static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_op
 {
     e->log = options->log;
     e->log_user = options->log_user;
+    e->progress = options->progress;
+    e->progress_user = options->progress_user;
+    e->should_stop = options->abort;
+    e->stop_user = options->abort_user;
     enum hearth_cpu_level level;
     if (options->pack_cache && options->pack_cache[0] && !(e->pack_cache = strdup(options->pack_cache)))
         return hearth_fail_needed(err, HEARTH_E_MEMORY, strlen(options->pack_cache) + 1, 0,

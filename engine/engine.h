@@ -43,6 +43,10 @@ struct hearth_engine {
     _Atomic uint32_t users;    /* the handle and the models; the last to leave takes everything down */
     hearth_log_fn *log;
     void *log_user;
+    hearth_progress_fn *progress; /* where a model's own options name none */
+    void *progress_user;
+    hearth_abort_fn *should_stop; /* the abort callback */
+    void *stop_user;
     char *pack_cache; /* folder; NULL: none */
     void *fork_mark;  /* a page that a child sees as zeros */
     char summary[640];

@@ -79,10 +79,12 @@ struct hearth_kv_cache {
 
 /* Why a batch should not go on. */
 struct hearth_interrupt {
-    _Atomic uint32_t cancelled; /* set by any thread, at any time */
-    double deadline;            /* seconds of the monotonic clock; 0: none */
+    _Atomic uint32_t cancelled;   /* set by any thread, at any time */
+    double deadline;              /* seconds of the monotonic clock; 0: none */
+    hearth_abort_fn *should_stop; /* asked on a worker; NULL: nobody is */
+    void *stop_user;
 };
-/* E_CANCELLED, detail E_DEADLINE where it was the deadline. */
+/* E_CANCELLED, detail E_DEADLINE where it was the deadline. The callback is not asked. */
 hearth_status hearth_interrupt_check(const struct hearth_interrupt *interrupt, hearth_error *err);
 
 struct hearth_batch {
@@ -135,6 +137,7 @@ struct hearth_step {
     struct hearth_batch *batch;
     uint32_t worker, workers;
     uint32_t layer;
+    uint32_t asked;                         /* layers that the callback has been asked about */
     uint64_t steps;                         /* shared steps so far: equal on all workers at every barrier */
     float *x, *x_next;                      /* of the buffers, in turn */
     const struct hearth_norm *pending;      /* of `projected`, which is still to be added to x; NULL: nothing is */

@@ -50,9 +50,8 @@ static hearth_status load(struct hearth_model *m, const struct hearth_source *so
     const uint64_t available = hearth_machine_available_memory("");
     const bool forget = available < plan->total || available - plan->total < source->gguf->file_size;
     const uint64_t packed = hearth_weights_packed_bytes(&m->description);
-    struct hearth_progress progress = {.fn = options ? options->progress : NULL,
-                                       .user = options ? options->progress_user : NULL,
-                                       .total = packed + hearth_pack_cache_bytes_to_write(&m->cache)};
+    struct hearth_progress progress =
+        hearth_progress_begin(m->engine, options, packed + hearth_pack_cache_bytes_to_write(&m->cache));
     struct hearth_arena counting = {0};
     struct hearth_arena buffers;
     (void)hearth_arena_take(&counting, HEARTH_PLAN_LOADING, m->engine->workers, hearth_pack_buffer_bytes(&m->description));

@@ -4,6 +4,7 @@
 #include "pack.h"
 #include "common/half.h"
 #include "common/status.h"
+#include "engine.h"
 #include "share.h"
 #include <stdatomic.h>
 
@@ -303,9 +304,34 @@ uint64_t hearth_weights_packed_bytes(const struct hearth_description *descriptio
     return total;
 }
 
+struct hearth_progress hearth_progress_begin(struct hearth_engine *engine, const hearth_model_options *options, uint64_t total)
+{
+    const bool own = options && options->progress;
+    return (struct hearth_progress){.fn = own ? options->progress : engine->progress,
+                                    .user = own ? options->progress_user : engine->progress_user,
+                                    .engine = engine,
+                                    .total = total};
+}
+
+struct question {
+    struct hearth_engine *engine;
+    bool answer;
+};
+
+static void ask_abort(void *context, uint32_t worker, uint32_t workers)
+{
+    (void)workers;
+    struct question *q = context;
+    if (worker == 0)
+        q->answer = q->engine->should_stop(q->engine->stop_user);
+}
+
 hearth_status hearth_progress_tell(const struct hearth_progress *p, uint64_t done, const char *shown, hearth_error *err)
 {
-    if (!p->fn || p->fn(p->before + done, p->total, p->user))
-        return HEARTH_OK;
-    return hearth_fail(err, HEARTH_E_CANCELLED, NULL, "%s: loading: cancelled", shown);
+    struct question question = {.engine = p->engine};
+    if (p->fn && !p->fn(p->before + done, p->total, p->user))
+        question.answer = true;
+    else if (p->engine->should_stop)
+        hearth_pool_run(p->engine->pool, ask_abort, &question);
+    return question.answer ? hearth_fail(err, HEARTH_E_CANCELLED, NULL, "%s: loading: cancelled", shown) : HEARTH_OK;
 }

@@ -6,19 +6,24 @@
 #include "pool.h"
 #include "source.h"
 
+struct hearth_engine;
+
 /* Bytes of the reading buffer of each worker. */
 uint64_t hearth_pack_buffer_bytes(const struct hearth_description *description);
 
 /* Bytes of all packed weights. */
 uint64_t hearth_weights_packed_bytes(const struct hearth_description *description);
 
-/* Who is told how far a piece of work with several parts has come; fn may be NULL. */
+/* Who is told how far a piece of work with several parts has come, and asked whether it should go on. */
 struct hearth_progress {
-    hearth_progress_fn *fn;
+    hearth_progress_fn *fn; /* may be NULL */
     void *user;
+    struct hearth_engine *engine;
     uint64_t before, total; /* bytes of the parts done before, and of all */
 };
-/* E_CANCELLED when the callback says so. */
+/* The model's own callback where its options (may be NULL) name one, else the engine's. */
+struct hearth_progress hearth_progress_begin(struct hearth_engine *engine, const hearth_model_options *options, uint64_t total);
+/* E_CANCELLED when that callback, or the engine's for aborting, says so. */
 hearth_status hearth_progress_tell(const struct hearth_progress *progress, uint64_t done, const char *shown, hearth_error *err);
 
 /* Read, check (every scale finite) and pack all weights of a description that has been laid out over a reserved arena. `buffers`

@@ -341,8 +341,7 @@ hearth_status hearth_pack_cache_verify(struct hearth_pack_cache *c, struct heart
     if (!c->map)
         return HEARTH_OK;
     const uint64_t n = piece_count(c->image_bytes);
-    const struct hearth_progress progress = {
-        .fn = options ? options->progress : NULL, .user = options ? options->progress_user : NULL, .total = c->image_bytes};
+    const struct hearth_progress progress = hearth_progress_begin(e, options, c->image_bytes);
     struct checksum_job job = {.image = c->map + image_at(c->image_bytes),
                                .image_bytes = c->image_bytes,
                                .expected = c->map + sizeof(struct file_header),

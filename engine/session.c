@@ -195,6 +195,8 @@ hearth_status hearth_session_open(hearth_session **out, hearth_model *model, con
                                   sizeof *s);
     s->model = model;
     s->limits = resolved;
+    s->interrupt.should_stop = model->engine->should_stop;
+    s->interrupt.stop_user = model->engine->stop_user;
     atomic_fetch_add(&model->users, 1);
     const hearth_status status = take_memory(s, error);
     if (status != HEARTH_OK) {

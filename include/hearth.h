@@ -76,6 +76,15 @@ typedef struct hearth_engine hearth_engine;
 /** Receives one line of information (no newline). level: 0 information, 1 warning. Called on the thread that called us. */
 typedef void hearth_log_fn(int32_t level, const char *message, void *user);
 
+/** Progress of loading; false cancels. Called on the thread that called us. */
+typedef bool hearth_progress_fn(uint64_t done_bytes, uint64_t total_bytes, void *user);
+
+/** Whether to stop: true ends the call in progress, whichever session's or model's, with HEARTH_E_CANCELLED. Asked on a worker,
+ * while the calling thread waits: before each layer of a batch, and between the tensors of a model being opened. Sessions stay
+ * usable, as after hearth_session_cancel(), and need no hearth_session_resume(). It must be quick, need little stack, and call
+ * nothing of this library but hearth_session_cancel(). */
+typedef bool hearth_abort_fn(void *user);
+
 #define HEARTH_FLOAT_GEMM_OWN 0
 #define HEARTH_FLOAT_GEMM_BLAS 1
 
@@ -89,6 +98,10 @@ typedef struct hearth_engine_options {
                            outside the bit contract; HEARTH_E_UNSUPPORTED where it is not installed */
     const char *pack_cache; /* folder for files of packed weights, written once and then mapped; NULL: none. Not kept. Make it a
                                folder that only this user can write to, on a local disk (docs/architecture.md, "Pack cache") */
+    hearth_progress_fn *progress; /* of models that are opened without one of their own */
+    void *progress_user;
+    hearth_abort_fn *abort;
+    void *abort_user;
 } hearth_engine_options;
 
 /**
@@ -163,9 +176,6 @@ HEARTH_API hearth_status hearth_plan_check(const hearth_plan *plan, hearth_error
 /* ---- Model ------------------------------------------------------------------------------------------------------ */
 
 typedef struct hearth_model hearth_model;
-
-/** Progress of loading; false cancels. Called on the thread that called us. */
-typedef bool hearth_progress_fn(uint64_t done_bytes, uint64_t total_bytes, void *user);
 
 typedef struct hearth_model_options {
     uint32_t struct_size;
