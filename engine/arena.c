@@ -7,22 +7,34 @@
 
 #define SLICE_STEP 64u /* a cache line, and the alignment the kernels' layouts want */
 #define SMALL_PAGE 4096u
-#define HUGE_PAGE (2u << 20)
+#define HUGE_PAGE ((uint64_t)2 << 20)
+#define GIANT_PAGE ((uint64_t)1 << 30)
 
+/* The system's numbers, where the C library's headers are older. */
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000 /* Linux 4.17; before, a hint */
+#endif
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
 
-uint64_t hearth_arena_rounded(uint64_t bytes)
+static uint64_t page_of(uint64_t bytes, int32_t pages)
 {
-    const uint64_t page = bytes >= HUGE_PAGE ? HUGE_PAGE : SMALL_PAGE;
-    uint64_t rounded;
-    return hearth_round_up_u64(&rounded, bytes, page) ? rounded : UINT64_MAX;
+    return bytes >= HUGE_PAGE && pages != HEARTH_PAGES_4K ? HUGE_PAGE : SMALL_PAGE;
 }
 
-/* mmap gives 4 KiB alignment; huge pages need 2 MiB. Ask for one huge page more and give the ends back. Only what is left becomes
- * writable, so that a limit on private memory (RLIMIT_DATA) never sees the surplus. */
-static uint8_t *map_aligned(uint64_t bytes, uint64_t alignment)
+uint64_t hearth_arena_rounded(uint64_t bytes, int32_t pages)
+{
+    uint64_t rounded;
+    return hearth_round_up_u64(&rounded, bytes, page_of(bytes, pages)) ? rounded : UINT64_MAX;
+}
+
+/* mmap gives 4 KiB alignment; huge pages need theirs. Ask for one page more and give the ends back. What is left stays without
+ * access, and so without weight: a limit on private memory (RLIMIT_DATA) never sees the surplus. */
+static uint8_t *find_place(uint64_t bytes, uint64_t alignment)
 {
     uint64_t span;
     if (!hearth_add_u64(&span, bytes, alignment) || span > SIZE_MAX)
@@ -35,31 +47,89 @@ static uint8_t *map_aligned(uint64_t bytes, uint64_t alignment)
         (void)munmap(p, skip);
     if (alignment - skip)
         (void)munmap(p + skip + bytes, alignment - skip);
-    if (mprotect(p + skip, bytes, PROT_READ | PROT_WRITE) == 0)
-        return p + skip;
-    (void)munmap(p + skip, bytes);
-    return NULL;
+    return p + skip;
 }
 
-hearth_status hearth_arena_reserve(struct hearth_arena *out, const struct hearth_arena *counted, hearth_error *err)
+static bool map_ordinary(struct hearth_arena *arena, uint64_t bytes, uint64_t alignment)
+{
+    uint8_t *p = find_place(bytes, alignment);
+    if (p && mprotect(p, bytes, PROT_READ | PROT_WRITE) != 0) {
+        (void)munmap(p, bytes);
+        p = NULL;
+    }
+    arena->base = p;
+    return p != NULL;
+}
+
+/* At this place and nowhere else, replacing nothing. */
+static bool map_at(uint8_t *at, uint64_t bytes, int flags)
+{
+    uint8_t *p = mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | flags, -1, 0);
+    if (p != at && p != MAP_FAILED)
+        (void)munmap(p, bytes);
+    return p == at;
+}
+
+/* In the largest pages up to `page` that can be had for all of it. Hugetlb pages are promised when they are mapped: none can be
+ * missing later, but for a limit of the hugetlb cgroup, which populating meets. */
+static bool map_stretch(struct hearth_arena *arena, uint8_t *at, uint64_t bytes, uint64_t page)
+{
+    const int giant = MAP_HUGETLB | 30 << MAP_HUGE_SHIFT;
+    const int huge = MAP_HUGETLB | 21 << MAP_HUGE_SHIFT;
+    const bool has_giant = page == GIANT_PAGE && map_at(at, bytes, giant);
+    const bool has_huge = !has_giant && map_at(at, bytes, huge);
+    arena->held += has_giant || has_huge ? bytes : 0;
+    arena->fell_back |= page == GIANT_PAGE ? !has_giant : !has_huge;
+    if (has_giant || has_huge)
+        return true;
+    if (!map_at(at, bytes, MAP_NORESERVE)) /* the cap is the promise, not the system's guess */
+        return false;
+    (void)madvise(at, bytes, MADV_HUGEPAGE);
+    return true;
+}
+
+/* Whole GiB first, the rest behind them. A place is found and given up, and then taken by stretches that replace nothing: another
+ * thread may have been faster, and then this fails like anything else. */
+static bool map_with_held(struct hearth_arena *arena, uint64_t bytes, int32_t pages)
+{
+    const uint64_t giant = pages == HEARTH_PAGES_1G ? bytes / GIANT_PAGE * GIANT_PAGE : 0;
+    uint8_t *at = find_place(bytes, giant ? GIANT_PAGE : HUGE_PAGE);
+    if (!at)
+        return false;
+    (void)munmap(at, bytes);
+    if (giant && !map_stretch(arena, at, giant, GIANT_PAGE))
+        return false;
+    if (bytes > giant && !map_stretch(arena, at + giant, bytes - giant, HUGE_PAGE)) {
+        if (giant)
+            (void)munmap(at, giant);
+        return false;
+    }
+    arena->base = at;
+    return true;
+}
+
+hearth_status hearth_arena_reserve(struct hearth_arena *out, const struct hearth_arena *counted, int32_t pages, hearth_error *err)
 {
     *out = (struct hearth_arena){0};
-    const uint64_t bytes = hearth_arena_rounded(counted->used);
+    const uint64_t bytes = hearth_arena_rounded(counted->used, pages);
     if (counted->overflow || bytes == UINT64_MAX)
         return hearth_fail(err, HEARTH_E_MEMORY, NULL, "memory plan: the sizes do not fit in 64 bits");
     if (bytes == 0)
         return HEARTH_OK;
-    const uint64_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : SMALL_PAGE;
-    uint8_t *base = map_aligned(bytes, alignment);
-    if (!base)
+    const uint64_t page = page_of(bytes, pages);
+    const bool wanted = pages >= HEARTH_PAGES_2M && page == HUGE_PAGE;
+    const bool held = wanted && map_with_held(out, bytes, pages);
+    if (wanted && !held)
+        *out = (struct hearth_arena){.fell_back = true};
+    if (!held && !map_ordinary(out, bytes, page))
         return hearth_fail_needed(err, HEARTH_E_MEMORY, bytes, 0, "memory: the system refused %" PRIu64 " bytes of address space",
                                   bytes);
-    if (alignment == HUGE_PAGE)
-        (void)madvise(base, bytes, MADV_HUGEPAGE); /* refused where huge pages are off: 4 KiB pages serve */
-    else
-        (void)madvise(base, bytes, MADV_NOHUGEPAGE); /* a neighbour's huge page must not swallow it: counted at 4 KiB */
-    out->base = base;
+    if (!held && page == HUGE_PAGE)
+        (void)madvise(out->base, bytes, MADV_HUGEPAGE); /* refused where huge pages are off: 4 KiB pages serve */
+    else if (!held)
+        (void)madvise(out->base, bytes, MADV_NOHUGEPAGE); /* a neighbour's huge page must not swallow it: counted at 4 KiB */
     out->bytes = bytes;
+    out->page = page;
     memcpy(out->planned, counted->taken, sizeof out->planned);
     return HEARTH_OK;
 }
@@ -81,18 +151,22 @@ void *hearth_arena_take(struct hearth_arena *arena, enum hearth_plan_item item, 
     return slice;
 }
 
-void hearth_arena_populate(const struct hearth_arena *arena, uint32_t part, uint32_t parts)
+bool hearth_arena_populate(const struct hearth_arena *arena, uint32_t part, uint32_t parts)
 {
-    const uint64_t page = arena->bytes >= HUGE_PAGE ? HUGE_PAGE : SMALL_PAGE;
-    const uint64_t pages = arena->bytes / page;
-    const uint64_t begin = pages * part / parts * page;
-    const uint64_t end = pages * (part + 1) / parts * page;
+    if (!arena->base)
+        return true;
+    const uint64_t pages = arena->bytes / arena->page;
+    const uint64_t begin = pages * part / parts * arena->page;
+    const uint64_t end = pages * (part + 1) / parts * arena->page;
     if (begin == end || madvise(arena->base + begin, end - begin, MADV_POPULATE_WRITE) == 0)
-        return;
+        return true;
+    if (arena->held && errno != EINVAL)
+        return false;
     for (uint64_t at = begin; at < end; at += SMALL_PAGE) { /* older kernels: write each page's first byte back to itself */
         volatile uint8_t *byte = arena->base + at;
         *byte = *byte;
     }
+    return true;
 }
 
 void hearth_arena_release(struct hearth_arena *arena)

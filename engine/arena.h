@@ -2,7 +2,10 @@
  *
  * The same layout function runs twice. First over a counting arena (no memory), which is how the plan is made; then over a
  * reserved one, which is how the plan is executed. A slice beyond its line's planned bytes is refused, so plan and use cannot part.
- */
+ *
+ * How large an arena becomes never depends on which pages the system has: below 2 MiB it is whole pages of 4 KiB, above whole pages
+ * of 2 MiB, or of 4 KiB where the policy asks for those alone. Pages of 1 GiB are used for the whole GiB of an arena, and what is
+ * left over takes those of 2 MiB. So a plan holds whatever falls back to what. */
 #ifndef HEARTH_ENGINE_ARENA_H
 #define HEARTH_ENGINE_ARENA_H
 
@@ -28,22 +31,27 @@ enum hearth_plan_item {
 struct hearth_arena {
     uint8_t *base;  /* NULL: counting only */
     uint64_t bytes; /* reserved, whole pages */
+    uint64_t page;  /* bytes; what populating steps by */
+    uint64_t held;  /* of `bytes`, in pages that the system keeps apart (hugetlb) */
+    bool fell_back; /* some of those that the policy asks for were not there */
     uint64_t used;  /* cut into slices so far */
     bool overflow;  /* a size did not fit in 64 bits, or a slice exceeded its line */
     uint64_t planned[HEARTH_PLAN_ITEM_COUNT];
     uint64_t taken[HEARTH_PLAN_ITEM_COUNT];
 };
 
-/* Reserve memory for what `counted`, a counting arena that a layout function has run over, adds up to. Huge pages are asked for
- * from 2 MiB up. The pages are not touched yet. E_MEMORY when the kernel refuses. */
-hearth_status hearth_arena_reserve(struct hearth_arena *out, const struct hearth_arena *counted, hearth_error *err);
-/* Whole pages for `bytes`: multiples of 2 MiB from there up, of 4 KiB below. */
-uint64_t hearth_arena_rounded(uint64_t bytes);
+/* Reserve memory for what `counted`, a counting arena that a layout function has run over, adds up to. pages: HEARTH_PAGES_*; pages
+ * that the system does not have are replaced by the next smaller kind (out->fell_back tells). The pages are not touched yet.
+ * E_MEMORY when the kernel refuses. */
+hearth_status hearth_arena_reserve(struct hearth_arena *out, const struct hearth_arena *counted, int32_t pages, hearth_error *err);
+/* Whole pages for `bytes` under a policy. */
+uint64_t hearth_arena_rounded(uint64_t bytes, int32_t pages);
 /* Cut a slice of n * size bytes, 64-byte aligned and zeroed; NULL when counting, or when it is refused (overflow is then set). */
 void *hearth_arena_take(struct hearth_arena *arena, enum hearth_plan_item item, uint64_t n, uint64_t size);
 /* Touch the part'th of `parts` equal shares of the pages without changing their contents; call it from the worker that will use
- * them. */
-void hearth_arena_populate(const struct hearth_arena *arena, uint32_t part, uint32_t parts);
+ * them. false: the system has promised hugetlb pages that it now refuses (a limit of their cgroup); touching them would end the
+ * process. */
+bool hearth_arena_populate(const struct hearth_arena *arena, uint32_t part, uint32_t parts);
 /* Give the memory back. A zeroed or counting arena is allowed. */
 void hearth_arena_release(struct hearth_arena *arena);
 

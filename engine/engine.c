@@ -5,7 +5,8 @@
 #include "cpu.h"
 #include "plan.h"
 #include <stdlib.h>
-#include <sys/mman.h>
+
+#define PREFETCH_WINDOW ((uint64_t)64 << 20)
 
 const char *hearth_version(void)
 {
@@ -40,10 +41,55 @@ int32_t hearth_status_exit_code(hearth_status status)
 
 /* ---- Memory under the cap ------------------------------------------------------------------------------------------- */
 
+struct populate_job {
+    const struct hearth_arena *arena;
+    _Atomic bool refused;
+};
+
+static void populate_share(void *context, uint32_t worker, uint32_t workers)
+{
+    struct populate_job *job = context;
+    if (!hearth_arena_populate(job->arena, worker, workers))
+        atomic_store(&job->refused, true);
+}
+
+bool hearth_engine_populate(struct hearth_engine *e, const struct hearth_arena *arena)
+{
+    struct populate_job job = {.arena = arena};
+    hearth_pool_run(e->pool, populate_share, &job);
+    return !job.refused;
+}
+
+static void tell_fallback(struct hearth_engine *e, const struct hearth_arena *arena)
+{
+    char line[192];
+    if (!e->log || !arena->fell_back || atomic_exchange(&e->told_pages, true))
+        return;
+    (void)snprintf(line, sizeof line,
+                   "memory: too few free hugetlb pages, smaller ones serve: %" PRIu64 " of %" PRIu64
+                   " bytes are in such pages (pools: /sys/kernel/mm/hugepages)",
+                   arena->held, arena->bytes);
+    e->log(1, line, e->log_user);
+}
+
+/* Hugetlb pages are touched at once, by all workers: one that the system would refuse later would end the process. */
+static hearth_status reserve(struct hearth_engine *e, struct hearth_arena *out, const struct hearth_arena *counted,
+                             hearth_error *err)
+{
+    HEARTH_TRY(hearth_arena_reserve(out, counted, e->pages, err));
+    if (out->held && !hearth_engine_populate(e, out)) {
+        hearth_arena_release(out);
+        HEARTH_TRY(hearth_arena_reserve(out, counted, HEARTH_PAGES_AUTO, err));
+        out->fell_back = true;
+    }
+    tell_fallback(e, out);
+    return HEARTH_OK;
+}
+
 hearth_status hearth_engine_reserve(struct hearth_engine *e, struct hearth_arena *out, const struct hearth_arena *counted,
                                     hearth_error *err)
 {
-    const uint64_t bytes = hearth_arena_rounded(counted->used);
+    const uint64_t bytes = hearth_arena_rounded(counted->used, e->pages);
     *out = (struct hearth_arena){0};
     uint64_t seen = atomic_load(&e->reserved);
     uint64_t sum;
@@ -54,7 +100,7 @@ hearth_status hearth_engine_reserve(struct hearth_engine *e, struct hearth_arena
                                       "memory: the cap is reached (got %" PRIu64 " left, need %" PRIu64 ")", left, bytes);
         sum = seen + bytes;
     } while (!atomic_compare_exchange_weak(&e->reserved, &seen, sum));
-    const hearth_status status = hearth_arena_reserve(out, counted, err);
+    const hearth_status status = reserve(e, out, counted, err);
     if (status != HEARTH_OK)
         atomic_fetch_sub(&e->reserved, bytes);
     return status;
@@ -74,16 +120,6 @@ void hearth_engine_release(struct hearth_engine *e, struct hearth_arena *arena)
 {
     atomic_fetch_sub(&e->reserved, arena->bytes);
     hearth_arena_release(arena);
-}
-
-static void populate_share(void *context, uint32_t worker, uint32_t workers)
-{
-    hearth_arena_populate(context, worker, workers);
-}
-
-void hearth_engine_populate(struct hearth_engine *e, const struct hearth_arena *arena)
-{
-    hearth_pool_run(e->pool, populate_share, (void *)(uintptr_t)arena);
 }
 
 /* ---- Kernels -------------------------------------------------------------------------------------------------------- */
@@ -161,9 +197,8 @@ static hearth_status start_threads(struct hearth_engine *e, hearth_error *err)
     struct hearth_arena counting = {0};
     (void)hearth_arena_take(&counting, HEARTH_PLAN_THREADS, HEARTH_FORK_MARK_BYTES, 1);
     (void)hearth_arena_take(&counting, HEARTH_PLAN_THREADS, hearth_pool_bytes(e->workers), 1);
-    HEARTH_TRY(hearth_arena_reserve(&e->arena, &counting, err));
-    atomic_store(&e->reserved, hearth_engine_own_bytes(e));        /* not held against the cap: the first plan is */
-    (void)madvise(e->arena.base, e->arena.bytes, MADV_NOHUGEPAGE); /* guard pages lie between the stacks */
+    HEARTH_TRY(hearth_arena_reserve(&e->arena, &counting, HEARTH_PAGES_4K, err)); /* guard pages lie between the stacks */
+    atomic_store(&e->reserved, hearth_engine_own_bytes(e));                       /* not held against the cap: the first plan is */
     e->fork_mark = hearth_arena_take(&e->arena, HEARTH_PLAN_THREADS, HEARTH_FORK_MARK_BYTES, 1);
     void *memory = hearth_arena_take(&e->arena, HEARTH_PLAN_THREADS, hearth_pool_bytes(e->workers), 1);
     hearth_machine_fork_mark(e->fork_mark);
@@ -178,6 +213,15 @@ static hearth_status open_blas(struct hearth_engine *e, int32_t float_gemm, hear
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "engine options: no such float_gemm (got %" PRId32 ", need %d or %d)",
                            float_gemm, HEARTH_FLOAT_GEMM_OWN, HEARTH_FLOAT_GEMM_BLAS);
     return hearth_blas_open(&e->blas, err);
+}
+
+static hearth_status take_pages(struct hearth_engine *e, int32_t pages, hearth_error *err)
+{
+    if (pages < HEARTH_PAGES_AUTO || pages > HEARTH_PAGES_1G)
+        return hearth_fail(err, HEARTH_E_CONFIG, NULL, "engine options: no such pages (got %" PRId32 ", need %d to %d)", pages,
+                           HEARTH_PAGES_AUTO, HEARTH_PAGES_1G);
+    e->pages = pages;
+    return HEARTH_OK;
 }
 
 static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_options *options, hearth_error *err)
@@ -195,7 +239,9 @@ static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_op
     HEARTH_TRY(wanted_level(&level, err));
     HEARTH_TRY(hearth_topology_read(&e->topology, err));
     HEARTH_TRY(hearth_topology_choose(&e->topology, options->threads, &e->workers, err));
-    e->cap = options->ram_cap ? options->ram_cap : hearth_machine_available_memory("");
+    e->cap = options->ram_cap ? options->ram_cap : hearth_machine_default_cap(hearth_machine_available_memory(""));
+    e->prefetch_window = options->prefetch_window ? options->prefetch_window : PREFETCH_WINDOW;
+    HEARTH_TRY(take_pages(e, options->pages, err));
     HEARTH_TRY(open_blas(e, options->float_gemm, err));
     HEARTH_TRY(start_threads(e, err));
     HEARTH_TRY(choose_kernels(e, level, err));

@@ -39,6 +39,9 @@ struct hearth_engine {
     struct hearth_blas blas; /* open where the options ask for it */
     uint32_t workers;
     uint64_t cap;
+    int32_t pages;             /* HEARTH_PAGES_* of the arenas of models and sessions */
+    _Atomic bool told_pages;   /* that the system had fewer; said once */
+    uint64_t prefetch_window;  /* bytes of a file asked for ahead */
     _Atomic uint64_t reserved; /* bytes of all arenas of this engine */
     _Atomic uint32_t users;    /* the handle and the models; the last to leave takes everything down */
     hearth_log_fn *log;
@@ -110,10 +113,11 @@ struct hearth_session {
     _Atomic uint32_t in_use; /* caught misuse from two threads */
 };
 
-/* Give arenas their memory within the engine's cap, populate them, and take them back. */
+/* Give arenas their memory within the engine's cap, populate them, and take them back. What lies in hugetlb pages is populated at
+ * once; only then can populating be refused. */
 hearth_status hearth_engine_reserve(struct hearth_engine *engine, struct hearth_arena *out, const struct hearth_arena *counted,
                                     hearth_error *err);
-void hearth_engine_populate(struct hearth_engine *engine, const struct hearth_arena *arena);
+bool hearth_engine_populate(struct hearth_engine *engine, const struct hearth_arena *arena);
 void hearth_engine_release(struct hearth_engine *engine, struct hearth_arena *arena);
 /* What the engine alone takes: every byte reserved beyond it belongs to models and sessions. */
 uint64_t hearth_engine_own_bytes(const struct hearth_engine *engine);

@@ -310,11 +310,18 @@ uint64_t hearth_machine_available_memory(const char *root)
     return least;
 }
 
+uint64_t hearth_machine_default_cap(uint64_t available)
+{
+    const uint64_t least = (uint64_t)256 << 20;
+    const uint64_t margin = available / 16 > least ? available / 16 : least;
+    return available - (margin < available / 2 ? margin : available / 2);
+}
+
 uint64_t hearth_machine_private_bytes(void)
 {
-    static const char *const name[1] = {"Anonymous:"};
+    static const char *const names[2] = {"Anonymous:", "Private_Hugetlb:"};
     bool found;
-    return kib_to_bytes(sum_of_fields("/proc/self/smaps_rollup", name, 1, &found));
+    return kib_to_bytes(sum_of_fields("/proc/self/smaps_rollup", names, 2, &found));
 }
 
 /* In a child the page reads zero and `made` is false. Where the system cannot wipe pages, the process id tells instead. */

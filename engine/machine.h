@@ -11,7 +11,12 @@
  * and each parent of it, limit - (usage - file pages that can be dropped); cgroup versions 1 and 2. */
 uint64_t hearth_machine_available_memory(const char *root);
 
-/* Private bytes of this process: `Anonymous:` of smaps_rollup. 0: the system does not say. Costs some microseconds per megabyte. */
+/* Of so many bytes available, what an engine takes at most where nobody says: all but a margin of a sixteenth, at least 256 MiB, at
+ * most one half, for what other programs will want, page tables and the page cache. */
+uint64_t hearth_machine_default_cap(uint64_t available);
+
+/* Private bytes of this process: `Anonymous:` and `Private_Hugetlb:` of smaps_rollup, which count different pages. 0: the system
+ * does not say. Costs some microseconds per megabyte. */
 uint64_t hearth_machine_private_bytes(void);
 
 /* Whole CPUs that the cgroup quota allows (cpu.cfs_quota_us / cpu.cfs_period_us, or cpu.max), over this process' cgroup and all its

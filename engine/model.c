@@ -56,7 +56,8 @@ static hearth_status load(struct hearth_model *m, const struct hearth_source *so
     struct hearth_arena buffers;
     (void)hearth_arena_take(&counting, HEARTH_PLAN_LOADING, m->engine->workers, hearth_pack_buffer_bytes(&m->description));
     HEARTH_TRY(hearth_engine_reserve(m->engine, &buffers, &counting, err));
-    hearth_status status = hearth_weights_load(&m->description, source, forget, m->engine->pool, buffers.base, &progress, err);
+    hearth_status status = hearth_weights_load(&m->description, source, m->engine->prefetch_window, forget, m->engine->pool,
+                                               buffers.base, &progress, err);
     progress.before = packed;
     if (status == HEARTH_OK)
         status =
@@ -141,7 +142,7 @@ static hearth_status open_planned(hearth_model *m, struct hearth_model_facts *fa
     if (!m->cache.map)
         HEARTH_TRY(load(m, source, &plan, options, err));
     HEARTH_TRY(prepare_rope(m, source->shown, err));
-    hearth_engine_populate(m->engine, &m->arena);
+    (void)hearth_engine_populate(m->engine, &m->arena);
     return HEARTH_OK;
 }
 
@@ -190,7 +191,7 @@ static hearth_status open_vocabulary(hearth_model *m, const struct hearth_source
     HEARTH_TRY(hearth_vocab_read(&vocab, gguf, embedding ? embedding->ne[1] : 0, m->engine->log, m->engine->log_user, err));
     HEARTH_TRY(hearth_tokenizer_plan(&vocab, source->name, &bytes, err));
     HEARTH_TRY(take_memory(m, &vocab, bytes, source, err));
-    hearth_engine_populate(m->engine, &m->arena);
+    (void)hearth_engine_populate(m->engine, &m->arena);
     m->description.hparams.n_vocab = vocab.n_tokens;
     return HEARTH_OK;
 }

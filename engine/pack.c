@@ -9,7 +9,6 @@
 #include <stdatomic.h>
 
 #define BUFFER_BYTES (256u << 10) /* a piece stays in the second-level cache from the copy to the packing */
-#define AHEAD_BYTES (64u << 20)   /* requested beyond the tensor being packed */
 
 struct load_job {
     struct hearth_description *description;
@@ -259,18 +258,18 @@ static uint64_t weight_packed_bytes(struct hearth_weight w)
     return w.vector ? w.vector->n * sizeof(float) : 0;
 }
 
-/* Choose what the next job requests: everything up to AHEAD_BYTES beyond its own weight that was not requested before. */
-static void plan_ahead(struct load_job *job, uint64_t *requested, uint64_t done)
+/* Choose what the next job requests: everything up to `window` bytes beyond its own weight that was not requested before. */
+static void plan_ahead(struct load_job *job, uint64_t *requested, uint64_t done, uint64_t window)
 {
     const size_t n = hearth_weight_count(job->description);
     job->ahead = job->ahead_end;
-    for (; job->ahead_end < n && *requested < done + AHEAD_BYTES; job->ahead_end++)
+    for (; job->ahead_end < n && (*requested < done || *requested - done < window); job->ahead_end++)
         *requested += weight_packed_bytes(hearth_weight_at(job->description, job->ahead_end));
 }
 
-hearth_status hearth_weights_load(struct hearth_description *description, const struct hearth_source *source, bool forget,
-                                  struct hearth_pool *pool, uint8_t *buffers, const struct hearth_progress *progress,
-                                  hearth_error *err)
+hearth_status hearth_weights_load(struct hearth_description *description, const struct hearth_source *source,
+                                  uint64_t prefetch_window, bool forget, struct hearth_pool *pool, uint8_t *buffers,
+                                  const struct hearth_progress *progress, hearth_error *err)
 {
     struct load_job job = {.description = description,
                            .source = source,
@@ -285,7 +284,7 @@ hearth_status hearth_weights_load(struct hearth_description *description, const 
         const uint64_t bytes = weight_packed_bytes(hearth_weight_at(description, job.index));
         if (bytes == 0)
             continue;
-        plan_ahead(&job, &requested, done + bytes);
+        plan_ahead(&job, &requested, done + bytes, prefetch_window);
         hearth_pool_run(pool, load_weight, &job);
         if (job.failed != UINT32_MAX)
             return first_failure(&job, err);

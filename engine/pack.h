@@ -27,10 +27,10 @@ struct hearth_progress hearth_progress_begin(struct hearth_engine *engine, const
 hearth_status hearth_progress_tell(const struct hearth_progress *progress, uint64_t done, const char *shown, hearth_error *err);
 
 /* Read, check (every scale finite) and pack all weights of a description that has been laid out over a reserved arena. `buffers`
- * holds one buffer for each worker. `forget`: tell the source, piece by piece, that it will not be read again. Errors: E_IO,
- * E_FORMAT E_NUM, E_CANCELLED (progress returned false). */
-hearth_status hearth_weights_load(struct hearth_description *description, const struct hearth_source *source, bool forget,
-                                  struct hearth_pool *pool, uint8_t *buffers, const struct hearth_progress *progress,
-                                  hearth_error *err);
+ * holds one buffer for each worker. prefetch_window: bytes that the source is told ahead. `forget`: tell the source, piece by
+ * piece, that it will not be read again. Errors: E_IO, E_FORMAT E_NUM, E_CANCELLED (progress returned false). */
+hearth_status hearth_weights_load(struct hearth_description *description, const struct hearth_source *source,
+                                  uint64_t prefetch_window, bool forget, struct hearth_pool *pool, uint8_t *buffers,
+                                  const struct hearth_progress *progress, hearth_error *err);
 
 #endif

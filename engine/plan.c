@@ -78,9 +78,9 @@ static void add(uint64_t *sum, uint64_t bytes)
         *sum = UINT64_MAX;
 }
 
-static void add_arena(struct hearth_plan *plan, const struct hearth_arena *arena)
+static void add_arena(struct hearth_plan *plan, const struct hearth_arena *arena, int32_t pages)
 {
-    const uint64_t rounded = arena->overflow ? UINT64_MAX : hearth_arena_rounded(arena->used);
+    const uint64_t rounded = arena->overflow ? UINT64_MAX : hearth_arena_rounded(arena->used, pages);
     for (int i = 0; i < HEARTH_PLAN_ITEM_COUNT; i++)
         add(&plan->lines[i], arena->taken[i]);
     add(&plan->lines[HEARTH_PLAN_ROUNDING], rounded - arena->used);
@@ -97,7 +97,7 @@ static uint64_t cap_left(const struct hearth_engine *engine)
 static uint64_t loading_bytes(const struct hearth_engine *engine, const struct hearth_model_facts *facts)
 {
     const uint64_t buffers =
-        facts->cache.map ? 0 : hearth_arena_rounded(engine->workers * hearth_pack_buffer_bytes(&facts->description));
+        facts->cache.map ? 0 : hearth_arena_rounded(engine->workers * hearth_pack_buffer_bytes(&facts->description), engine->pages);
     return buffers + facts->gguf->memory_bytes + facts->description.hparams.n_layer * sizeof(struct hearth_layer);
 }
 
@@ -108,22 +108,22 @@ static void make(struct hearth_plan *out, const struct hearth_engine *engine, st
                                 .limits = *limits,
                                 .weight_bytes = facts->description.weight_bytes,
                                 .mapped = facts->cache.map ? (facts->cache.map_bytes + 4095) & ~(uint64_t)4095 : 0};
-    add_arena(out, &engine->arena);
+    add_arena(out, &engine->arena, HEARTH_PAGES_4K);
 
     struct hearth_model model = {.description = facts->description, .cache = facts->cache, .has_order = limits->grammar};
     struct hearth_arena counting = {0};
     hearth_model_layout(&model, &counting, facts->tokenizer_bytes, NULL);
-    add_arena(out, &counting);
+    add_arena(out, &counting, engine->pages);
 
     struct hearth_session session = {.limits = *limits};
     struct hearth_arena session_counting = {0};
     model.engine = (struct hearth_engine *)(uintptr_t)engine;
     hearth_session_layout(&session, &model, &session_counting);
-    add_arena(out, &session_counting);
+    add_arena(out, &session_counting, engine->pages);
 
     /* The buffers are gone before the session takes its memory, so only their excess counts. */
     const uint64_t loading = loading_bytes(engine, facts);
-    const uint64_t later = hearth_arena_rounded(session_counting.used);
+    const uint64_t later = hearth_arena_rounded(session_counting.used, engine->pages);
     out->lines[HEARTH_PLAN_LOADING] = loading > later ? loading - later : 0;
     out->lines[HEARTH_PLAN_PROCESS] = HEARTH_PROCESS_BYTES;
     out->lines[HEARTH_PLAN_BLAS] = hearth_engine_blas_bytes(engine);

@@ -169,7 +169,7 @@ static hearth_status take_memory(struct hearth_session *s, hearth_error *err)
     struct hearth_arena counting = {0};
     hearth_session_layout(s, s->model, &counting);
     HEARTH_TRY(hearth_engine_reserve(e, &s->arena, &counting, err));
-    hearth_engine_populate(e, &s->arena);
+    (void)hearth_engine_populate(e, &s->arena);
     hearth_session_layout(s, s->model, &s->arena);
     if (s->arena.overflow)
         return hearth_fail_needed(err, HEARTH_E_MEMORY, counting.used, s->arena.bytes,

@@ -88,10 +88,21 @@ typedef bool hearth_abort_fn(void *user);
 #define HEARTH_FLOAT_GEMM_OWN 0
 #define HEARTH_FLOAT_GEMM_BLAS 1
 
+/* Pages for the memory of models and sessions. What an engine takes does not depend on which of them the system has: memory of 2
+ * MiB or more is whole pages of 2 MiB, but for HEARTH_PAGES_4K. Hugetlb pages come from pools that the administrator fills
+ * (/sys/kernel/mm/hugepages); where these are too small the next smaller kind serves, with a warning in the log. They are private
+ * memory as any other, counted in the plan, held against the cap and seen by RLIMIT_DATA, but the kernel counts them as
+ * Private_Hugetlb, not as Anonymous or Rss, and not as MemAvailable: with large pools, set ram_cap. */
+#define HEARTH_PAGES_AUTO 0 /* 2 MiB where the system gives transparent huge pages */
+#define HEARTH_PAGES_4K 1   /* 4 KiB alone: a little less memory, slower */
+#define HEARTH_PAGES_2M 2   /* hugetlb pages of 2 MiB */
+#define HEARTH_PAGES_1G 3   /* hugetlb pages of 1 GiB for whole GiB, of 2 MiB for the rest */
+
 typedef struct hearth_engine_options {
     uint32_t struct_size;
     uint32_t threads; /* workers; 0: one for each physical core within affinity and cgroup quota; at most 1024 */
-    uint64_t ram_cap; /* bytes this engine may take in all; 0: what the machine and its cgroup have available now */
+    uint64_t ram_cap; /* bytes this engine may take in all; 0: what the machine and its cgroup have available now, less a margin of
+                         1/16 of that, at least 256 MiB, at most one half */
     hearth_log_fn *log;
     void *log_user;
     int32_t float_gemm; /* HEARTH_FLOAT_GEMM_BLAS: F32, F16 and BF16 weights times 32 tokens or more by OpenBLAS, whose results are
@@ -102,6 +113,8 @@ typedef struct hearth_engine_options {
     void *progress_user;
     hearth_abort_fn *abort;
     void *abort_user;
+    int32_t pages;            /* HEARTH_PAGES_* */
+    uint64_t prefetch_window; /* bytes of a file that the system is asked for ahead of what is being packed; 0: 64 MiB */
 } hearth_engine_options;
 
 /**

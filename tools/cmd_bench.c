@@ -37,6 +37,7 @@ static const struct argp_option table[] = {
     OPTION_KV,
     OPTION_FLOAT_GEMM,
     OPTION_RAM_CAP,
+    OPTION_PAGES,
     OPTION_PACK_CACHE,
     {"format", OPTION_KEY_FORMAT, "FORMAT", 0, "md (a table), csv or json", 7},
     {"svg", OPTION_KEY_SVG, "FILE", 0, "and a picture", 7},

@@ -15,6 +15,7 @@ static const struct argp_option table[] = {
     OPTION_SLIDING_WINDOW,
     OPTION_FLOAT_GEMM,
     OPTION_RAM_CAP,
+    OPTION_PAGES,
     OPTION_PACK_CACHE,
     OPTION_JSON,
     OPTION_QUIET,
@@ -36,7 +37,7 @@ static void print_line(const char *name, uint64_t bytes)
     (void)printf("  %-36s %16" PRIu64 "  %10s\n", name, bytes, text_bytes(human, bytes));
 }
 
-static int print_table(const hearth_plan *plan, uint64_t cap, bool fits)
+static int print_table(const hearth_plan *plan, const struct options *options, bool fits)
 {
     (void)printf("context %" PRIu32 ", batch %" PRIu32 "\n", hearth_plan_context(plan), hearth_plan_batch(plan));
     for (size_t i = 0; i < hearth_plan_line_count(plan); i++)
@@ -44,13 +45,14 @@ static int print_table(const hearth_plan *plan, uint64_t cap, bool fits)
     print_line("private memory", hearth_plan_private_bytes(plan));
     print_line("mapped file", hearth_plan_mapped_bytes(plan));
     print_line("total", total_bytes(plan));
-    print_line("cap", cap);
+    print_line(options->ram_cap ? "cap" : "cap: available less a margin", hearth_plan_cap_bytes(plan));
     (void)puts(fits ? "fits" : "does not fit");
     return report_finish_output();
 }
 
-static int print_json(const hearth_plan *plan, uint64_t cap, bool fits)
+static int print_json(const hearth_plan *plan, const struct options *options, bool fits)
 {
+    (void)options;
     json_t *lines = json_array();
     for (size_t i = 0; i < hearth_plan_line_count(plan); i++)
         output_append(lines, json_pack("{s:s, s:I}", "name", hearth_plan_line_name(plan, i), "bytes",
@@ -58,8 +60,9 @@ static int print_json(const hearth_plan *plan, uint64_t cap, bool fits)
     return output_json(json_pack("{s:I, s:I, s:I, s:I, s:i, s:i, s:b, s:o}", "private_bytes",
                                  (json_int_t)hearth_plan_private_bytes(plan), "mapped_bytes",
                                  (json_int_t)hearth_plan_mapped_bytes(plan), "total_bytes", (json_int_t)total_bytes(plan),
-                                 "cap_bytes", (json_int_t)cap, "context", (int)hearth_plan_context(plan), "batch",
-                                 (int)hearth_plan_batch(plan), "fits", fits, "lines", lines),
+                                 "cap_bytes", (json_int_t)hearth_plan_cap_bytes(plan), "context",
+                                 (int)hearth_plan_context(plan), "batch", (int)hearth_plan_batch(plan), "fits", fits, "lines",
+                                 lines),
                        JSON_INDENT(2));
 }
 
@@ -74,7 +77,7 @@ int cmd_plan(int argc, char **argv)
     hearth_plan *plan = NULL;
     const hearth_status status = options_open_plan(&engine, &plan, &options, &error);
     if (plan)
-        exit_code = (options.json ? print_json : print_table)(plan, hearth_plan_cap_bytes(plan), status == HEARTH_OK);
+        exit_code = (options.json ? print_json : print_table)(plan, &options, status == HEARTH_OK);
     if (status != HEARTH_OK && exit_code == 0) /* output that could not be written was told already */
         exit_code = report_error(&error);
     report_release_log();

@@ -43,6 +43,7 @@ static const struct argp_option table[] = {
     {"batch-size", 'b', "BATCH", OPTION_HIDDEN, NULL, 6},
     OPTION_THREADS,
     OPTION_RAM_CAP,
+    {"pages", OPTION_KEY_PAGES, "KIND", OPTION_MORE, "memory in pages of auto (default), 4k, 2m or 1g", 6},
     {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", OPTION_MORE, "keep packed weights in a folder; map them", 6},
     OPTION_KV,
     {"sliding-window", OPTION_KEY_SLIDING_WINDOW, NULL, OPTION_MORE, "keep to the window that a llama file states", 6},

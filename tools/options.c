@@ -92,6 +92,18 @@ static error_t take_kv(struct parse *parse, int key, const char *value)
     return bad_value(parse, key, value, "f16, f32 or q8_0");
 }
 
+static error_t take_pages(struct parse *parse, int key, const char *value)
+{
+    static const char *const names[] = {
+        [HEARTH_PAGES_AUTO] = "auto", [HEARTH_PAGES_4K] = "4k", [HEARTH_PAGES_2M] = "2m", [HEARTH_PAGES_1G] = "1g"};
+    for (int32_t pages = HEARTH_PAGES_AUTO; pages <= HEARTH_PAGES_1G; pages++)
+        if (strcmp(value, names[pages]) == 0) {
+            parse->options->pages = pages;
+            return 0;
+        }
+    return bad_value(parse, key, value, "auto, 4k, 2m or 1g");
+}
+
 static error_t take_float_gemm(struct parse *parse, int key, const char *value)
 {
     const bool blas = strcmp(value, "blas") == 0;
@@ -376,6 +388,8 @@ static error_t take_option(int key, char *value, struct argp_state *argp)
         return take_stop(parse, key, value);
     case OPTION_KEY_RAM_CAP:
         return take_ram_cap(parse, key, value);
+    case OPTION_KEY_PAGES:
+        return take_pages(parse, key, value);
     case OPTION_KEY_PACK_CACHE:
         o->pack_cache = value;
         return value[0] ? 0 : bad_value(parse, key, value, "a folder");
@@ -629,7 +643,8 @@ hearth_status options_open_engine(hearth_engine **out, const struct options *opt
                                           .ram_cap = options->ram_cap,
                                           .log = report_log,
                                           .float_gemm = options->float_gemm,
-                                          .pack_cache = options->pack_cache};
+                                          .pack_cache = options->pack_cache,
+                                          .pages = options->pages};
     return hearth_engine_open(out, &engine, error);
 }
 

@@ -93,9 +93,13 @@ uint64_t process_private_bytes(void)
         n += (size_t)got;
     (void)close(fd);
     text[n] = '\0';
-    static const char key[] = "\nAnonymous:";
-    const char *line = strstr(text, key);
-    return line ? strtoull(line + sizeof key - 1, NULL, 10) * 1024 : 0;
+    static const char *const keys[] = {"\nAnonymous:", "\nPrivate_Hugetlb:"}; /* different pages */
+    uint64_t sum = 0;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const char *line = strstr(text, keys[i]);
+        sum += line ? strtoull(line + strlen(keys[i]), NULL, 10) * 1024 : 0;
+    }
+    return sum;
 }
 
 hearth_status process_read_all(char **out, size_t *size, int fd, size_t limit, const char *name, hearth_error *error)

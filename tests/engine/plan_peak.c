@@ -18,6 +18,7 @@
 
 static uint64_t peak;
 static const char *pack_cache; /* folder; NULL: none */
+static int32_t pages;          /* HEARTH_PAGES_* */
 
 static void sample(void)
 {
@@ -70,7 +71,8 @@ static int measure(const char *path, const hearth_limits *limits, uint32_t threa
     hearth_plan *plan;
     hearth_model *model;
     hearth_session *session;
-    const hearth_engine_options options = {.struct_size = sizeof options, .threads = threads, .pack_cache = pack_cache};
+    const hearth_engine_options options = {
+        .struct_size = sizeof options, .threads = threads, .pack_cache = pack_cache, .pages = pages};
     const hearth_model_options loading = {.struct_size = sizeof loading, .progress = sample_while_loading};
     if (hearth_engine_open(&engine, &options, &err) != HEARTH_OK ||
         hearth_plan_open(&plan, engine, path, limits, &err) != HEARTH_OK)
@@ -87,6 +89,9 @@ static int measure(const char *path, const hearth_limits *limits, uint32_t threa
     if (hearth_session_open(&session, model, limits, &err) != HEARTH_OK)
         return fail("session", &err);
     sample();
+    if (pages >= HEARTH_PAGES_2M)
+        (void)printf("in hugetlb pages: %" PRIu64 " of %" PRIu64 " bytes\n", model->arena.held + session->arena.held,
+                     model->arena.bytes + session->arena.bytes);
     const bool agree = ledgers_agree(plan, engine, model, session);
     static int32_t ids[512];
     for (uint32_t i = 0; i < 512; i++)
@@ -213,6 +218,10 @@ int main(void)
         for (uint32_t threads = 1; threads <= 3; threads++)
             if (in_child(path, &cases[i], threads, 40, 20) != 0)
                 worst = 1;
+    for (pages = HEARTH_PAGES_4K; pages <= HEARTH_PAGES_1G; pages++)
+        if (in_child(path, &cases[1], 2, 40, 20) != 0)
+            worst = 1;
+    pages = HEARTH_PAGES_AUTO;
     const int sparse = measure_sparse();
     if (sparse != 0 && sparse != 77)
         worst = 1;

@@ -216,6 +216,15 @@ Test(memory, usage_unknown)
     cr_expect_eq(hearth_machine_available_memory(root), 1000000);
 }
 
+Test(memory, the_default_cap_leaves_a_margin)
+{
+    cr_expect_eq(hearth_machine_default_cap(0), 0);
+    cr_expect_eq(hearth_machine_default_cap(100 * MIB), 50 * MIB, "never more than a half");
+    cr_expect_eq(hearth_machine_default_cap(1024 * MIB), 768 * MIB);
+    cr_expect_eq(hearth_machine_default_cap(UINT64_C(16) << 30), UINT64_C(15) << 30);
+    cr_expect_eq(hearth_machine_default_cap(UINT64_MAX), UINT64_MAX - UINT64_MAX / 16);
+}
+
 Test(memory, of_this_machine)
 {
     cr_expect_gt(hearth_machine_available_memory(""), MIB);

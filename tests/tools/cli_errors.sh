@@ -58,7 +58,7 @@ fine run --help-all
 fine run -h
 [ "$(wc -l <"$scratch/out")" -le 24 ] || failed "run -h: longer than a screen"
 [ "$(awk '{ if (length($0) > n) n = length($0) } END { print n }' "$scratch/out")" -le 80 ] || failed "run -h: wider than a screen"
-for option in -m -p -f -n -c -b -t --temp --top-k --top-p --min-p --repeat-penalty --seed --stop --ram-cap --kv --float-gemm --pack-cache --grammar --json-schema --logprobs; do
+for option in -m -p -f -n -c -b -t --temp --top-k --top-p --min-p --repeat-penalty --seed --stop --ram-cap --kv --float-gemm --pages --pack-cache --grammar --json-schema --logprobs; do
     expect 2 E_USAGE run $option
 done
 expect 2 E_USAGE run --json=yes
@@ -112,6 +112,9 @@ for value in '' 0 -1 1KK 1P 1.5G K 18446744073709551615K; do
 done
 expect 2 E_USAGE run --kv q4_0
 expect 2 E_USAGE run --float-gemm mkl
+for value in '' 4 8k 2M huge; do
+    expect 2 E_USAGE run --pages "$value"
+done
 expect 2 E_USAGE run --stop ''
 expect 2 E_USAGE run --stop '\x00'
 expect 2 E_USAGE run --stop "$(printf '\377')"

@@ -46,4 +46,12 @@ got=0
 [ "$got" = 5 ] && [ ! -s "$scratch/out" ] || fail "run under a cap one byte too small: exit code $got, not 5"
 used=$("$HEARTH" run -q --json -n 4 -p ROMEO: | sed 's/.*"plan_bytes": \([0-9]*\).*/\1/')
 [ "$used" = "$private" ] || fail "run plans $used, plan says $private"
+
+# Pages: the same sizes whatever the system has, run takes what plan says.
+for pages in auto 4k 2m 1g; do
+    planned=$(number private_bytes --pages $pages)
+    "$HEARTH" run -q --pages $pages --ram-cap "$planned" -n 4 -p ROMEO: >"$scratch/out" 2>"$scratch/err" || fail "pages $pages: refused"
+    [ $pages = 4k ] || [ "$planned" = "$private" ] || fail "pages $pages: another plan"
+done
+[ "$(number private_bytes --pages 4k)" -lt "$private" ] || fail "small pages round as much as large ones"
 [ "$failures" = 0 ]
