@@ -224,6 +224,13 @@ static hearth_status take_pages(struct hearth_engine *e, int32_t pages, hearth_e
     return HEARTH_OK;
 }
 
+static uint64_t choose_cap(uint64_t given)
+{
+    const uint64_t cap = given ? given : hearth_machine_default_cap(hearth_machine_available_memory(""));
+    const uint64_t limit = hearth_machine_data_limit(HEARTH_PROCESS_BYTES);
+    return cap < limit ? cap : limit;
+}
+
 static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_options *options, hearth_error *err)
 {
     e->log = options->log;
@@ -239,7 +246,7 @@ static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_op
     HEARTH_TRY(wanted_level(&level, err));
     HEARTH_TRY(hearth_topology_read(&e->topology, err));
     HEARTH_TRY(hearth_topology_choose(&e->topology, options->threads, &e->workers, err));
-    e->cap = options->ram_cap ? options->ram_cap : hearth_machine_default_cap(hearth_machine_available_memory(""));
+    e->cap = choose_cap(options->ram_cap);
     e->prefetch_window = options->prefetch_window ? options->prefetch_window : PREFETCH_WINDOW;
     HEARTH_TRY(take_pages(e, options->pages, err));
     HEARTH_TRY(open_blas(e, options->float_gemm, err));

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -315,6 +316,18 @@ uint64_t hearth_machine_default_cap(uint64_t available)
     const uint64_t least = (uint64_t)256 << 20;
     const uint64_t margin = available / 16 > least ? available / 16 : least;
     return available - (margin < available / 2 ? margin : available / 2);
+}
+
+uint64_t hearth_machine_data_limit(uint64_t own)
+{
+    static const char *const name[1] = {"VmData:"};
+    struct rlimit limit;
+    bool found;
+    if (getrlimit(RLIMIT_DATA, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return UINT64_MAX;
+    const uint64_t taken = kib_to_bytes(sum_of_fields("/proc/self/status", name, 1, &found));
+    const uint64_t others = taken > own ? taken - own : 0;
+    return limit.rlim_cur > others ? limit.rlim_cur - others : 0;
 }
 
 uint64_t hearth_machine_private_bytes(void)

@@ -15,6 +15,10 @@ uint64_t hearth_machine_available_memory(const char *root);
  * most one half, for what other programs will want, page tables and the page cache. */
 uint64_t hearth_machine_default_cap(uint64_t available);
 
+/* What the limit on private writable memory of this process (RLIMIT_DATA, as `prlimit --data` sets it) leaves: the limit, less what
+ * the process has taken by now beyond `own` bytes. UINT64_MAX: there is no limit. */
+uint64_t hearth_machine_data_limit(uint64_t own);
+
 /* Private bytes of this process: `Anonymous:` and `Private_Hugetlb:` of smaps_rollup, which count different pages. 0: the system
  * does not say. Costs some microseconds per megabyte. */
 uint64_t hearth_machine_private_bytes(void);

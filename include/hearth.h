@@ -174,7 +174,9 @@ HEARTH_API uint64_t hearth_plan_private_bytes(const hearth_plan *plan);
  * damaged when the model is opened is not used: then the weights are private memory, and the plan is made and checked anew.
  * Thread-safe. */
 HEARTH_API uint64_t hearth_plan_mapped_bytes(const hearth_plan *plan);
-/** The cap the plan is held against. Thread-safe. */
+/** The cap the plan is held against: the engine's, less what its other models and sessions have taken. A limit on the private
+ * memory of the process (RLIMIT_DATA: `ulimit -d`, `prlimit --data`) lowers the engine's cap, given or not, to what it leaves.
+ * Thread-safe. */
 HEARTH_API uint64_t hearth_plan_cap_bytes(const hearth_plan *plan);
 /** Context and batch after defaults. Thread-safe. */
 HEARTH_API uint32_t hearth_plan_context(const hearth_plan *plan);

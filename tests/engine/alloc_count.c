@@ -1,5 +1,6 @@
-/* Between opening and closing a session nothing allocates: this program stands before malloc, free's family and mmap and counts
- * over a prompt and 100 tokens. A plain program, because it replaces what a test framework would be using. */
+/* Between opening and closing a session nothing allocates, and nothing grows: this program stands before malloc, free's family and
+ * mmap, counts over 1000 prompts and answers of every kind, and asks the kernel for the private memory before and after. A plain
+ * program, because it replaces what a test framework would be using. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #include <stdio.h>
 
@@ -10,7 +11,8 @@ int main(void)
 }
 #else
 #include "golden.h"
-#include <dlfcn.h>
+#include "machine.h"
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,17 +85,30 @@ void *mmap(void *address, size_t length, int protection, int flags, int fd, off_
 
 #pragma GCC visibility pop
 
+/* ---- What the answers are made with ---------------------------------------------------------------------------------- */
+
+#define N_GENERATIONS 1000u
+#define N_WARM 100u /* after these the memory is measured first */
+
+struct tally {
+    size_t shown;
+    unsigned generated, told;
+    unsigned stop_after; /* tokens; 0: never */
+};
+
 static bool show(const char *text, size_t bytes, void *user)
 {
+    struct tally *t = user;
     (void)text;
-    *(size_t *)user += bytes;
+    t->shown += bytes;
     return true;
 }
 
 static bool count_token(const hearth_token *token, void *user)
 {
-    *(unsigned *)user += token->n_top == HEARTH_TOP_LOGPROBS_MAX && token->logprob <= 0;
-    return true;
+    struct tally *t = user;
+    t->told += token->n_top <= HEARTH_TOP_LOGPROBS_MAX;
+    return t->stop_after == 0 || --t->stop_after > 0;
 }
 
 static int fail(const hearth_error *err)
@@ -102,9 +117,57 @@ static int fail(const hearth_error *err)
     return 1;
 }
 
-int main(void)
+/* Each seventh is greedy, the others use all that the sampler has, with mirostat now and then. */
+static hearth_status set_sampling(hearth_session *session, uint32_t round, hearth_error *err)
+{
+    hearth_sampling sampling;
+    hearth_sampling_init(&sampling, sizeof sampling);
+    sampling.seed = round;
+    sampling.temperature = round % 7 ? 0.8f : 0.0f;
+    sampling.repeat_penalty = 1.1f;
+    sampling.dry_multiplier = 0.8f;
+    sampling.typical_p = 0.9f;
+    sampling.xtc_probability = 0.5f;
+    sampling.dynatemp_range = 0.2f;
+    sampling.mirostat = round % 5 == 4 ? 2 : 0;
+    return hearth_session_set_sampling(session, &sampling, err);
+}
+
+static hearth_status generate(hearth_session *session, uint32_t round, struct tally *tally, hearth_error *err)
 {
     static const char text[] = "<|user|>\nTurn on the kitchen light.<|end|>\n<|assistant|>\n";
+    static const char grammar[] = "root ::= ([^.]{1,5} [^.]* \".\")*";
+    static const char *const stops[] = {"never this"};
+    const uint32_t flags = HEARTH_TOKENIZE_BOS | HEARTH_TOKENIZE_SPECIAL;
+    const hearth_generation g = {.struct_size = sizeof g,
+                                 .max_tokens = 1 + round % 13,
+                                 .stop_strings = stops,
+                                 .n_stop_strings = round % 2,
+                                 .text = show,
+                                 .text_user = tally,
+                                 .token = count_token,
+                                 .token_user = tally,
+                                 .logprobs = round % 3 != 0,
+                                 .n_top_logprobs = round % 3 ? round % (HEARTH_TOP_LOGPROBS_MAX + 1) : 0};
+    hearth_result result = {.struct_size = sizeof result};
+    hearth_estimate estimate = {.struct_size = sizeof estimate};
+    tally->stop_after = round % 11;
+    hearth_session_reset(session);
+    hearth_status status = set_sampling(session, round, err);
+    if (status == HEARTH_OK)
+        status = hearth_session_estimate(session, text, sizeof text - 1, flags, 50, &estimate, err);
+    if (status == HEARTH_OK)
+        status = hearth_session_feed_text(session, text, sizeof text - 1, flags, NULL, err);
+    if (status == HEARTH_OK && round % 2)
+        status = hearth_session_set_grammar(session, grammar, sizeof grammar - 1, err);
+    if (status == HEARTH_OK)
+        status = hearth_generate(session, &g, &result, err);
+    tally->generated += result.n_generated;
+    return status;
+}
+
+int main(void)
+{
     char path[GOLDEN_PATH];
     golden_source(path, "models/hearth-home.Q4_K_M.gguf");
     const hearth_limits limits = {.struct_size = sizeof limits, .grammar = 1};
@@ -117,49 +180,19 @@ int main(void)
         hearth_session_open(&session, model, &limits, &err) != HEARTH_OK)
         return fail(&err);
 
-    hearth_sampling sampling;
-    hearth_sampling_init(&sampling, sizeof sampling);
-    sampling.seed = 7;
-    sampling.repeat_penalty = 1.1f;
-    sampling.dry_multiplier = 0.8f;
-    sampling.typical_p = 0.9f;
-    sampling.xtc_probability = 0.5f;
-    sampling.dynatemp_range = 0.2f;
-    size_t shown = 0;
-    unsigned generated = 0;
-    unsigned told = 0;
+    struct tally tally = {0};
+    uint64_t before = 0;
     atomic_store(&counting, 1);
     void *volatile proof = malloc(1); /* the counter counts; volatile, or the compiler drops the pair */
     free(proof);
     const unsigned proven = atomic_exchange(&n_calls, 0);
-    hearth_status status = hearth_session_set_sampling(session, &sampling, &err);
-    while (status == HEARTH_OK && generated < 100) {
-        const char *const stops[] = {"never this"};
-        const hearth_generation g = {.struct_size = sizeof g,
-                                     .max_tokens = generated < 50 ? 50 - generated : 100 - generated,
-                                     .stop_strings = stops,
-                                     .n_stop_strings = 1,
-                                     .text = show,
-                                     .text_user = &shown,
-                                     .token = count_token,
-                                     .token_user = &told,
-                                     .logprobs = true,
-                                     .n_top_logprobs = HEARTH_TOP_LOGPROBS_MAX};
-        hearth_result result = {.struct_size = sizeof result};
-        hearth_estimate estimate = {.struct_size = sizeof estimate};
-        hearth_session_reset(session);
-        status = hearth_session_estimate(session, text, sizeof text - 1, HEARTH_TOKENIZE_BOS | HEARTH_TOKENIZE_SPECIAL, 50,
-                                         &estimate, &err);
-        if (status == HEARTH_OK)
-            status =
-                hearth_session_feed_text(session, text, sizeof text - 1, HEARTH_TOKENIZE_BOS | HEARTH_TOKENIZE_SPECIAL, NULL, &err);
-        static const char grammar[] = "root ::= ([^.]{1,5} [^.]* \".\")*";
-        if (status == HEARTH_OK && generated >= 50)
-            status = hearth_session_set_grammar(session, grammar, sizeof grammar - 1, &err);
-        if (status == HEARTH_OK)
-            status = hearth_generate(session, &g, &result, &err);
-        generated += result.n_generated;
+    hearth_status status = HEARTH_OK;
+    for (uint32_t round = 0; round < N_GENERATIONS && status == HEARTH_OK; round++) {
+        if (round == N_WARM)
+            before = hearth_machine_private_bytes();
+        status = generate(session, round, &tally, &err);
     }
+    const uint64_t after = hearth_machine_private_bytes();
     atomic_store(&counting, 0);
     const unsigned calls = atomic_load(&n_calls);
     hearth_session_close(session);
@@ -167,7 +200,10 @@ int main(void)
     hearth_engine_close(engine);
     if (status != HEARTH_OK)
         return fail(&err);
-    (void)printf("%u tokens, %zu bytes of text, %u allocation calls (the counter saw %u of 2)\n", generated, shown, calls, proven);
-    return calls == 0 && proven == 2 && generated >= 100 && told == generated && shown > 0 ? 0 : 1;
+    (void)printf("%u answers, %u tokens, %zu bytes of text, %u allocation calls (the counter saw %u of 2), private memory %" PRIu64
+                 " bytes, then %" PRIu64 "\n",
+                 N_GENERATIONS, tally.generated, tally.shown, calls, proven, before, after);
+    const bool counted = proven == 2 && tally.generated > 4 * N_GENERATIONS && tally.told == tally.generated && tally.shown > 0;
+    return counted && calls == 0 && after <= before ? 0 : 1;
 }
 #endif
