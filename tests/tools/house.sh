@@ -74,12 +74,13 @@ done
 
 sources=$(find include loader kernels engine quantize tools bench examples tests -name '*.[ch]')
 library=$(find loader kernels engine quantize -name '*.[ch]')
+foreign=$(find bindings tests/tools -name '*.rs' -o -name '*.py')
 # shellcheck disable=SC2086 # lists of names without spaces
 {
-    none "tabs" "$(grep -lP '\t' $sources || true)"
-    none "trailing blanks" "$(grep -nP '[ \t]+$' $sources || true)"
-    none "lines longer than 132" "$(grep -nP '^.{133,}$' $sources || true)"
-    none "unfinished" "$(grep -nwE 'TODO|FIXME|XXX|HACK' $sources || true)"
+    none "tabs" "$(grep -lP '\t' $sources $foreign || true)"
+    none "trailing blanks" "$(grep -nP '[ \t]+$' $sources $foreign || true)"
+    none "lines longer than 132" "$(grep -nP '^.{133,}$' $sources $foreign || true)"
+    none "unfinished" "$(grep -nwE 'TODO|FIXME|XXX|HACK' $sources $foreign || true)"
     none "printing or ending the process in the library" \
         "$(grep -nE '(^|[^_a-zA-Z0-9])(v?f?printf|puts|perror|abort|exit|_exit|signal|sigaction) *\(' $library | grep -v 'format(printf' || true)"
     # (The users of a template are a few lines that say it all.)

@@ -1,0 +1,795 @@
+"""Hearth runs quantized language models on x86-64 CPUs. This one file is its Python interface, over libhearth by ctypes.
+
+    import hearth
+
+    with hearth.Engine(ram_cap=600 << 20) as engine, engine.model("model.gguf") as model, model.session() as session:
+        session.set_params(temperature=0, max_tokens=40)
+        session.feed_text("The hearth", bos=True)
+        for text in session.stream():
+            print(text, end="", flush=True)
+
+The library is libhearth.so.1 where the loader finds it, or the file that the environment's HEARTH_LIBRARY names.
+
+Objects close with `with`, by close(), or when nothing refers to them any more; closing one closes what stands on it. Engines and
+models may be used by any threads; a session by one thread at a time, but for cancel() and resume(), which any thread or signal
+handler may call at any time. A call gives other Python threads the interpreter while it computes. Failures are exceptions,
+subclasses of HearthError; every function, option and limit is explained in hearth.h."""
+import array
+import contextlib
+import ctypes
+import os
+import queue
+import threading
+import typing
+import weakref
+from ctypes import POINTER, c_bool, c_char, c_char_p, c_double, c_float, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
+
+__version__ = "0.1.0"
+
+# ---- hearth.h: constants, structures, functions -------------------------------------------------------------------------
+
+ABI = 1
+ARITHMETIC = 1
+(OK, E_NOT_FOUND, E_MEMORY, E_CONFIG, E_INFERENCE, E_FORMAT, E_UNSUPPORTED, E_IO, E_STATE, E_CONTEXT_FULL, E_CANCELLED, E_BUSY,
+ E_FORKED) = range(13)
+FLOAT_GEMM_OWN, FLOAT_GEMM_BLAS = range(2)
+KV_F16, KV_F32, KV_Q8_0 = range(3)
+TOKENIZE_BOS, TOKENIZE_SPECIAL = 1, 2
+LOGIT_BIAS_MAX = 256
+DRY_BREAKERS_MAX = 16
+(SAMPLER_TOP_N_SIGMA, SAMPLER_TOP_K, SAMPLER_TYPICAL, SAMPLER_TOP_P, SAMPLER_MIN_P, SAMPLER_XTC, SAMPLER_TEMPERATURE) = range(1, 8)
+SAMPLER_STEPS = 7
+STOP_END, STOP_STRING, STOP_LENGTH, STOP_CONTEXT, STOP_CALLBACK, STOP_CANCELLED = range(6)
+
+_log_fn = ctypes.CFUNCTYPE(None, c_int32, c_char_p, c_void_p)
+_progress_fn = ctypes.CFUNCTYPE(c_bool, c_uint64, c_uint64, c_void_p)
+_text_fn = ctypes.CFUNCTYPE(c_bool, c_void_p, c_size_t, c_void_p)
+_CALLBACKS = {"hearth_log_fn": _log_fn, "hearth_progress_fn": _progress_fn, "hearth_text_fn": _text_fn}
+
+
+class _Options(ctypes.Structure):
+    """A structure that begins with its size. ctypes takes fields that there are not, and cuts numbers off; this does not."""
+
+    def __init__(self, **fields):
+        super().__init__(struct_size=ctypes.sizeof(self))
+        for name, value in fields.items():
+            self.set(name, value)
+
+    def set(self, name, value):
+        if name == "struct_size" or name not in (field for field, _ in self._fields_):
+            raise InvalidConfig("%s: there is no such option" % name)
+        try:
+            setattr(self, name, value)
+        except TypeError as error:
+            raise InvalidConfig("%s: %s" % (name, error)) from None
+        if isinstance(value, int) and getattr(self, name) != value:
+            raise InvalidConfig("%s: out of range (got %d)" % (name, value))
+
+
+class _error(ctypes.Structure):
+    _fields_ = [("code", c_int32), ("detail", c_char * 20), ("needed", c_uint64), ("available", c_uint64),
+                ("message", c_char * 400)]
+
+
+class _engine_options(_Options):
+    _fields_ = [("struct_size", c_uint32), ("threads", c_uint32), ("ram_cap", c_uint64), ("log", _log_fn), ("log_user", c_void_p),
+                ("float_gemm", c_int32), ("pack_cache", c_char_p)]
+
+
+class _limits(_Options):
+    _fields_ = [("struct_size", c_uint32), ("context", c_uint32), ("batch", c_uint32), ("kv_type", c_int32),
+                ("logits_rows", c_uint32), ("grammar", c_uint32), ("sliding_window", c_uint32)]
+
+
+class _model_options(_Options):
+    _fields_ = [("struct_size", c_uint32), ("progress", _progress_fn), ("progress_user", c_void_p)]
+
+
+class _logit_bias(ctypes.Structure):
+    _fields_ = [("token", c_int32), ("bias", c_float)]
+
+
+class _sampling(_Options):
+    _fields_ = [("struct_size", c_uint32), ("top_k", c_int32), ("temperature", c_float), ("top_p", c_float), ("min_p", c_float),
+                ("repeat_penalty", c_float), ("repeat_last_n", c_int32), ("seed", c_uint64), ("frequency_penalty", c_float),
+                ("presence_penalty", c_float), ("dry_multiplier", c_float), ("dry_base", c_float), ("dry_allowed_length", c_int32),
+                ("dry_last_n", c_int32), ("dry_breakers", POINTER(c_char_p)), ("n_dry_breakers", c_uint32), ("typical_p", c_float),
+                ("top_n_sigma", c_float), ("xtc_probability", c_float), ("xtc_threshold", c_float), ("dynatemp_range", c_float),
+                ("dynatemp_exponent", c_float), ("mirostat", c_int32), ("mirostat_tau", c_float), ("mirostat_eta", c_float),
+                ("min_keep", c_uint32), ("n_logit_bias", c_uint32), ("logit_bias", POINTER(_logit_bias)), ("order", c_int32 * 8),
+                ("ignore_end", c_bool)]
+
+
+class _estimate(_Options):
+    _fields_ = [("struct_size", c_uint32), ("n_prompt", c_uint32), ("n_needed", c_uint32), ("n_context", c_uint32),
+                ("kv_bytes", c_uint64), ("fits", c_bool)]
+
+
+class _generation(_Options):
+    _fields_ = [("struct_size", c_uint32), ("max_tokens", c_uint32), ("stop_strings", POINTER(c_char_p)),
+                ("n_stop_strings", c_uint32), ("text", _text_fn), ("text_user", c_void_p), ("ids", POINTER(c_int32)), ("ids_capacity", c_size_t),
+                ("keep_special", c_bool)]
+
+
+class _result(_Options):
+    _fields_ = [("struct_size", c_uint32), ("n_generated", c_uint32), ("stop", c_int32), ("seconds", c_double)]
+
+
+_STRUCTURES = [_error, _engine_options, _limits, _model_options, _logit_bias, _sampling, _estimate, _generation, _result]
+
+_ids = POINTER(c_int32)
+_n = POINTER(c_size_t)
+_failure = POINTER(_error)
+_out = POINTER(c_void_p)
+# Name: result, arguments. Handles are c_void_p; texts that may hold NUL go with their length.
+_FUNCTIONS = {
+    "hearth_version": (c_char_p, []),
+    "hearth_abi": (c_int32, []),
+    "hearth_status_name": (c_char_p, [c_int32]),
+    "hearth_status_exit_code": (c_int32, [c_int32]),
+    "hearth_engine_open": (c_int32, [_out, POINTER(_engine_options), _failure]),
+    "hearth_engine_close": (None, [c_void_p]),
+    "hearth_engine_summary": (c_char_p, [c_void_p]),
+    "hearth_engine_threads": (c_uint32, [c_void_p]),
+    "hearth_engine_cpu_level": (c_char_p, [c_void_p]),
+    "hearth_plan_open": (c_int32, [_out, c_void_p, c_char_p, POINTER(_limits), _failure]),
+    "hearth_plan_close": (None, [c_void_p]),
+    "hearth_plan_private_bytes": (c_uint64, [c_void_p]),
+    "hearth_plan_mapped_bytes": (c_uint64, [c_void_p]),
+    "hearth_plan_cap_bytes": (c_uint64, [c_void_p]),
+    "hearth_plan_context": (c_uint32, [c_void_p]),
+    "hearth_plan_batch": (c_uint32, [c_void_p]),
+    "hearth_plan_line_count": (c_size_t, [c_void_p]),
+    "hearth_plan_line_name": (c_char_p, [c_void_p, c_size_t]),
+    "hearth_plan_line_bytes": (c_uint64, [c_void_p, c_size_t]),
+    "hearth_plan_check": (c_int32, [c_void_p, _failure]),
+    "hearth_model_open": (c_int32, [_out, c_void_p, c_char_p, POINTER(_limits), POINTER(_model_options), _failure]),
+    "hearth_model_open_vocabulary": (c_int32, [_out, c_void_p, c_char_p, _failure]),
+    "hearth_model_close": (None, [c_void_p]),
+    "hearth_model_vocabulary_size": (c_uint32, [c_void_p]),
+    "hearth_model_trained_context": (c_uint32, [c_void_p]),
+    "hearth_model_weight_bytes": (c_uint64, [c_void_p]),
+    "hearth_model_is_end": (c_bool, [c_void_p, c_int32]),
+    "hearth_tokenize": (c_int32, [c_void_p, c_char_p, c_size_t, c_uint32, _ids, c_size_t, _n, _failure]),
+    "hearth_tokenize_infill": (c_int32, [c_void_p, c_char_p, c_size_t, c_char_p, c_size_t, _ids, c_size_t, _n, _failure]),
+    "hearth_tokenize_marked": (c_int32, [c_void_p, c_char_p, c_char_p, c_size_t, c_uint32, _ids, c_size_t, _n, _failure]),
+    "hearth_detokenize": (c_int32, [c_void_p, _ids, c_size_t, c_void_p, c_size_t, _n, _failure]),
+    "hearth_sampling_init": (None, [POINTER(_sampling)]),
+    "hearth_session_open": (c_int32, [_out, c_void_p, POINTER(_limits), _failure]),
+    "hearth_session_close": (None, [c_void_p]),
+    "hearth_session_set_sampling": (c_int32, [c_void_p, POINTER(_sampling), _failure]),
+    "hearth_session_set_grammar": (c_int32, [c_void_p, c_char_p, c_size_t, _failure]),
+    "hearth_session_reset": (None, [c_void_p]),
+    "hearth_session_position": (c_uint32, [c_void_p]),
+    "hearth_session_context": (c_uint32, [c_void_p]),
+    "hearth_session_cancel": (None, [c_void_p]),
+    "hearth_session_resume": (None, [c_void_p]),
+    "hearth_session_set_deadline": (c_int32, [c_void_p, c_double, _failure]),
+    "hearth_session_estimate": (c_int32, [c_void_p, c_char_p, c_size_t, c_uint32, c_uint32, POINTER(_estimate), _failure]),
+    "hearth_session_feed": (c_int32, [c_void_p, _ids, c_size_t, _failure]),
+    "hearth_session_feed_text": (c_int32, [c_void_p, c_char_p, c_size_t, c_uint32, _n, _failure]),
+    "hearth_session_logits": (POINTER(c_float), [c_void_p, c_uint32]),
+    "hearth_session_sample": (c_int32, [c_void_p, POINTER(c_int32), _failure]),
+    "hearth_generate": (c_int32, [c_void_p, POINTER(_generation), POINTER(_result), _failure]),
+}
+
+
+def _load():
+    name = os.environ.get("HEARTH_LIBRARY") or "libhearth.so.%d" % ABI
+    try:
+        library = ctypes.CDLL(name)
+    except OSError as error:
+        raise ImportError("hearth: %s; install libhearth, or name its file in HEARTH_LIBRARY" % error) from None
+    for function, (result, arguments) in _FUNCTIONS.items():
+        try:
+            entry = getattr(library, function)
+        except AttributeError:
+            raise ImportError("hearth: %s is too old: it has no %s()" % (name, function)) from None
+        entry.restype, entry.argtypes = result, arguments
+    if library.hearth_abi() != ABI:
+        raise ImportError("hearth: %s has another ABI (got %d, need %d)" % (name, library.hearth_abi(), ABI))
+    return library
+
+
+_c = _load()
+
+
+def version():
+    """Version of the library in use."""
+    return _c.hearth_version().decode()
+
+
+# ---- Failures -----------------------------------------------------------------------------------------------------------
+
+
+class HearthError(Exception):
+    """A failure of Hearth. str() is one line; `status` is the number of it (E_...), `detail` names the check that failed; `needed`
+    and `available` are bytes or tokens where the class says so, else 0."""
+
+    status = 0
+
+    def __init__(self, message, status=None, detail="", needed=0, available=0):
+        super().__init__(message)
+        self.status = self.status if status is None else status
+        self.detail, self.needed, self.available = detail, needed, available
+
+
+class ModelNotFound(HearthError):
+    """No such file, or no model of that name."""
+
+    status = E_NOT_FOUND
+
+
+class OutOfMemory(HearthError):
+    """Does not fit the memory cap: `needed` and `available` bytes. Nothing was taken."""
+
+    status = E_MEMORY
+
+
+class InvalidConfig(HearthError):
+    """An option or argument is out of its range."""
+
+    status = E_CONFIG
+
+
+class InferenceError(HearthError):
+    """Numbers are not finite, or a kernel failed its self-test."""
+
+    status = E_INFERENCE
+
+
+class FormatError(HearthError):
+    """The model file is damaged or contradicts itself."""
+
+    status = E_FORMAT
+
+
+class Unsupported(HearthError):
+    """The file is valid, but this version does not run it."""
+
+    status = E_UNSUPPORTED
+
+
+class FileError(HearthError):
+    """Reading, writing or mapping failed."""
+
+    status = E_IO
+
+
+class StateError(HearthError):
+    """A saved state is invalid, or of another model."""
+
+    status = E_STATE
+
+
+class ContextFull(HearthError):
+    """More tokens than the context holds: `needed` and `available` tokens."""
+
+    status = E_CONTEXT_FULL
+
+
+class Cancelled(HearthError):
+    """A callback or cancel() asked to stop, or a deadline has passed (detail E_DEADLINE)."""
+
+    status = E_CANCELLED
+
+
+class Busy(HearthError):
+    """The object is in use by another thread."""
+
+    status = E_BUSY
+
+
+class Forked(HearthError):
+    """The process has forked since the engine was opened."""
+
+    status = E_FORKED
+
+
+_ERRORS = {error.status: error for error in HearthError.__subclasses__()}
+
+
+def _check(function, *arguments):
+    error = _error()
+    status = function(*arguments, ctypes.byref(error))
+    if status != OK:
+        raise _ERRORS.get(status, HearthError)(error.message.decode("utf-8", "replace"), status,
+                                               error.detail.decode("ascii", "replace"), error.needed, error.available)
+
+
+class _Guard:
+    """Calls a Python function for C. An exception must not get lost there: the call is told to stop, and it is raised behind it."""
+
+    def __init__(self, function):
+        self.function, self.error = function, None
+
+    def __call__(self, stop, *arguments):
+        if self.error is not None:
+            return stop
+        try:
+            return self.function(*arguments)
+        except BaseException as error:  # KeyboardInterrupt too
+            self.error = error
+            return stop
+
+    def check(self, function, *arguments):
+        try:
+            _check(function, *arguments)
+        finally:
+            if self.error is not None:
+                error, self.error = self.error, None
+                raise error
+
+
+def _texts(texts):
+    """An array of texts that end in NUL; it keeps them."""
+    encoded = [text.encode() for text in texts]
+    if any(b"\0" in text for text in encoded):
+        raise InvalidConfig("a text has a NUL byte")
+    return (c_char_p * len(encoded))(*encoded)
+
+
+# ---- Handles ------------------------------------------------------------------------------------------------------------
+
+
+class _Handle:
+    """A handle of C. It is not closed while a call uses it; closing it closes what stands on it."""
+
+    _destroy = None
+
+    def __init__(self, parent=None):
+        self._raw, self._users = None, 0
+        self._lock = threading.RLock()  # a signal handler may interrupt its own thread here
+        self._children = weakref.WeakSet()
+        self._parent = parent  # open as long as we are
+        if parent is not None:
+            parent._children.add(self)
+
+    @contextlib.contextmanager
+    def _use(self):
+        with self._lock:
+            if self._raw is None:
+                raise InvalidConfig("%s: it is closed" % type(self).__name__.lower())
+            self._users += 1
+        try:
+            yield self._raw
+        finally:
+            with self._lock:
+                self._users -= 1
+
+    def close(self):
+        """Give everything back. Busy while another thread is inside a call."""
+        for child in list(self._children):
+            child.close()
+        with self._lock:
+            if self._users > 0:
+                raise Busy("%s: a call is using it" % type(self).__name__.lower())
+            raw, self._raw = self._raw, None
+        if raw is not None:
+            self._destroy(raw)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __del__(self):
+        with contextlib.suppress(Exception):
+            self.close()
+
+
+class Plan(typing.NamedTuple):
+    """The memory that a model and a session on it will take. `refusal` is None where it fits, else the OutOfMemory that opening
+    would raise, whose text names the cheapest ways to fit."""
+
+    private_bytes: int
+    mapped_bytes: int
+    cap_bytes: int
+    context: int
+    batch: int
+    lines: list  # of (name, bytes)
+    refusal: typing.Optional[OutOfMemory]
+
+
+_KV_TYPES = {"f16": KV_F16, "f32": KV_F32, "q8_0": KV_Q8_0}
+
+
+def _make_limits(limits):
+    """Keywords of hearth_limits as C has them."""
+    limits = dict(limits)
+    kv_type = limits.get("kv_type", KV_F16)
+    limits["kv_type"] = _KV_TYPES.get(kv_type, kv_type)
+    return _limits(**limits)
+
+
+class Engine(_Handle):
+    """Threads and a memory cap, shared by models and sessions.
+
+    ram_cap     bytes that it may take in all; 0: what the machine and its cgroup have available now
+    threads     workers; 0: one for each physical core within affinity and quota
+    pack_cache  folder for packed weights, written once and then mapped
+    log         log(level, line), level 0 for information and 1 for a warning, on the thread that called; what it raises is lost"""
+
+    _destroy = _c.hearth_engine_close
+
+    def __init__(self, ram_cap=0, threads=0, pack_cache=None, log=None, float_gemm=FLOAT_GEMM_OWN):
+        super().__init__()
+
+        def hear(level, line, _):
+            with contextlib.suppress(Exception):
+                log(level, line.decode("utf-8", "replace"))
+
+        self._log = _log_fn(hear) if log else _log_fn()  # C keeps its address
+        options = _engine_options(threads=threads, ram_cap=ram_cap, log=self._log, float_gemm=float_gemm,
+                                  pack_cache=os.fsencode(pack_cache) if pack_cache else None)
+        raw = c_void_p()
+        _check(_c.hearth_engine_open, ctypes.byref(raw), ctypes.byref(options))
+        self._raw = raw.value
+
+    @property
+    def summary(self):
+        """One sentence on the threads and kernels chosen, and why."""
+        with self._use() as raw:
+            return _c.hearth_engine_summary(raw).decode("utf-8", "replace")
+
+    @property
+    def threads(self):
+        """Number of workers."""
+        with self._use() as raw:
+            return _c.hearth_engine_threads(raw)
+
+    @property
+    def cpu_level(self):
+        """"reference", "avx2", "avxvnni" or "avx512"."""
+        with self._use() as raw:
+            return _c.hearth_engine_cpu_level(raw).decode()
+
+    def plan(self, path, **limits):
+        """What opening a file and a session on it will take, from its header alone; also when that is too much. Limits as of
+        model()."""
+        plan = c_void_p()
+        with self._use() as raw:
+            _check(_c.hearth_plan_open, ctypes.byref(plan), raw, os.fsencode(path), ctypes.byref(_make_limits(limits)))
+        try:
+            lines = [(_c.hearth_plan_line_name(plan, i).decode(), _c.hearth_plan_line_bytes(plan, i))
+                     for i in range(_c.hearth_plan_line_count(plan))]
+            refusal = None
+            try:
+                _check(_c.hearth_plan_check, plan)
+            except OutOfMemory as error:
+                refusal = error
+            return Plan(_c.hearth_plan_private_bytes(plan), _c.hearth_plan_mapped_bytes(plan), _c.hearth_plan_cap_bytes(plan),
+                        _c.hearth_plan_context(plan), _c.hearth_plan_batch(plan), lines, refusal)
+        finally:
+            _c.hearth_plan_close(plan)
+
+    def model(self, path, progress=None, **limits):
+        """Open a GGUF file; of a split model its first part. The limits are those of the session that will be opened on it, so that
+        both are refused together before a weight is read: context, batch, kv_type ("f16", "f32" or "q8_0"), logits_rows, grammar,
+        sliding_window. progress(done_bytes, total_bytes) may return False to stop: then Cancelled is raised."""
+        return Model(self, path, progress, limits)
+
+    def vocabulary(self, path):
+        """Open only the tokenizer of a file."""
+        return Model(self, path, None, None)
+
+
+class Model(_Handle):
+    """An opened model, immutable; by Engine.model()."""
+
+    _destroy = _c.hearth_model_close
+
+    def __init__(self, engine, path, progress, limits):
+        super().__init__(engine)
+        self._limits = limits or {}
+        raw = c_void_p()
+        with engine._use() as on:
+            if limits is None:
+                _check(_c.hearth_model_open_vocabulary, ctypes.byref(raw), on, os.fsencode(path))
+            else:
+                guard = _Guard(progress)
+                hear = _progress_fn(lambda done, total, _: guard(False, done, total) is not False) if progress else _progress_fn()
+                options = _model_options(progress=hear)
+                guard.check(_c.hearth_model_open, ctypes.byref(raw), on, os.fsencode(path), ctypes.byref(_make_limits(limits)),
+                            ctypes.byref(options))
+        self._raw = raw.value
+
+    @property
+    def vocabulary_size(self):
+        """Tokens in the vocabulary."""
+        with self._use() as raw:
+            return _c.hearth_model_vocabulary_size(raw)
+
+    @property
+    def trained_context(self):
+        """Positions that the model was trained for."""
+        with self._use() as raw:
+            return _c.hearth_model_trained_context(raw)
+
+    @property
+    def weight_bytes(self):
+        """Bytes of its weights."""
+        with self._use() as raw:
+            return _c.hearth_model_weight_bytes(raw)
+
+    def is_end(self, token):
+        """Whether a token ends an answer."""
+        with self._use() as raw:
+            return _c.hearth_model_is_end(raw, token)
+
+    def _all_ids(self, function, *arguments):
+        """Ask how many ids there are, then for all of them."""
+        n, capacity = c_size_t(), 64
+        with self._use() as raw:
+            while True:
+                ids = (c_int32 * capacity)()
+                try:
+                    _check(function, raw, *arguments, ids, capacity, ctypes.byref(n))
+                except HearthError:
+                    if n.value <= capacity:
+                        raise
+                    capacity = n.value
+                else:
+                    return ids[:n.value]
+
+    def tokenize(self, text, bos=False, special=False, from_caller=None):
+        """Token ids of a str or bytes. bos: begin as a text begins; special: recognise special tokens spelt in it, never for text
+        of strangers, and with from_caller, 0 or 1 for each byte, only where that is 0."""
+        text = _encode(text)
+        if from_caller is None:
+            return self._all_ids(_c.hearth_tokenize, text, len(text), _flags(bos, special))
+        if len(from_caller) != len(text):
+            raise InvalidConfig("tokenize: marks (got %d, need %d, one a byte)" % (len(from_caller), len(text)))
+        return self._all_ids(_c.hearth_tokenize_marked, text, bytes(from_caller), len(text), _flags(bos, special))
+
+    def tokenize_infill(self, prefix, suffix):
+        """The prompt with which a fill-in-the-middle model generates what belongs between two texts."""
+        prefix, suffix = _encode(prefix), _encode(suffix)
+        return self._all_ids(_c.hearth_tokenize_infill, prefix, len(prefix), suffix, len(suffix))
+
+    def detokenize(self, ids):
+        """Bytes of text of token ids, which may end inside a character; special tokens give nothing."""
+        ids = _as_ids(ids)
+        n, capacity = c_size_t(), 16 * len(ids)
+        with self._use() as raw:
+            while True:
+                text = ctypes.create_string_buffer(capacity)
+                try:
+                    _check(_c.hearth_detokenize, raw, ids, len(ids), text, capacity, ctypes.byref(n))
+                except HearthError:
+                    if n.value <= capacity:
+                        raise
+                    capacity = n.value
+                else:
+                    return text.raw[:n.value]
+
+    def session(self, **limits):
+        """Begin a timeline; limits as of Engine.model(), and by default the ones given there."""
+        return Session(self, dict(self._limits, **limits))
+
+
+def _encode(text):
+    return text.encode() if isinstance(text, str) else bytes(text)
+
+
+def _flags(bos, special):
+    return (TOKENIZE_BOS if bos else 0) | (TOKENIZE_SPECIAL if special else 0)
+
+
+def _as_ids(ids):
+    ids = list(ids)
+    if not all(-2**31 <= i < 2**31 for i in ids):
+        raise InvalidConfig("tokens: an id is no 32-bit number")
+    return (c_int32 * len(ids))(*ids)
+
+
+class Answer(typing.NamedTuple):
+    """What was generated: the text, the tokens chosen, the ending one included, why it ended (STOP_...), and how long it took."""
+
+    text: str
+    ids: list
+    stop: int
+    seconds: float
+
+
+class Estimate(typing.NamedTuple):
+    """What a prompt and an answer would need: tokens, positions, and bytes of cache that the plan already holds."""
+
+    n_prompt: int
+    n_needed: int
+    n_context: int
+    kv_bytes: int
+    fits: bool
+
+
+class Session(_Handle):
+    """One timeline of tokens on a model; by Model.session()."""
+
+    _destroy = _c.hearth_session_close
+
+    def __init__(self, model, limits):
+        super().__init__(model)
+        self.model = model
+        self.answer = None  #: the last Answer, of generate() or stream()
+        self._max_tokens, self._stop_tokens, self._keep_special = 256, _texts([]), False
+        self._stream = None
+        raw = c_void_p()
+        with model._use() as on:
+            _check(_c.hearth_session_open, ctypes.byref(raw), on, ctypes.byref(_make_limits(limits)))
+        self._raw = raw.value
+
+    def close(self):
+        stream = self._stream and self._stream()
+        if stream is not None:
+            try:
+                stream.close()
+            except ValueError:  # it is running, on another thread
+                raise Busy("session: another thread is using it") from None
+        super().close()
+
+    def set_params(self, max_tokens=256, stop_tokens=(), keep_special=False, dry_breakers=None, logit_bias=None, order=(),
+                   **sampling):
+        """Set how tokens are chosen and where answers end, and restart the random stream from the seed; what is not named has the
+        default.
+
+        max_tokens    the longest answer; 2**32 - 1: until the context is full
+        stop_tokens   texts that end an answer, found across token borders; they are not shown
+        keep_special  show special tokens by their names
+        dry_breakers  texts; None for the library's
+        logit_bias    {token: what is added to its logit}
+        order         samplers, SAMPLER_...
+        and temperature, top_k, top_p, min_p, seed and the other numbers of hearth_sampling."""
+        stop_tokens = _texts(stop_tokens)
+        options = _sampling()
+        _c.hearth_sampling_init(ctypes.byref(options))
+        for name, value in sampling.items():
+            options.set(name, value)
+        if dry_breakers is not None:
+            breakers = _texts(dry_breakers)
+            options.dry_breakers, options.n_dry_breakers = ctypes.cast(breakers, POINTER(c_char_p)), len(breakers)
+        biases = (_logit_bias * len(logit_bias or {}))(*(logit_bias or {}).items())
+        options.logit_bias, options.n_logit_bias = ctypes.cast(biases, POINTER(_logit_bias)), len(biases)
+        if len(order) > len(options.order):
+            raise InvalidConfig("params: order: too many samplers (got %d, need at most %d)" % (len(order), len(options.order)))
+        for i, sampler in enumerate(order):
+            options.order[i] = sampler
+        with self._use() as raw:
+            _check(_c.hearth_session_set_sampling, raw, ctypes.byref(options))
+        self._max_tokens, self._stop_tokens, self._keep_special = max_tokens, stop_tokens, keep_special
+
+    def set_grammar(self, grammar):
+        """From here on the text must follow a grammar in GBNF; needs grammar=True in the limits. None drops it."""
+        text = None if grammar is None else _encode(grammar)
+        with self._use() as raw:
+            _check(_c.hearth_session_set_grammar, raw, text, len(text or b""))
+
+    def set_deadline(self, seconds):
+        """Calls that still compute so many seconds from now raise Cancelled; None or 0: no deadline."""
+        with self._use() as raw:
+            _check(_c.hearth_session_set_deadline, raw, seconds or 0.0)
+
+    def cancel(self):
+        """Stop what is being computed within a layer: Cancelled is raised there, and by all calls until resume(). From any thread
+        or signal handler; nothing where the session is closed."""
+        with self._lock:
+            _c.hearth_session_cancel(self._raw)
+
+    def resume(self):
+        """Let a cancelled session go on from where it stands."""
+        with self._lock:
+            _c.hearth_session_resume(self._raw)
+
+    def reset(self):
+        """Forget all tokens, and the grammar."""
+        with self._use() as raw:
+            _c.hearth_session_reset(raw)
+
+    @property
+    def position(self):
+        """Tokens in the context."""
+        with self._use() as raw:
+            return _c.hearth_session_position(raw)
+
+    @property
+    def context(self):
+        """How many tokens the context can hold."""
+        with self._use() as raw:
+            return _c.hearth_session_context(raw)
+
+    def estimate(self, text, n_answer, bos=False, special=False):
+        """What a prompt and an answer would need here, before anything is computed."""
+        text, e = _encode(text), _estimate()
+        with self._use() as raw:
+            _check(_c.hearth_session_estimate, raw, text, len(text), _flags(bos, special), n_answer, ctypes.byref(e))
+        return Estimate(e.n_prompt, e.n_needed, e.n_context, e.kv_bytes, e.fits)
+
+    def feed(self, ids):
+        """Append tokens and compute them."""
+        ids = _as_ids(ids)
+        with self._use() as raw:
+            _check(_c.hearth_session_feed, raw, ids, len(ids))
+
+    def feed_text(self, text, bos=False, special=False):
+        """Tokenize and feed; the number of tokens. Options as of Model.tokenize()."""
+        text, n = _encode(text), c_size_t()
+        with self._use() as raw:
+            _check(_c.hearth_session_feed_text, raw, text, len(text), _flags(bos, special), ctypes.byref(n))
+        return n.value
+
+    def logits(self, back=0):
+        """Logits of the position so many places before the last one fed, a copy as array("f"); None where they were not kept."""
+        n = self.model.vocabulary_size
+        with self._use() as raw:
+            logits = _c.hearth_session_logits(raw, back)
+            return array.array("f", ctypes.string_at(logits, n * ctypes.sizeof(c_float))) if logits else None
+
+    def sample(self):
+        """Choose the next token from the last logits; it is not fed."""
+        token = c_int32()
+        with self._use() as raw:
+            _check(_c.hearth_session_sample, raw, ctypes.byref(token))
+        return token.value
+
+    def generate(self, on_text=None):
+        """Continue the text; an Answer. on_text(text) receives it as it comes, in whole characters, and stops it by returning
+        False; what it raises stops it, too, and is raised here. An answer in pieces is the answer in one: the next call goes on
+        where this one stopped."""
+        pieces = []
+
+        def hear(text, size, _):
+            piece = ctypes.string_at(text, size).decode("utf-8", "replace")
+            pieces.append(piece)
+            return on_text is None or on_text(piece) is not False
+
+        guard = _Guard(hear)
+        call = _text_fn(lambda *arguments: guard(False, *arguments))
+        ids = (c_int32 * min(self._max_tokens or 256, self.context + 1))()
+        generation = _generation(max_tokens=self._max_tokens, stop_strings=ctypes.cast(self._stop_tokens, POINTER(c_char_p)),
+                                 n_stop_strings=len(self._stop_tokens), text=call, ids=ids, ids_capacity=len(ids),
+                                 keep_special=self._keep_special)
+        result = _result()
+        with self._use() as raw:
+            guard.check(_c.hearth_generate, raw, ctypes.byref(generation), ctypes.byref(result))
+        self.answer = Answer("".join(pieces), ids[:result.n_generated], result.stop, result.seconds)
+        return self.answer
+
+    def stream(self):
+        """generate() as a generator of pieces of text; its Answer is in `answer` when it is exhausted. Nothing is computed while
+        the caller works on a piece, and leaving the loop stops the answer there, so that the session stands where the caller saw it
+        stand."""
+        stream = self._stream_pieces()
+        self._stream = weakref.ref(stream)
+        return stream
+
+    def _stream_pieces(self):
+        """The answer is made on a thread; either it or the caller runs."""
+        pieces, goes_on = queue.SimpleQueue(), queue.SimpleQueue()
+
+        def show(piece):
+            pieces.put(piece)
+            return goes_on.get()
+
+        def work():
+            try:
+                pieces.put(self.generate(show))
+            except BaseException as error:
+                pieces.put(error)
+
+        thread = threading.Thread(target=work, name="hearth", daemon=True)
+        thread.start()
+        running = True
+        try:
+            while True:
+                piece = pieces.get()
+                running = isinstance(piece, str)
+                if isinstance(piece, BaseException):
+                    raise piece
+                if not running:
+                    return
+                yield piece
+                goes_on.put(True)
+        finally:
+            if running:
+                goes_on.put(False)
+            thread.join()

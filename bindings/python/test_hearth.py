@@ -1,0 +1,314 @@
+"""Tests of hearth.py: python3 test_hearth.py, with HEARTH_LIBRARY in the environment, and HEARTH_LAYOUT for the comparison with
+hearth.h."""
+import ctypes
+import gc
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+import hearth
+
+SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+HOME = os.path.join(SOURCE, "models", "hearth-home.Q4_K_M.gguf")
+LIGHT = "<|user|>\nTurn on the kitchen light.<|end|>\n<|assistant|>\n"
+LIMITS = {"context": 256, "batch": 64}
+CAP = 200 << 20
+
+
+def kind(type_):
+    """The kind of a type as tests/tools/layout.py writes it."""
+    if type_ is None:
+        return "v"
+    if issubclass(type_, ctypes.Array):
+        return "%s[%d]" % (kind(type_._type_), type_._length_)
+    if isinstance(getattr(type_, "_type_", None), str):
+        code = {"c": "i", "b": "i", "h": "i", "i": "i", "l": "i", "q": "i", "B": "u", "H": "u", "I": "u", "L": "u", "Q": "u",
+                "f": "f", "d": "f", "?": "b", "z": "p", "P": "p"}[type_._type_]
+        return "%s%d" % (code, ctypes.sizeof(type_))
+    return "p8"
+
+
+class Layout(unittest.TestCase):
+    def test_declarations_are_those_of_the_header(self):
+        path = os.environ.get("HEARTH_LAYOUT")
+        if not path:
+            self.skipTest("HEARTH_LAYOUT is not set; tests/tools/python.sh makes it")
+        with open(path, encoding="utf-8") as file:
+            header = set(file.read().splitlines())
+        ours = set()
+        for line in header:
+            if line.startswith("constant "):
+                name = line.split()[1]
+                ours.add("constant %s %s" % (name, getattr(hearth, name[len("HEARTH_"):], "missing")))
+        for structure in hearth._STRUCTURES:
+            name = "hearth" + structure.__name__
+            ours.add("struct %s %d" % (name, ctypes.sizeof(structure)))
+            for field, type_ in structure._fields_:
+                ours.add("field %s.%s %d %s" % (name, field, getattr(structure, field).offset, kind(type_)))
+        for name, callback in hearth._CALLBACKS.items():
+            ours.add(" ".join(["callback", name, kind(callback._restype_)] + [kind(a) for a in callback._argtypes_]))
+        for name, (result, arguments) in hearth._FUNCTIONS.items():
+            ours.add(" ".join(["function", name, kind(result)] + [kind(a) for a in arguments]))
+        self.assertGreater(len(ours), 150)
+        self.assertEqual(sorted(header - ours), [], "only in hearth.h")
+        self.assertEqual(sorted(ours - header), [], "only in hearth.py")
+
+
+class Library(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.engine = hearth.Engine(ram_cap=CAP, threads=2)
+        cls.model = cls.engine.model(HOME, **LIMITS)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.engine.close()
+
+    def session(self, prompt=LIGHT, **params):
+        session = self.model.session()
+        self.addCleanup(session.close)
+        session.set_params(**dict({"temperature": 0, "max_tokens": 40}, **params))
+        session.feed_text(prompt, bos=True, special=True)
+        return session
+
+    def test_an_answer_streams(self):
+        session = self.session()
+        pieces = list(session.stream())
+        self.assertEqual("".join(pieces), "Okay, the kitchen light is now on.")
+        self.assertGreater(len(pieces), 3)
+        self.assertEqual((session.answer.text, session.answer.stop), ("".join(pieces), hearth.STOP_END))
+        self.assertTrue(self.model.is_end(session.answer.ids[-1]))
+        pushed = []
+        session = self.session(stop_tokens=["light"])
+        answer = session.generate(pushed.append)
+        self.assertEqual((answer.text, answer.stop), ("Okay, the kitchen ", hearth.STOP_STRING))
+        self.assertEqual("".join(pushed), answer.text)
+
+    def test_a_stream_left_early_stands_where_it_was_left(self):
+        whole = self.session("The hearth", ignore_end=True).generate()
+        session = self.session("The hearth", ignore_end=True)
+        text = ""
+        for piece in session.stream():
+            text += piece
+            if len(text) > 10:
+                break
+        time.sleep(0.05)  # nothing runs ahead
+        stood = session.position
+        time.sleep(0.05)
+        self.assertEqual(session.position, stood)
+        text += session.generate().text
+        self.assertTrue(text.startswith(whole.text))
+
+    def test_a_suspended_stream_is_closed_with_its_session(self):
+        with self.assertRaisesRegex(ZeroDivisionError, "out of the loop"):
+            with self.model.session() as session:
+                session.feed_text("The hearth", bos=True)
+                for _ in session.stream():
+                    raise ZeroDivisionError("out of the loop")
+        with self.assertRaises(hearth.InvalidConfig):
+            session.position
+
+    def test_tokens_go_there_and_back(self):
+        text = "The hearth \U0001f525 is warm. " * 50
+        ids = self.model.tokenize(text)
+        self.assertGreater(len(ids), 64)
+        self.assertEqual(self.model.detokenize(ids).decode(), text)
+        self.assertEqual((self.model.tokenize(""), self.model.detokenize([])), ([], b""))
+        self.assertEqual(self.model.tokenize(b"a\0b"), self.model.tokenize("a\0b"))
+        self.assertEqual(len(self.model.tokenize("<|end|>", special=True)), 1)
+        self.assertEqual(self.model.tokenize("<|end|>", special=True, from_caller=[1] * 7), self.model.tokenize("<|end|>"))
+        with self.assertRaises(hearth.InvalidConfig):
+            self.model.tokenize("<|end|>", from_caller=[1])
+        with self.assertRaises(hearth.InvalidConfig):
+            self.model.detokenize([-1])
+        with self.assertRaises(hearth.InvalidConfig):
+            self.model.detokenize([2**32])
+        with self.assertRaises(hearth.Unsupported):
+            self.model.tokenize_infill("a", "b")
+        with self.engine.vocabulary(HOME) as vocabulary:
+            self.assertEqual(vocabulary.tokenize(text), ids)
+
+    def test_logits(self):
+        session = self.session("The hearth is")
+        logits = session.logits()
+        self.assertEqual(len(logits), self.model.vocabulary_size)
+        token = session.sample()
+        self.assertEqual(token, max(range(len(logits)), key=lambda i: (logits[i], -i)))
+        self.assertIsNone(session.logits(1))
+        session.feed([token])
+        self.assertNotEqual(session.logits(), logits)
+        session.reset()
+        self.assertEqual((session.position, session.context), (0, 256))
+
+    def test_errors_are_exceptions(self):
+        with self.assertRaises(hearth.ModelNotFound) as caught:
+            self.engine.model("/nonexistent/model.gguf")
+        self.assertIn("/nonexistent/model.gguf", str(caught.exception))
+        with self.assertRaises(hearth.FormatError):
+            self.engine.model(os.path.join(SOURCE, "README.md"))
+        with self.assertRaises(hearth.OutOfMemory) as caught:
+            self.engine.model(HOME, context=1 << 24)
+        self.assertGreater(caught.exception.needed, caught.exception.available)
+        self.assertLessEqual(caught.exception.available, CAP)
+        self.assertEqual(caught.exception.status, hearth.E_MEMORY)
+        with self.assertRaises(hearth.InvalidConfig):
+            self.engine.model(HOME, context=2**32 - 1)
+        with self.assertRaises(hearth.InvalidConfig):
+            self.engine.model(HOME, kontext=5)
+        for bad in ({"threads": 100000}, {"threads": 2**32}, {"ram_cap": -1}, {"ram_cap": "much"}):
+            with self.assertRaises(hearth.InvalidConfig, msg=str(bad)):
+                hearth.Engine(**bad)
+        session = self.session()
+        for bad in ({"temperature": float("nan")}, {"top_p": 1.5}, {"top_q": 1}, {"order": [2] * 9}, {"seed": -1}, {"top_k": 2**40},
+                    {"struct_size": 8}, {"stop_tokens": ["a\0b"]}, {"logit_bias": dict.fromkeys(range(257), 0.0)},
+                    {"temperature": "hot"}):
+            with self.assertRaises(hearth.InvalidConfig, msg=str(bad)):
+                session.set_params(**bad)
+        with self.assertRaises(hearth.ContextFull) as caught:
+            session.feed([1] * 300)
+        self.assertEqual(caught.exception.needed, 300)
+        with self.assertRaises(hearth.InvalidConfig):
+            session.feed([])
+        estimate = session.estimate("The hearth", 300)
+        self.assertFalse(estimate.fits)
+        self.assertEqual(estimate.n_needed, session.position + estimate.n_prompt + 300)
+
+    def test_a_plan(self):
+        plan = self.engine.plan(HOME, **LIMITS)
+        self.assertEqual(plan.private_bytes, sum(size for _, size in plan.lines))
+        self.assertEqual((plan.context, plan.batch, plan.refusal), (256, 64, None))
+        self.assertLess(plan.cap_bytes, CAP)  # less what is open
+        plan = self.engine.plan(HOME, context=1 << 24)
+        self.assertEqual(plan.refusal.needed, plan.private_bytes)
+
+    def test_a_grammar(self):
+        with self.engine.model(HOME, grammar=True, **LIMITS) as model, model.session() as session:
+            session.feed_text(LIGHT, bos=True, special=True)
+            with self.assertRaises(hearth.InvalidConfig):
+                session.set_grammar("root ::= (")
+            session.set_grammar('root ::= "yes" | "no"')
+            self.assertIn(session.generate().text, ("yes", "no"))
+
+    def test_another_thread_cancels(self):
+        whole = self.session("The hearth", ignore_end=True, max_tokens=120).generate()
+        session = self.session("The hearth", ignore_end=True, max_tokens=120)
+        pieces = []
+        begun = threading.Event()
+        stopper = threading.Thread(target=lambda: (begun.wait(), session.cancel()))
+        stopper.start()
+
+        def show(piece):
+            pieces.append(piece)
+            begun.set()
+            time.sleep(0.002)
+
+        with self.assertRaises(hearth.Cancelled):
+            session.generate(show)
+        stopper.join()
+        with self.assertRaises(hearth.Cancelled):
+            session.generate()
+        session.resume()
+        session.generate(pieces.append)
+        self.assertTrue("".join(pieces).startswith(whole.text))
+        session.close()
+        session.cancel()  # and nothing happens
+        session.resume()
+
+    def test_a_deadline(self):
+        session = self.session(ignore_end=True, max_tokens=200)
+        session.set_deadline(0.02)
+        with self.assertRaises(hearth.Cancelled) as caught:
+            session.generate(lambda _: time.sleep(0.005))
+        self.assertEqual(caught.exception.detail, "E_DEADLINE")
+        session.set_deadline(None)
+        session.generate(lambda _: False)
+        with self.assertRaises(hearth.InvalidConfig):
+            session.set_deadline(-1)
+
+    def test_exceptions_go_around_c(self):
+        session = self.session()
+        text = []
+
+        def show(piece):
+            text.append(piece)
+            if len(text) == 3:
+                raise KeyError("enough")
+
+        with self.assertRaisesRegex(KeyError, "enough"):
+            session.generate(show)
+        self.assertEqual("".join(text) + session.generate().text, "Okay, the kitchen light is now on.")
+        with self.assertRaises(ZeroDivisionError):
+            self.engine.model(HOME, progress=lambda done, total: 1 // 0, **LIMITS)
+        with self.assertRaises(hearth.Cancelled):
+            self.engine.model(HOME, progress=lambda done, total: False, **LIMITS)
+
+    def test_control_c_stops_an_answer(self):
+        session = self.session("The hearth", ignore_end=True, max_tokens=200)
+        with self.assertRaises(KeyboardInterrupt):
+            session.generate(lambda _: signal.raise_signal(signal.SIGINT))
+        with self.assertRaises(KeyboardInterrupt):
+            for _ in session.stream():
+                signal.raise_signal(signal.SIGINT)
+        session.generate(lambda _: False)
+
+    def test_a_session_in_use(self):
+        session = self.session("The hearth")
+        stream = session.stream()
+        next(stream)
+        with self.assertRaises(hearth.Busy):
+            session.feed([1])
+        with self.assertRaises(hearth.Busy):  # the model's close() would close the session of another thread's call
+            super(hearth.Session, session).close()
+        stream.close()
+        session.feed([1])
+
+    def test_sessions_on_many_threads(self):
+        def answer(out):
+            with self.model.session() as session:
+                session.set_params(seed=3)
+                session.feed_text(LIGHT, bos=True, special=True)
+                out.append(session.generate().ids)
+
+        answers = []
+        threads = [threading.Thread(target=answer, args=(answers,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        answer(answers)
+        self.assertEqual(len(answers), 5)
+        self.assertTrue(all(ids == answers[0] for ids in answers))
+
+    def test_closing_closes_what_stands_on_it(self):
+        engine = hearth.Engine(threads=1)
+        model = engine.model(HOME, **LIMITS)
+        session = model.session()
+        self.assertEqual((engine.threads, engine.cpu_level in ("reference", "avx2", "avxvnni", "avx512")), (1, True))
+        self.assertIn("kernels", engine.summary)
+        engine.close()
+        engine.close()
+        for use in (lambda: session.position, lambda: model.vocabulary_size, lambda: engine.threads):
+            with self.assertRaises(hearth.InvalidConfig):
+                use()
+        session = hearth.Engine(threads=1).model(HOME, **LIMITS).session()  # keeps the two others
+        gc.collect()
+        session.feed_text("The hearth")
+
+    def test_the_log(self):
+        lines = []
+
+        def log(level, line):
+            lines.append((level, line))
+            raise ValueError("a log that raises")
+
+        with tempfile.TemporaryDirectory() as folder, hearth.Engine(threads=1, pack_cache=folder, log=log) as engine:
+            engine.model(HOME, **LIMITS).close()
+        self.assertTrue(any("pack cache" in line for _, line in lines), lines)
+
+
+if __name__ == "__main__":
+    sys.exit(not unittest.main(exit=False).result.wasSuccessful())

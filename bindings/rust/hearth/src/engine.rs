@@ -1,0 +1,206 @@
+//! The engine: workers and the memory cap; and the plan, which tells what a model will take.
+use crate::error::{check, LLMError, Result};
+use crate::text::{c_path, size_of, text_of};
+use hearth_sys as sys;
+use std::os::raw::{c_char, c_void};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What Hearth may take of the machine's memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryConfig {
+    /// Bytes that the engine may take in all; 0: what the machine and its cgroup have available now.
+    pub max_ram_usage: u64,
+}
+
+/// Severity of a line of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Information,
+    Warning,
+}
+
+type Log = dyn Fn(Level, &str) + Send + Sync;
+
+/// Options of an [`Engine`]; the default is right for most.
+#[derive(Default)]
+pub struct EngineOptions {
+    pub memory: MemoryConfig,
+    /// Workers; 0: one for each physical core within affinity and cgroup quota.
+    pub threads: u32,
+    /// Folder for packed weights, written once and then mapped. Only this user should be able to write to it.
+    pub pack_cache: Option<PathBuf>,
+    /// Receives lines of information, on the thread that called Hearth. A panic in it is dropped.
+    pub log: Option<Box<Log>>,
+}
+
+impl From<MemoryConfig> for EngineOptions {
+    fn from(memory: MemoryConfig) -> Self {
+        EngineOptions { memory, ..Default::default() }
+    }
+}
+
+/// The threads and the memory cap that models and sessions share. A clone is the same engine. `Send` and `Sync`.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    raw: *mut sys::hearth_engine,
+    _log: Option<Box<Box<Log>>>, // C has the address of the inner box
+}
+
+// SAFETY: every function of an engine is thread-safe or takes the engine's lock; closing it is left to the last clone.
+unsafe impl Send for Inner {}
+unsafe impl Sync for Inner {}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // SAFETY: models and sessions hold clones, so none of them is open any more.
+        unsafe { sys::hearth_engine_close(self.raw) }
+    }
+}
+
+unsafe extern "C" fn log(level: i32, message: *const c_char, user: *mut c_void) {
+    let log = &*(user as *const Box<Log>);
+    let level = if level == 0 { Level::Information } else { Level::Warning };
+    let _ = catch_unwind(AssertUnwindSafe(|| log(level, &text_of(message))));
+}
+
+impl Engine {
+    /// Choose and check kernels, start the workers. Takes some milliseconds.
+    pub fn open(options: impl Into<EngineOptions>) -> Result<Self> {
+        let options = options.into();
+        // SAFETY: takes nothing.
+        let abi = unsafe { sys::hearth_abi() };
+        if abi != sys::HEARTH_ABI {
+            let message = format!("libhearth: another ABI than these bindings were made for (got {abi}, need {})", sys::HEARTH_ABI);
+            return Err(LLMError::Unsupported { message });
+        }
+        let pack_cache = options.pack_cache.as_deref().map(c_path).transpose()?;
+        let log_box = options.log.map(Box::new);
+        let c = sys::hearth_engine_options {
+            struct_size: size_of::<sys::hearth_engine_options>(),
+            threads: options.threads,
+            ram_cap: options.memory.max_ram_usage,
+            log: log_box.as_ref().map(|_| log as sys::hearth_log_fn),
+            log_user: log_box.as_deref().map_or(std::ptr::null_mut(), |log| log as *const Box<Log> as *mut c_void),
+            pack_cache: pack_cache.as_ref().map_or(std::ptr::null(), |path| path.as_ptr()),
+            ..Default::default()
+        };
+        let mut raw = std::ptr::null_mut();
+        // SAFETY: what `c` points to outlives the call, and the log the engine.
+        check(|error| unsafe { sys::hearth_engine_open(&mut raw, &c, error) })?;
+        Ok(Engine { inner: Arc::new(Inner { raw, _log: log_box }) })
+    }
+
+    pub(crate) fn raw(&self) -> *mut sys::hearth_engine {
+        self.inner.raw
+    }
+
+    /// One sentence on the threads and kernels chosen, and why.
+    pub fn summary(&self) -> String {
+        // SAFETY: an open engine; its text ends in NUL. So below.
+        unsafe { text_of(sys::hearth_engine_summary(self.raw())) }
+    }
+
+    /// Number of workers.
+    pub fn threads(&self) -> u32 {
+        unsafe { sys::hearth_engine_threads(self.raw()) }
+    }
+
+    /// "reference", "avx2", "avxvnni" or "avx512".
+    pub fn cpu_level(&self) -> String {
+        unsafe { text_of(sys::hearth_engine_cpu_level(self.raw())) }
+    }
+
+    /// What opening this file and a session on it will take, from the file's header alone; also when that is too much.
+    pub fn plan(&self, path: impl AsRef<Path>, limits: &Limits) -> Result<Plan> {
+        let path = c_path(path.as_ref())?;
+        let mut plan = std::ptr::null_mut();
+        // SAFETY: an open engine, a path that ends in NUL. So below, with an open plan.
+        check(|error| unsafe { sys::hearth_plan_open(&mut plan, self.raw(), path.as_ptr(), &limits.to_c(), error) })?;
+        let read = unsafe {
+            Plan {
+                private_bytes: sys::hearth_plan_private_bytes(plan),
+                mapped_bytes: sys::hearth_plan_mapped_bytes(plan),
+                cap_bytes: sys::hearth_plan_cap_bytes(plan),
+                context: sys::hearth_plan_context(plan),
+                batch: sys::hearth_plan_batch(plan),
+                lines: (0..sys::hearth_plan_line_count(plan))
+                    .map(|i| (text_of(sys::hearth_plan_line_name(plan, i)), sys::hearth_plan_line_bytes(plan, i)))
+                    .collect(),
+                fits: check(|error| sys::hearth_plan_check(plan, error)),
+            }
+        };
+        unsafe { sys::hearth_plan_close(plan) };
+        Ok(read)
+    }
+}
+
+/// The memory that a model and a session on it will take.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Bytes of private memory that the whole process will take: the sum of the lines.
+    pub private_bytes: u64,
+    /// Bytes of file mapping, of packed weights, not held against the cap.
+    pub mapped_bytes: u64,
+    /// The cap that the plan is held against.
+    pub cap_bytes: u64,
+    /// Positions and batch after defaults.
+    pub context: u32,
+    pub batch: u32,
+    /// Name and bytes of each line.
+    pub lines: Vec<(String, u64)>,
+    /// Whether it fits; else `OutOfMemory`, whose message names the cheapest ways to fit.
+    pub fits: Result<()>,
+}
+
+/// How keys and values are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(i32)]
+pub enum KvType {
+    #[default]
+    F16 = sys::HEARTH_KV_F16,
+    F32 = sys::HEARTH_KV_F32,
+    /// Half of F16, and faster over long contexts.
+    Q8_0 = sys::HEARTH_KV_Q8_0,
+}
+
+/// What a session may hold; zero is the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Positions; 0: min(4096, trained context).
+    pub context: u32,
+    /// Tokens computed together while reading a prompt; 0: 512.
+    pub batch: u32,
+    pub kv_type: KvType,
+    /// Positions of one batch whose logits are kept; 0: the last one's.
+    pub logits_rows: u32,
+    /// Room for a grammar.
+    pub grammar: bool,
+    /// Keep to the window that a file of architecture `llama` states.
+    pub sliding_window: bool,
+}
+
+impl Limits {
+    pub(crate) fn to_c(&self) -> sys::hearth_limits {
+        sys::hearth_limits {
+            struct_size: size_of::<sys::hearth_limits>(),
+            context: self.context,
+            batch: self.batch,
+            kv_type: self.kv_type as i32,
+            logits_rows: self.logits_rows,
+            grammar: self.grammar.into(),
+            sliding_window: self.sliding_window.into(),
+        }
+    }
+}
+
+/// Version of the library in use, such as "0.1.0".
+pub fn version() -> String {
+    // SAFETY: static text that ends in NUL.
+    unsafe { text_of(sys::hearth_version()) }
+}

@@ -1,0 +1,294 @@
+//! Sessions: one timeline of tokens over a model.
+use crate::engine::Limits;
+use crate::error::{check, Result};
+use crate::guard::Guard;
+use crate::model::{Model, Tokenize};
+use crate::params::{InferenceParams, Strings};
+use crate::text::size_of;
+use hearth_sys as sys;
+use std::os::raw::{c_char, c_void};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Stops what a session computes, from any thread, at any time; outlives the session. `Send` and `Sync`.
+///
+/// The call in progress returns [`LLMError::Cancelled`](crate::LLMError::Cancelled) within a layer, and so do all that begin later,
+/// until [`resume`](Canceller::resume): a cancellation is never lost, however closely it races with a call.
+#[derive(Clone)]
+pub struct Canceller {
+    slot: Arc<Slot>,
+}
+
+/// The session as other threads may reach it; NULL when it is closed.
+struct Slot(Mutex<*mut sys::hearth_session>);
+
+// SAFETY: the pointer is used under the lock, for functions that are thread-safe while the session is open.
+unsafe impl Send for Slot {}
+unsafe impl Sync for Slot {}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, *mut sys::hearth_session> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Canceller {
+    pub fn cancel(&self) {
+        // SAFETY: under the lock the session is open or NULL. So below.
+        unsafe { sys::hearth_session_cancel(*self.slot.lock()) }
+    }
+
+    /// Let the session go on from where it stands.
+    pub fn resume(&self) {
+        unsafe { sys::hearth_session_resume(*self.slot.lock()) }
+    }
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stop {
+    /// The model ended its answer, or its grammar did.
+    End,
+    /// A stop string appeared.
+    StopToken,
+    /// `max_tokens` were generated.
+    Length,
+    /// The context is full.
+    Context,
+    /// The closure said false.
+    Closure,
+}
+
+/// What was generated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The text that the closure saw; what is no UTF-8 is replaced.
+    pub text: String,
+    /// The tokens chosen, the ending one included.
+    pub ids: Vec<i32>,
+    pub stop: Stop,
+    /// Wall time of the whole call.
+    pub seconds: f64,
+}
+
+/// What a prompt and an answer would need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    pub n_prompt: u32,
+    /// Positions in use, prompt and answer.
+    pub n_needed: u32,
+    pub n_context: u32,
+    /// Bytes of cache that those positions fill, out of memory the plan already holds.
+    pub kv_bytes: u64,
+    pub fits: bool,
+}
+
+/// A session as all its users share it, and how its answers end.
+pub(crate) struct Core {
+    raw: *mut sys::hearth_session,
+    slot: Arc<Slot>,
+    max_tokens: u32,
+    stop_tokens: Strings,
+    keep_special: bool,
+}
+
+// SAFETY: a session may be used by one thread after the other.
+unsafe impl Send for Core {}
+
+struct Owned {
+    core: Core,
+    model: Model,
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let raw = std::mem::replace(&mut *self.core.slot.lock(), std::ptr::null_mut());
+        // SAFETY: open, and from here on nobody knows it.
+        unsafe { sys::hearth_session_close(raw) }
+    }
+}
+
+/// One timeline of tokens. `Send`, but not `Sync`: one thread at a time, which the borrow checker sees to; several sessions of one
+/// model may compute at the same time. For one of your own, [`Model::session`], the lifetime is `'static`.
+pub struct Session<'a> {
+    owned: Owned,
+    _lent: std::marker::PhantomData<&'a mut ()>,
+}
+
+struct Listener<F> {
+    text: String,
+    on_text: F,
+}
+
+unsafe extern "C" fn hear<F: FnMut(&str) -> bool>(text: *const c_char, bytes: usize, user: *mut c_void) -> bool {
+    (*(user as *mut Guard<Listener<F>>)).call(false, |listener| {
+        let piece = String::from_utf8_lossy(std::slice::from_raw_parts(text as *const u8, bytes));
+        listener.text.push_str(&piece);
+        (listener.on_text)(&piece)
+    })
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn open(model: &Model, limits: &Limits) -> Result<Session<'static>> {
+        let mut raw = std::ptr::null_mut();
+        // SAFETY: an open model.
+        check(|error| unsafe { sys::hearth_session_open(&mut raw, model.raw(), &limits.to_c(), error) })?;
+        let params = InferenceParams::default();
+        let core = Core {
+            raw,
+            slot: Arc::new(Slot(Mutex::new(raw))),
+            max_tokens: params.max_tokens,
+            stop_tokens: Strings::new("stop_tokens", &[])?,
+            keep_special: false,
+        };
+        Ok(Session { owned: Owned { core, model: model.clone() }, _lent: std::marker::PhantomData })
+    }
+
+    fn core(&self) -> &Core {
+        &self.owned.core
+    }
+
+    fn raw(&mut self) -> *mut sys::hearth_session {
+        self.owned.core.raw
+    }
+
+    pub fn model(&self) -> &Model {
+        &self.owned.model
+    }
+
+    /// A handle to stop it from elsewhere.
+    pub fn canceller(&self) -> Canceller {
+        Canceller { slot: self.core().slot.clone() }
+    }
+
+    /// Set how answers are chosen and where they end, and restart the random stream from the seed. On failure all is as before.
+    pub fn set_params(&mut self, params: &InferenceParams) -> Result<()> {
+        let stop_tokens = Strings::new("stop_tokens", &params.stop_tokens)?;
+        let raw = self.raw();
+        // SAFETY: an open session, and nobody else's while we have `&mut self`. So everywhere below.
+        params.with_sampling(|sampling| check(|error| unsafe { sys::hearth_session_set_sampling(raw, sampling, error) }))?;
+        let core = &mut self.owned.core;
+        core.max_tokens = params.max_tokens;
+        core.stop_tokens = stop_tokens;
+        core.keep_special = params.keep_special;
+        Ok(())
+    }
+
+    /// From here on the text must follow a grammar in GBNF; needs [`Limits::grammar`]. None drops it.
+    pub fn set_grammar(&mut self, grammar: Option<&str>) -> Result<()> {
+        let (text, bytes) = grammar.map_or((std::ptr::null(), 0), |text| (text.as_ptr() as *const c_char, text.len()));
+        check(|error| unsafe { sys::hearth_session_set_grammar(self.raw(), text, bytes, error) })
+    }
+
+    /// Calls that still compute so long from now are cancelled; None: no deadline.
+    pub fn set_deadline(&mut self, after: Option<Duration>) -> Result<()> {
+        // A deadline of 0 seconds means none to the library.
+        let seconds = after.map_or(0.0, |after| after.as_secs_f64().max(1e-9));
+        check(|error| unsafe { sys::hearth_session_set_deadline(self.raw(), seconds, error) })
+    }
+
+    /// Forget all tokens, and the grammar.
+    pub fn reset(&mut self) {
+        unsafe { sys::hearth_session_reset(self.raw()) }
+    }
+
+    /// Let a cancelled session go on.
+    pub fn resume(&mut self) {
+        unsafe { sys::hearth_session_resume(self.raw()) }
+    }
+
+    /// Tokens in the context.
+    pub fn position(&self) -> u32 {
+        unsafe { sys::hearth_session_position(self.core().raw) }
+    }
+
+    /// How many tokens the context can hold.
+    pub fn context(&self) -> u32 {
+        unsafe { sys::hearth_session_context(self.core().raw) }
+    }
+
+    /// What a prompt and an answer would need here, before anything is computed.
+    pub fn estimate(&mut self, text: &str, how: Tokenize, n_answer: u32) -> Result<Estimate> {
+        let mut e = sys::hearth_estimate { struct_size: size_of::<sys::hearth_estimate>(), ..Default::default() };
+        let at = text.as_ptr() as *const c_char;
+        let raw = self.raw();
+        check(|error| unsafe { sys::hearth_session_estimate(raw, at, text.len(), how.flags(), n_answer, &mut e, error) })?;
+        Ok(Estimate { n_prompt: e.n_prompt, n_needed: e.n_needed, n_context: e.n_context, kv_bytes: e.kv_bytes, fits: e.fits })
+    }
+
+    /// Append tokens and compute them.
+    pub fn feed(&mut self, ids: &[i32]) -> Result<()> {
+        check(|error| unsafe { sys::hearth_session_feed(self.raw(), ids.as_ptr(), ids.len(), error) })
+    }
+
+    /// Tokenize and feed; how many tokens it were.
+    pub fn feed_text(&mut self, text: &str, how: Tokenize) -> Result<usize> {
+        let mut n = 0;
+        let at = text.as_ptr() as *const c_char;
+        let raw = self.raw();
+        check(|error| unsafe { sys::hearth_session_feed_text(raw, at, text.len(), how.flags(), &mut n, error) })?;
+        Ok(n)
+    }
+
+    /// Logits of the position `back` places before the last one fed, one for each token of the vocabulary; None where they were not
+    /// kept.
+    pub fn logits(&self, back: u32) -> Option<&[f32]> {
+        let n = self.model().vocabulary_size() as usize;
+        // SAFETY: as many as the vocabulary has, valid until the session is changed, which needs `&mut self`.
+        unsafe {
+            let logits = sys::hearth_session_logits(self.core().raw, back);
+            (!logits.is_null()).then(|| std::slice::from_raw_parts(logits, n))
+        }
+    }
+
+    /// Choose the next token from the last logits; it is not fed.
+    pub fn sample(&mut self) -> Result<i32> {
+        let mut token = 0;
+        check(|error| unsafe { sys::hearth_session_sample(self.raw(), &mut token, error) })?;
+        Ok(token)
+    }
+
+    /// Continue the text. `on_text` receives it as it comes, in whole characters, and says whether to go on. If it panics, the
+    /// generation stops, and the panic goes on behind it; the session stays usable.
+    ///
+    /// An answer in pieces is the answer in one: after `Length`, `Closure` or a cancellation the next call goes on where this one
+    /// stopped.
+    pub fn generate(&mut self, on_text: impl FnMut(&str) -> bool) -> Result<Answer> {
+        generate(self.raw(), &self.owned.core, on_text)
+    }
+}
+
+fn generate<F: FnMut(&str) -> bool>(raw: *mut sys::hearth_session, core: &Core, on_text: F) -> Result<Answer> {
+    let mut guard = Guard::new(Listener { text: String::new(), on_text });
+    // SAFETY: an open session; what the structures name lives until the call returns.
+    let (done, mut ids, result) = unsafe {
+        let room = if core.max_tokens == 0 { 256 } else { core.max_tokens }.min(sys::hearth_session_context(raw).saturating_add(1));
+        let mut ids = vec![0i32; room as usize];
+        let generation = sys::hearth_generation {
+            struct_size: size_of::<sys::hearth_generation>(),
+            max_tokens: core.max_tokens,
+            stop_strings: core.stop_tokens.as_ptr(),
+            n_stop_strings: core.stop_tokens.len(),
+            text: Some(hear::<F>),
+            text_user: &mut guard as *mut Guard<Listener<F>> as *mut c_void,
+            ids: ids.as_mut_ptr(),
+            ids_capacity: ids.len(),
+            keep_special: core.keep_special,
+        };
+        let mut result = sys::hearth_result { struct_size: size_of::<sys::hearth_result>(), ..Default::default() };
+        let done = check(|error| sys::hearth_generate(raw, &generation, &mut result, error));
+        (done, ids, result)
+    };
+    let text = guard.finish().text;
+    done?;
+    ids.truncate(result.n_generated as usize);
+    let stop = match result.stop {
+        sys::HEARTH_STOP_END => Stop::End,
+        sys::HEARTH_STOP_STRING => Stop::StopToken,
+        sys::HEARTH_STOP_LENGTH => Stop::Length,
+        sys::HEARTH_STOP_CONTEXT => Stop::Context,
+        _ => Stop::Closure,
+    };
+    Ok(Answer { text, ids, stop, seconds: result.seconds })
+}
