@@ -39,12 +39,16 @@ LOGIT_BIAS_MAX = 256
 DRY_BREAKERS_MAX = 16
 (SAMPLER_TOP_N_SIGMA, SAMPLER_TOP_K, SAMPLER_TYPICAL, SAMPLER_TOP_P, SAMPLER_MIN_P, SAMPLER_XTC, SAMPLER_TEMPERATURE) = range(1, 8)
 SAMPLER_STEPS = 7
+TOP_LOGPROBS_MAX = 20
 STOP_END, STOP_STRING, STOP_LENGTH, STOP_CONTEXT, STOP_CALLBACK, STOP_CANCELLED = range(6)
 
 _log_fn = ctypes.CFUNCTYPE(None, c_int32, c_char_p, c_void_p)
 _progress_fn = ctypes.CFUNCTYPE(c_bool, c_uint64, c_uint64, c_void_p)
+_abort_fn = ctypes.CFUNCTYPE(c_bool, c_void_p)
 _text_fn = ctypes.CFUNCTYPE(c_bool, c_void_p, c_size_t, c_void_p)
-_CALLBACKS = {"hearth_log_fn": _log_fn, "hearth_progress_fn": _progress_fn, "hearth_text_fn": _text_fn}
+_token_fn = ctypes.CFUNCTYPE(c_bool, c_void_p, c_void_p)
+_CALLBACKS = {"hearth_log_fn": _log_fn, "hearth_progress_fn": _progress_fn, "hearth_abort_fn": _abort_fn,
+              "hearth_text_fn": _text_fn, "hearth_token_fn": _token_fn}
 
 
 class _Options(ctypes.Structure):
@@ -73,7 +77,8 @@ class _error(ctypes.Structure):
 
 class _engine_options(_Options):
     _fields_ = [("struct_size", c_uint32), ("threads", c_uint32), ("ram_cap", c_uint64), ("log", _log_fn), ("log_user", c_void_p),
-                ("float_gemm", c_int32), ("pack_cache", c_char_p)]
+                ("float_gemm", c_int32), ("pack_cache", c_char_p), ("progress", _progress_fn), ("progress_user", c_void_p),
+                ("abort", _abort_fn), ("abort_user", c_void_p)]
 
 
 class _limits(_Options):
@@ -105,17 +110,32 @@ class _estimate(_Options):
                 ("kv_bytes", c_uint64), ("fits", c_bool)]
 
 
+class _prompt_info(_Options):
+    _fields_ = [("struct_size", c_uint32), ("n_kept", c_uint32), ("n_restored", c_uint32), ("n_computed", c_uint32)]
+
+
+class _logprob(ctypes.Structure):
+    _fields_ = [("token", c_int32), ("logprob", c_float)]
+
+
+class _token(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("id", c_int32), ("text", c_void_p), ("text_bytes", c_size_t), ("logprob", c_float),
+                ("n_top", c_uint32), ("top", POINTER(_logprob))]
+
+
 class _generation(_Options):
     _fields_ = [("struct_size", c_uint32), ("max_tokens", c_uint32), ("stop_strings", POINTER(c_char_p)),
-                ("n_stop_strings", c_uint32), ("text", _text_fn), ("text_user", c_void_p), ("ids", POINTER(c_int32)), ("ids_capacity", c_size_t),
-                ("keep_special", c_bool)]
+                ("n_stop_strings", c_uint32), ("text", _text_fn), ("text_user", c_void_p), ("ids", POINTER(c_int32)),
+                ("ids_capacity", c_size_t), ("keep_special", c_bool), ("token", _token_fn), ("token_user", c_void_p),
+                ("logprobs", c_bool), ("n_top_logprobs", c_uint32)]
 
 
 class _result(_Options):
     _fields_ = [("struct_size", c_uint32), ("n_generated", c_uint32), ("stop", c_int32), ("seconds", c_double)]
 
 
-_STRUCTURES = [_error, _engine_options, _limits, _model_options, _logit_bias, _sampling, _estimate, _generation, _result]
+_STRUCTURES = [_error, _engine_options, _limits, _model_options, _logit_bias, _sampling, _estimate, _prompt_info, _logprob, _token,
+               _generation, _result]
 
 _ids = POINTER(c_int32)
 _n = POINTER(c_size_t)
@@ -154,7 +174,7 @@ _FUNCTIONS = {
     "hearth_tokenize_infill": (c_int32, [c_void_p, c_char_p, c_size_t, c_char_p, c_size_t, _ids, c_size_t, _n, _failure]),
     "hearth_tokenize_marked": (c_int32, [c_void_p, c_char_p, c_char_p, c_size_t, c_uint32, _ids, c_size_t, _n, _failure]),
     "hearth_detokenize": (c_int32, [c_void_p, _ids, c_size_t, c_void_p, c_size_t, _n, _failure]),
-    "hearth_sampling_init": (None, [POINTER(_sampling)]),
+    "hearth_sampling_init": (None, [POINTER(_sampling), c_size_t]),
     "hearth_session_open": (c_int32, [_out, c_void_p, POINTER(_limits), _failure]),
     "hearth_session_close": (None, [c_void_p]),
     "hearth_session_set_sampling": (c_int32, [c_void_p, POINTER(_sampling), _failure]),
@@ -162,6 +182,9 @@ _FUNCTIONS = {
     "hearth_session_reset": (None, [c_void_p]),
     "hearth_session_position": (c_uint32, [c_void_p]),
     "hearth_session_context": (c_uint32, [c_void_p]),
+    "hearth_session_tokens": (_ids, [c_void_p, POINTER(c_uint32)]),
+    "hearth_session_rewind": (c_int32, [c_void_p, c_uint32, _failure]),
+    "hearth_session_prompt": (c_int32, [c_void_p, _ids, c_size_t, POINTER(_prompt_info), _failure]),
     "hearth_session_cancel": (None, [c_void_p]),
     "hearth_session_resume": (None, [c_void_p]),
     "hearth_session_set_deadline": (c_int32, [c_void_p, c_double, _failure]),
@@ -298,19 +321,23 @@ def _check(function, *arguments):
 
 
 class _Guard:
-    """Calls a Python function for C. An exception must not get lost there: the call is told to stop, and it is raised behind it."""
+    """Python functions for C to call. What they raise must not get lost there: C is told to stop, and it is raised behind the
+    call."""
 
-    def __init__(self, function):
-        self.function, self.error = function, None
+    def __init__(self):
+        self.error = None
 
-    def __call__(self, stop, *arguments):
-        if self.error is not None:
-            return stop
-        try:
-            return self.function(*arguments)
-        except BaseException as error:  # KeyboardInterrupt too
-            self.error = error
-            return stop
+    def wrap(self, function):
+        def call(*arguments):
+            if self.error is not None:
+                return False
+            try:
+                return function(*arguments)
+            except BaseException as error:  # KeyboardInterrupt too
+                self.error = error
+                return False
+
+        return call
 
     def check(self, function, *arguments):
         try:
@@ -488,9 +515,9 @@ class Model(_Handle):
             if limits is None:
                 _check(_c.hearth_model_open_vocabulary, ctypes.byref(raw), on, os.fsencode(path))
             else:
-                guard = _Guard(progress)
-                hear = _progress_fn(lambda done, total, _: guard(False, done, total) is not False) if progress else _progress_fn()
-                options = _model_options(progress=hear)
+                guard = _Guard()
+                hear = guard.wrap(lambda done, total, _: progress(done, total) is not False)
+                options = _model_options(progress=_progress_fn(hear) if progress else _progress_fn())
                 guard.check(_c.hearth_model_open, ctypes.byref(raw), on, os.fsencode(path), ctypes.byref(_make_limits(limits)),
                             ctypes.byref(options))
         self._raw = raw.value
@@ -577,6 +604,12 @@ def _flags(bos, special):
     return (TOKENIZE_BOS if bos else 0) | (TOKENIZE_SPECIAL if special else 0)
 
 
+def _as_position(position):
+    if not 0 <= position < 2**32:
+        raise InvalidConfig("session: there is no such position (got %d)" % position)
+    return position
+
+
 def _as_ids(ids):
     ids = list(ids)
     if not all(-2**31 <= i < 2**31 for i in ids):
@@ -601,6 +634,25 @@ class Estimate(typing.NamedTuple):
     n_context: int
     kv_bytes: int
     fits: bool
+
+
+class PromptInfo(typing.NamedTuple):
+    """What Session.prompt() has done, in tokens: were there already, came from the prefix cache, were computed."""
+
+    n_kept: int
+    n_restored: int
+    n_computed: int
+
+
+class Token(typing.NamedTuple):
+    """A token as it was chosen. Its bytes of text may begin or end within a character, and are none for a special token. `logprob`
+    is the natural logarithm of its probability by the model's own logits, before grammar, biases and samplers, `top` are the
+    likeliest (token, logprob) by the same; None and empty unless asked for."""
+
+    id: int
+    text: bytes
+    logprob: typing.Optional[float]
+    top: list
 
 
 class Session(_Handle):
@@ -642,7 +694,7 @@ class Session(_Handle):
         and temperature, top_k, top_p, min_p, seed and the other numbers of hearth_sampling."""
         stop_tokens = _texts(stop_tokens)
         options = _sampling()
-        _c.hearth_sampling_init(ctypes.byref(options))
+        _c.hearth_sampling_init(ctypes.byref(options), ctypes.sizeof(options))
         for name, value in sampling.items():
             options.set(name, value)
         if dry_breakers is not None:
@@ -731,23 +783,49 @@ class Session(_Handle):
             _check(_c.hearth_session_sample, raw, ctypes.byref(token))
         return token.value
 
-    def generate(self, on_text=None):
+    def tokens(self):
+        """The tokens in the context, first to last. The last one of an answer that was cut off is not among them until computed."""
+        n = c_uint32()
+        with self._use() as raw:
+            ids = _c.hearth_session_tokens(raw, ctypes.byref(n))
+            return ids[:n.value]
+
+    def rewind(self, position):
+        """Forget the tokens from a position on, as if they had never been fed; feed before sampling."""
+        with self._use() as raw:
+            _check(_c.hearth_session_rewind, raw, _as_position(position))
+
+    def prompt(self, ids):
+        """Make ids the whole content and compute only what is new: the longest beginning that is there already is kept."""
+        ids, info = _as_ids(ids), _prompt_info()
+        with self._use() as raw:
+            _check(_c.hearth_session_prompt, raw, ids, len(ids), ctypes.byref(info))
+        return PromptInfo(info.n_kept, info.n_restored, info.n_computed)
+
+    def generate(self, on_text=None, on_token=None, logprobs=False, top_logprobs=0):
         """Continue the text; an Answer. on_text(text) receives it as it comes, in whole characters, and stops it by returning
-        False; what it raises stops it, too, and is raised here. An answer in pieces is the answer in one: the next call goes on
-        where this one stopped."""
+        False; what it raises stops it, too, and is raised here. on_token(Token) is told each token as it is chosen, before its text
+        can be shown, and stops it likewise; with logprobs it learns the token's probability, with top_logprobs also that of so many
+        of the likeliest, at most 20. An answer in pieces is the answer in one: the next call goes on where this one stopped."""
         pieces = []
 
-        def hear(text, size, _):
+        def hear_text(text, size, _):
             piece = ctypes.string_at(text, size).decode("utf-8", "replace")
             pieces.append(piece)
             return on_text is None or on_text(piece) is not False
 
-        guard = _Guard(hear)
-        call = _text_fn(lambda *arguments: guard(False, *arguments))
+        def hear_token(token, _):
+            t = ctypes.cast(token, POINTER(_token)).contents
+            text = ctypes.string_at(t.text, t.text_bytes) if t.text_bytes else b""
+            top = [(one.token, one.logprob) for one in t.top[:t.n_top]] if t.n_top else []
+            return on_token(Token(t.id, text, t.logprob if logprobs or top_logprobs else None, top)) is not False
+
+        guard = _Guard()
         ids = (c_int32 * min(self._max_tokens or 256, self.context + 1))()
         generation = _generation(max_tokens=self._max_tokens, stop_strings=ctypes.cast(self._stop_tokens, POINTER(c_char_p)),
-                                 n_stop_strings=len(self._stop_tokens), text=call, ids=ids, ids_capacity=len(ids),
-                                 keep_special=self._keep_special)
+                                 n_stop_strings=len(self._stop_tokens), text=_text_fn(guard.wrap(hear_text)), ids=ids,
+                                 ids_capacity=len(ids), keep_special=self._keep_special, logprobs=bool(logprobs or top_logprobs),
+                                 n_top_logprobs=top_logprobs, token=_token_fn(guard.wrap(hear_token)) if on_token else _token_fn())
         result = _result()
         with self._use() as raw:
             guard.check(_c.hearth_generate, raw, ctypes.byref(generation), ctypes.byref(result))

@@ -144,6 +144,35 @@ class Library(unittest.TestCase):
         session.reset()
         self.assertEqual((session.position, session.context), (0, 256))
 
+    def test_a_session_goes_back(self):
+        ids = self.model.tokenize("The hearth is warm, and the light is on.", bos=True)
+        session = self.model.session(batch=4)
+        self.addCleanup(session.close)
+        session.feed(ids)
+        logits = session.logits()
+        self.assertEqual(session.tokens(), ids)
+        session.rewind(5)
+        self.assertEqual((session.tokens(), session.logits()), (ids[:5], None))
+        for bad in (6, -1, 2**32):
+            with self.assertRaises(hearth.InvalidConfig):
+                session.rewind(bad)
+        self.assertEqual(session.prompt(ids), (5, 0, len(ids) - 5))
+        self.assertEqual(session.logits(), logits)
+
+    def test_tokens_come_with_their_probabilities(self):
+        session = self.session()
+        tokens = []
+        answer = session.generate(on_token=tokens.append, top_logprobs=3)
+        self.assertEqual([token.id for token in tokens], answer.ids)
+        self.assertEqual(b"".join(token.text for token in tokens).decode(), answer.text)
+        for token in tokens:
+            self.assertEqual((token.id, token.logprob), token.top[0])
+            self.assertTrue(len(token.top) == 3 and 0 >= token.logprob >= token.top[1][1] >= token.top[2][1])
+        session = self.session()
+        self.assertEqual(session.generate(on_token=lambda token: token.logprob is not None).stop, hearth.STOP_CALLBACK)
+        with self.assertRaises(hearth.InvalidConfig):
+            session.generate(on_token=print, top_logprobs=21)
+
     def test_errors_are_exceptions(self):
         with self.assertRaises(hearth.ModelNotFound) as caught:
             self.engine.model("/nonexistent/model.gguf")

@@ -26,7 +26,7 @@ macro_rules! handles {
 macro_rules! structures {
     ($(pub struct $name:ident { $(pub $field:ident: $type:ty,)* })*) => {
         $(#[repr(C)]
-        #[derive(Clone, Copy)]
+        #[derive(Clone, Copy, Debug)]
         pub struct $name {
             $(pub $field: $type,)*
         }

@@ -62,6 +62,7 @@ constants! {
         HEARTH_LOGIT_BIAS_MAX = 256;
         HEARTH_DRY_BREAKERS_MAX = 16;
         HEARTH_SAMPLER_STEPS = 7;
+        HEARTH_TOP_LOGPROBS_MAX = 20;
     }
 }
 
@@ -88,6 +89,10 @@ structures! {
         pub log_user: *mut c_void,
         pub float_gemm: i32,
         pub pack_cache: *const c_char,
+        pub progress: Option<hearth_progress_fn>,
+        pub progress_user: *mut c_void,
+        pub abort: Option<hearth_abort_fn>,
+        pub abort_user: *mut c_void,
     }
     pub struct hearth_limits {
         pub struct_size: u32,
@@ -147,6 +152,25 @@ structures! {
         pub kv_bytes: u64,
         pub fits: bool,
     }
+    pub struct hearth_prompt_info {
+        pub struct_size: u32,
+        pub n_kept: u32,
+        pub n_restored: u32,
+        pub n_computed: u32,
+    }
+    pub struct hearth_logprob {
+        pub token: i32,
+        pub logprob: f32,
+    }
+    pub struct hearth_token {
+        pub struct_size: u32,
+        pub id: i32,
+        pub text: *const c_char,
+        pub text_bytes: usize,
+        pub logprob: f32,
+        pub n_top: u32,
+        pub top: *const hearth_logprob,
+    }
     pub struct hearth_generation {
         pub struct_size: u32,
         pub max_tokens: u32,
@@ -157,6 +181,10 @@ structures! {
         pub ids: *mut i32,
         pub ids_capacity: usize,
         pub keep_special: bool,
+        pub token: Option<hearth_token_fn>,
+        pub token_user: *mut c_void,
+        pub logprobs: bool,
+        pub n_top_logprobs: u32,
     }
     pub struct hearth_result {
         pub struct_size: u32,
@@ -169,7 +197,9 @@ structures! {
 callbacks! {
     pub fn hearth_log_fn(level: i32, message: *const c_char, user: *mut c_void);
     pub fn hearth_progress_fn(done_bytes: u64, total_bytes: u64, user: *mut c_void) -> bool;
+    pub fn hearth_abort_fn(user: *mut c_void) -> bool;
     pub fn hearth_text_fn(text: *const c_char, bytes: usize, user: *mut c_void) -> bool;
+    pub fn hearth_token_fn(token: *const hearth_token, user: *mut c_void) -> bool;
 }
 
 functions! {
@@ -226,7 +256,7 @@ functions! {
         model: *const hearth_model, ids: *const i32, n_ids: usize, text: *mut c_char, capacity: usize, text_bytes: *mut usize,
         error: *mut hearth_error
     ) -> hearth_status;
-    pub fn hearth_sampling_init(sampling: *mut hearth_sampling);
+    pub fn hearth_sampling_init(sampling: *mut hearth_sampling, struct_size: usize);
     pub fn hearth_session_open(
         out: *mut *mut hearth_session, model: *mut hearth_model, limits: *const hearth_limits, error: *mut hearth_error
     ) -> hearth_status;
@@ -240,6 +270,8 @@ functions! {
     pub fn hearth_session_reset(session: *mut hearth_session);
     pub fn hearth_session_position(session: *const hearth_session) -> u32;
     pub fn hearth_session_context(session: *const hearth_session) -> u32;
+    pub fn hearth_session_tokens(session: *const hearth_session, n: *mut u32) -> *const i32;
+    pub fn hearth_session_rewind(session: *mut hearth_session, position: u32, error: *mut hearth_error) -> hearth_status;
     pub fn hearth_session_cancel(session: *mut hearth_session);
     pub fn hearth_session_resume(session: *mut hearth_session);
     pub fn hearth_session_set_deadline(session: *mut hearth_session, seconds: f64, error: *mut hearth_error) -> hearth_status;
@@ -253,6 +285,9 @@ functions! {
     pub fn hearth_session_feed_text(
         session: *mut hearth_session, text: *const c_char, text_bytes: usize, flags: u32, n_ids: *mut usize,
         error: *mut hearth_error
+    ) -> hearth_status;
+    pub fn hearth_session_prompt(
+        session: *mut hearth_session, ids: *const i32, n_ids: usize, info: *mut hearth_prompt_info, error: *mut hearth_error
     ) -> hearth_status;
     pub fn hearth_session_logits(session: *const hearth_session, back: u32) -> *const f32;
     pub fn hearth_session_sample(session: *mut hearth_session, token: *mut i32, error: *mut hearth_error) -> hearth_status;

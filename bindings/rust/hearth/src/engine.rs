@@ -1,10 +1,11 @@
 //! The engine: workers and the memory cap; and the plan, which tells what a model will take.
 use crate::error::{check, LLMError, Result};
+use crate::guard;
 use crate::text::{c_path, size_of, text_of};
 use hearth_sys as sys;
 use std::os::raw::{c_char, c_void};
-use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 /// What Hearth may take of the machine's memory.
@@ -21,7 +22,8 @@ pub enum Level {
     Warning,
 }
 
-type Log = dyn Fn(Level, &str) + Send + Sync;
+type Log = Box<dyn Fn(Level, &str) + Send + Sync>;
+type Progress = Box<dyn Fn(u64, u64) -> bool + Send + Sync>;
 
 /// Options of an [`Engine`]; the default is right for most.
 #[derive(Default)]
@@ -31,8 +33,13 @@ pub struct EngineOptions {
     pub threads: u32,
     /// Folder for packed weights, written once and then mapped. Only this user should be able to write to it.
     pub pack_cache: Option<PathBuf>,
-    /// Receives lines of information, on the thread that called Hearth. A panic in it is dropped.
-    pub log: Option<Box<Log>>,
+    /// Receives lines of information, on the thread that called.
+    pub log: Option<Log>,
+    /// Told how many bytes of how many are done while a model is opened that names no such closure itself, on the thread that
+    /// called; false stops with [`LLMError::Cancelled`].
+    pub progress: Option<Progress>,
+    /// While it is true, whatever the engine computes or opens ends with [`LLMError::Cancelled`], within a layer.
+    pub abort: Option<Arc<AtomicBool>>,
 }
 
 impl From<MemoryConfig> for EngineOptions {
@@ -49,7 +56,7 @@ pub struct Engine {
 
 struct Inner {
     raw: *mut sys::hearth_engine,
-    _log: Option<Box<Box<Log>>>, // C has the address of the inner box
+    _heard: Box<Heard>, // C has its address
 }
 
 // SAFETY: every function of an engine is thread-safe or takes the engine's lock; closing it is left to the last clone.
@@ -63,10 +70,30 @@ impl Drop for Inner {
     }
 }
 
+/// What C calls.
+struct Heard {
+    log: Option<Log>,
+    progress: Option<Progress>,
+    abort: Option<Arc<AtomicBool>>,
+}
+
 unsafe extern "C" fn log(level: i32, message: *const c_char, user: *mut c_void) {
-    let log = &*(user as *const Box<Log>);
+    let heard = &*(user as *const Heard);
     let level = if level == 0 { Level::Information } else { Level::Warning };
-    let _ = catch_unwind(AssertUnwindSafe(|| log(level, &text_of(message))));
+    if let Some(log) = &heard.log {
+        guard::call((), || log(level, &text_of(message)));
+    }
+}
+
+unsafe extern "C" fn progress(done: u64, total: u64, user: *mut c_void) -> bool {
+    let heard = &*(user as *const Heard);
+    heard.progress.as_ref().map_or(true, |progress| guard::call(false, || progress(done, total)))
+}
+
+/// On a worker, whose stack is small: nothing that could panic.
+unsafe extern "C" fn abort(user: *mut c_void) -> bool {
+    let heard = &*(user as *const Heard);
+    heard.abort.as_ref().map_or(false, |abort| abort.load(Ordering::Relaxed))
 }
 
 impl Engine {
@@ -80,20 +107,25 @@ impl Engine {
             return Err(LLMError::Unsupported { message });
         }
         let pack_cache = options.pack_cache.as_deref().map(c_path).transpose()?;
-        let log_box = options.log.map(Box::new);
+        let heard = Box::new(Heard { log: options.log, progress: options.progress, abort: options.abort });
+        let user = &*heard as *const Heard as *mut c_void;
         let c = sys::hearth_engine_options {
             struct_size: size_of::<sys::hearth_engine_options>(),
             threads: options.threads,
             ram_cap: options.memory.max_ram_usage,
-            log: log_box.as_ref().map(|_| log as sys::hearth_log_fn),
-            log_user: log_box.as_deref().map_or(std::ptr::null_mut(), |log| log as *const Box<Log> as *mut c_void),
+            log: heard.log.as_ref().map(|_| log as sys::hearth_log_fn),
+            log_user: user,
+            progress: heard.progress.as_ref().map(|_| progress as sys::hearth_progress_fn),
+            progress_user: user,
+            abort: heard.abort.as_ref().map(|_| abort as sys::hearth_abort_fn),
+            abort_user: user,
             pack_cache: pack_cache.as_ref().map_or(std::ptr::null(), |path| path.as_ptr()),
             ..Default::default()
         };
         let mut raw = std::ptr::null_mut();
-        // SAFETY: what `c` points to outlives the call, and the log the engine.
+        // SAFETY: what `c` points to outlives the call, and what the engine hears of lives as long as it.
         check(|error| unsafe { sys::hearth_engine_open(&mut raw, &c, error) })?;
-        Ok(Engine { inner: Arc::new(Inner { raw, _log: log_box }) })
+        Ok(Engine { inner: Arc::new(Inner { raw, _heard: heard }) })
     }
 
     pub(crate) fn raw(&self) -> *mut sys::hearth_engine {

@@ -1,4 +1,5 @@
 //! What can go wrong, as the application knows it.
+use crate::guard;
 use crate::text::text_of;
 use hearth_sys as sys;
 use std::fmt;
@@ -91,10 +92,12 @@ impl std::error::Error for LLMError {}
 
 pub type Result<T> = std::result::Result<T, LLMError>;
 
-/// Call a function of C with an error to fill in.
+/// Call a function of C with an error to fill in. A panic of a closure that it called goes on from here.
 pub(crate) fn check(call: impl FnOnce(*mut sys::hearth_error) -> sys::hearth_status) -> Result<()> {
     let mut error = sys::hearth_error::default();
-    match call(&mut error) {
+    let status = call(&mut error);
+    guard::resume();
+    match status {
         sys::HEARTH_OK => Ok(()),
         status => Err(LLMError::from_c(status, &error)),
     }

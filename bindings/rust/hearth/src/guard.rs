@@ -1,38 +1,31 @@
-//! Closures that C calls. A panic must not run through frames of C: it is caught, the call is told to stop, and the panic goes on
-//! when C has returned.
+//! Closures that C calls, on the thread that called C. A panic must not run through frames of C: it is caught, C is told to stop,
+//! and the panic goes on when C has returned.
 use std::any::Any;
+use std::cell::RefCell;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 
-pub(crate) struct Guard<F> {
-    closure: F,
-    panic: Option<Box<dyn Any + Send>>,
+thread_local! {
+    static PANIC: RefCell<Option<Box<dyn Any + Send>>> = RefCell::new(None);
 }
 
-impl<F> Guard<F> {
-    pub(crate) fn new(closure: F) -> Self {
-        Guard { closure, panic: None }
+/// What the closure says; `stop` when it panics, and when one of this call has panicked before.
+pub(crate) fn call<R>(stop: R, closure: impl FnOnce() -> R) -> R {
+    if PANIC.with(|panic| panic.borrow().is_some()) {
+        return stop;
     }
-
-    /// What the closure says; `stop` when it panics, or did before.
-    pub(crate) fn call<R>(&mut self, stop: R, run: impl FnOnce(&mut F) -> R) -> R {
-        if self.panic.is_some() {
-            return stop;
-        }
-        // AssertUnwindSafe: nobody sees the closure again but by the panic that goes on in finish().
-        match catch_unwind(AssertUnwindSafe(|| run(&mut self.closure))) {
-            Ok(said) => said,
-            Err(panic) => {
-                self.panic = Some(panic);
-                stop
-            }
+    // AssertUnwindSafe: nobody sees what the closure has touched before resume() lets the panic go on.
+    match catch_unwind(AssertUnwindSafe(closure)) {
+        Ok(said) => said,
+        Err(caught) => {
+            PANIC.with(|panic| *panic.borrow_mut() = Some(caught));
+            stop
         }
     }
+}
 
-    /// C has returned: the panic goes on, or the closure is given back.
-    pub(crate) fn finish(self) -> F {
-        match self.panic {
-            Some(panic) => resume_unwind(panic),
-            None => self.closure,
-        }
+/// C has returned.
+pub(crate) fn resume() {
+    if let Some(panic) = PANIC.with(|panic| panic.borrow_mut().take()) {
+        resume_unwind(panic);
     }
 }

@@ -74,4 +74,4 @@ pub use engine::{version, Engine, EngineOptions, KvType, Level, Limits, MemoryCo
 pub use error::{LLMError, Result};
 pub use model::{Model, Tokenize};
 pub use params::{InferenceParams, Sampler};
-pub use session::{Answer, Canceller, Estimate, Session, Stop};
+pub use session::{Answer, Canceller, Estimate, Logprob, Logprobs, PromptInfo, Session, Stop, Token};

@@ -1,7 +1,7 @@
 //! Models: one opened GGUF file, immutable and shared; and its tokenizer.
 use crate::engine::{Engine, Limits};
 use crate::error::{check, LLMError, Result};
-use crate::guard::Guard;
+use crate::guard;
 use crate::session::Session;
 use crate::text::{c_path, size_of};
 use hearth_sys as sys;
@@ -54,14 +54,15 @@ impl Drop for Inner {
 }
 
 unsafe extern "C" fn progress<F: FnMut(u64, u64) -> bool>(done: u64, total: u64, user: *mut c_void) -> bool {
-    (*(user as *mut Guard<F>)).call(false, |closure| closure(done, total))
+    let on_progress = &mut *(user as *mut F);
+    guard::call(false, || on_progress(done, total))
 }
 
 impl Model {
     /// Open a GGUF file; of a split model the first part. The limits are those of the session that will be opened on it, so that
     /// both are refused together before a weight is read.
     pub fn open(engine: &Engine, path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
-        Self::open_with_progress(engine, path, limits, |_, _| true)
+        Self::open_by(engine, path.as_ref(), limits, sys::hearth_model_options::default())
     }
 
     /// As [`Model::open`], told how many bytes are done of how many; false stops with [`LLMError::Cancelled`].
@@ -69,23 +70,23 @@ impl Model {
         engine: &Engine,
         path: impl AsRef<Path>,
         limits: &Limits,
-        on_progress: F,
+        mut on_progress: F,
     ) -> Result<Self> {
-        let path = c_path(path.as_ref())?;
-        let mut guard = Guard::new(on_progress);
         let options = sys::hearth_model_options {
-            struct_size: size_of::<sys::hearth_model_options>(),
             progress: Some(progress::<F>),
-            progress_user: &mut guard as *mut Guard<F> as *mut c_void,
+            progress_user: &mut on_progress as *mut F as *mut c_void,
+            ..Default::default()
         };
+        Self::open_by(engine, path.as_ref(), limits, options)
+    }
+
+    fn open_by(engine: &Engine, path: &Path, limits: &Limits, mut options: sys::hearth_model_options) -> Result<Self> {
+        let path = c_path(path)?;
+        options.struct_size = size_of::<sys::hearth_model_options>();
         let mut raw = std::ptr::null_mut();
-        // SAFETY: an open engine, a path that ends in NUL; the closure is called during this call only.
-        let opened = check(|error| unsafe {
-            sys::hearth_model_open(&mut raw, engine.raw(), path.as_ptr(), &limits.to_c(), &options, error)
-        })
-        .map(|()| Model::new(raw, engine));
-        guard.finish();
-        opened
+        // SAFETY: an open engine, a path that ends in NUL; closures are called during this call only.
+        check(|error| unsafe { sys::hearth_model_open(&mut raw, engine.raw(), path.as_ptr(), &limits.to_c(), &options, error) })?;
+        Ok(Model::new(raw, engine))
     }
 
     /// Open only the tokenizer of a file.

@@ -1,6 +1,6 @@
 //! How answers are chosen, and when they end.
 use crate::error::Result;
-use crate::text::{c_text, size_of};
+use crate::text::c_text;
 use hearth_sys as sys;
 use std::ffi::CString;
 use std::os::raw::c_char;
@@ -73,9 +73,9 @@ pub struct InferenceParams {
 
 /// The library's own defaults.
 fn defaults() -> sys::hearth_sampling {
-    let mut s = sys::hearth_sampling { struct_size: size_of::<sys::hearth_sampling>(), ..Default::default() };
+    let mut s = sys::hearth_sampling::default();
     // SAFETY: a whole structure of this size.
-    unsafe { sys::hearth_sampling_init(&mut s) };
+    unsafe { sys::hearth_sampling_init(&mut s, std::mem::size_of_val(&s)) };
     s
 }
 

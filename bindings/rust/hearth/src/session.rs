@@ -1,7 +1,7 @@
 //! Sessions: one timeline of tokens over a model.
 use crate::engine::Limits;
 use crate::error::{check, Result};
-use crate::guard::Guard;
+use crate::guard;
 use crate::model::{Model, Tokenize};
 use crate::params::{InferenceParams, Strings};
 use crate::text::size_of;
@@ -84,6 +84,16 @@ pub struct Estimate {
     pub fits: bool,
 }
 
+/// What [`Session::prompt`] has done, in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromptInfo {
+    /// Were there already.
+    pub n_kept: u32,
+    /// Came from the prefix cache.
+    pub n_restored: u32,
+    pub n_computed: u32,
+}
+
 /// A session as all its users share it, and how its answers end.
 pub(crate) struct Core {
     raw: *mut sys::hearth_session,
@@ -116,17 +126,66 @@ pub struct Session<'a> {
     _lent: std::marker::PhantomData<&'a mut ()>,
 }
 
-struct Listener<F> {
-    text: String,
-    on_text: F,
+/// A token as it was chosen. Its text may begin or end within a character, and is empty for a special token.
+#[derive(Clone, Copy, Debug)]
+pub struct Token<'a> {
+    pub id: i32,
+    pub text: &'a [u8],
+    /// Natural logarithm of its probability by the model's own logits, before grammar, biases and samplers; NaN unless asked for.
+    pub logprob: f32,
+    /// The likeliest tokens by the same logits, likeliest first.
+    pub top: &'a [Logprob],
 }
 
-unsafe extern "C" fn hear<F: FnMut(&str) -> bool>(text: *const c_char, bytes: usize, user: *mut c_void) -> bool {
-    (*(user as *mut Guard<Listener<F>>)).call(false, |listener| {
-        let piece = String::from_utf8_lossy(std::slice::from_raw_parts(text as *const u8, bytes));
+/// A token and the natural logarithm of its probability.
+pub type Logprob = sys::hearth_logprob;
+
+/// What to compute of probabilities while generating.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Logprobs {
+    /// Tell those of the tokens chosen.
+    pub chosen: bool,
+    /// And of so many of the likeliest, at most 20.
+    pub top: u32,
+}
+
+struct Listener<T, K> {
+    text: String,
+    on_text: T,
+    on_token: K,
+}
+
+unsafe extern "C" fn hear_text<T: FnMut(&str) -> bool, K>(text: *const c_char, bytes: usize, user: *mut c_void) -> bool {
+    let listener = &mut *(user as *mut Listener<T, K>);
+    guard::call(false, || {
+        let piece = String::from_utf8_lossy(slice(text as *const u8, bytes));
         listener.text.push_str(&piece);
         (listener.on_text)(&piece)
     })
+}
+
+unsafe extern "C" fn hear_token<T, K: FnMut(Token<'_>) -> bool>(token: *const sys::hearth_token, user: *mut c_void) -> bool {
+    let listener = &mut *(user as *mut Listener<T, K>);
+    let t = &*token;
+    guard::call(false, || {
+        (listener.on_token)(Token {
+            id: t.id,
+            text: slice(t.text as *const u8, t.text_bytes),
+            logprob: t.logprob,
+            top: slice(t.top, t.n_top as usize),
+        })
+    })
+}
+
+/// An array of C, which may be NULL when it has nothing.
+///
+/// # Safety
+/// `at` has `n` elements, which live as long as the caller says.
+unsafe fn slice<'a, T>(at: *const T, n: usize) -> &'a [T] {
+    if n == 0 {
+        return &[];
+    }
+    std::slice::from_raw_parts(at, n)
 }
 
 impl<'a> Session<'a> {
@@ -208,6 +267,29 @@ impl<'a> Session<'a> {
         unsafe { sys::hearth_session_context(self.core().raw) }
     }
 
+    /// The tokens in the context, first to last. The last one of an answer that was cut off is not among them until it is computed.
+    pub fn tokens(&self) -> &[i32] {
+        let mut n = 0;
+        // Valid until the session is changed, which needs `&mut self`.
+        unsafe {
+            let ids = sys::hearth_session_tokens(self.core().raw, &mut n);
+            slice(ids, n as usize)
+        }
+    }
+
+    /// Forget the tokens from a position on, as if they had never been fed; feed before sampling.
+    pub fn rewind(&mut self, position: u32) -> Result<()> {
+        check(|error| unsafe { sys::hearth_session_rewind(self.raw(), position, error) })
+    }
+
+    /// Make `ids` the whole content and compute only what is new: the longest beginning that is there already is kept.
+    pub fn prompt(&mut self, ids: &[i32]) -> Result<PromptInfo> {
+        let mut info = sys::hearth_prompt_info { struct_size: size_of::<sys::hearth_prompt_info>(), ..Default::default() };
+        let raw = self.raw();
+        check(|error| unsafe { sys::hearth_session_prompt(raw, ids.as_ptr(), ids.len(), &mut info, error) })?;
+        Ok(PromptInfo { n_kept: info.n_kept, n_restored: info.n_restored, n_computed: info.n_computed })
+    }
+
     /// What a prompt and an answer would need here, before anything is computed.
     pub fn estimate(&mut self, text: &str, how: Tokenize, n_answer: u32) -> Result<Estimate> {
         let mut e = sys::hearth_estimate { struct_size: size_of::<sys::hearth_estimate>(), ..Default::default() };
@@ -238,7 +320,7 @@ impl<'a> Session<'a> {
         // SAFETY: as many as the vocabulary has, valid until the session is changed, which needs `&mut self`.
         unsafe {
             let logits = sys::hearth_session_logits(self.core().raw, back);
-            (!logits.is_null()).then(|| std::slice::from_raw_parts(logits, n))
+            (!logits.is_null()).then(|| slice(logits, n))
         }
     }
 
@@ -255,33 +337,46 @@ impl<'a> Session<'a> {
     /// An answer in pieces is the answer in one: after `Length`, `Closure` or a cancellation the next call goes on where this one
     /// stopped.
     pub fn generate(&mut self, on_text: impl FnMut(&str) -> bool) -> Result<Answer> {
-        generate(self.raw(), &self.owned.core, on_text)
+        generate(self.raw(), &self.owned.core, Logprobs::default(), on_text, |_| true)
+    }
+
+    /// As [`Session::generate`], told of each token as it is chosen, before its text can be shown: the one that ends the answer,
+    /// too.
+    pub fn generate_tokens(&mut self, logprobs: Logprobs, on_token: impl FnMut(Token<'_>) -> bool) -> Result<Answer> {
+        generate(self.raw(), &self.owned.core, logprobs, |_| true, on_token)
     }
 }
 
-fn generate<F: FnMut(&str) -> bool>(raw: *mut sys::hearth_session, core: &Core, on_text: F) -> Result<Answer> {
-    let mut guard = Guard::new(Listener { text: String::new(), on_text });
-    // SAFETY: an open session; what the structures name lives until the call returns.
-    let (done, mut ids, result) = unsafe {
-        let room = if core.max_tokens == 0 { 256 } else { core.max_tokens }.min(sys::hearth_session_context(raw).saturating_add(1));
-        let mut ids = vec![0i32; room as usize];
-        let generation = sys::hearth_generation {
-            struct_size: size_of::<sys::hearth_generation>(),
-            max_tokens: core.max_tokens,
-            stop_strings: core.stop_tokens.as_ptr(),
-            n_stop_strings: core.stop_tokens.len(),
-            text: Some(hear::<F>),
-            text_user: &mut guard as *mut Guard<Listener<F>> as *mut c_void,
-            ids: ids.as_mut_ptr(),
-            ids_capacity: ids.len(),
-            keep_special: core.keep_special,
-        };
-        let mut result = sys::hearth_result { struct_size: size_of::<sys::hearth_result>(), ..Default::default() };
-        let done = check(|error| sys::hearth_generate(raw, &generation, &mut result, error));
-        (done, ids, result)
+fn generate<T: FnMut(&str) -> bool, K: FnMut(Token<'_>) -> bool>(
+    raw: *mut sys::hearth_session,
+    core: &Core,
+    logprobs: Logprobs,
+    on_text: T,
+    on_token: K,
+) -> Result<Answer> {
+    let mut listener = Listener { text: String::new(), on_text, on_token };
+    // SAFETY: an open session. Every token chosen stands in the context in the end, but for the last.
+    let room = unsafe { sys::hearth_session_context(raw) }.saturating_add(1);
+    let mut ids = vec![0i32; if core.max_tokens == 0 { 256 } else { core.max_tokens }.min(room) as usize];
+    let user = &mut listener as *mut Listener<T, K> as *mut c_void;
+    let generation = sys::hearth_generation {
+        struct_size: size_of::<sys::hearth_generation>(),
+        max_tokens: core.max_tokens,
+        stop_strings: core.stop_tokens.as_ptr(),
+        n_stop_strings: core.stop_tokens.len(),
+        text: Some(hear_text::<T, K>),
+        text_user: user,
+        ids: ids.as_mut_ptr(),
+        ids_capacity: ids.len(),
+        keep_special: core.keep_special,
+        token: Some(hear_token::<T, K>),
+        token_user: user,
+        logprobs: logprobs.chosen || logprobs.top > 0,
+        n_top_logprobs: logprobs.top,
     };
-    let text = guard.finish().text;
-    done?;
+    let mut result = sys::hearth_result { struct_size: size_of::<sys::hearth_result>(), ..Default::default() };
+    // SAFETY: what the structures name lives until the call returns, and C uses it no longer.
+    check(|error| unsafe { sys::hearth_generate(raw, &generation, &mut result, error) })?;
     ids.truncate(result.n_generated as usize);
     let stop = match result.stop {
         sys::HEARTH_STOP_END => Stop::End,
@@ -290,5 +385,5 @@ fn generate<F: FnMut(&str) -> bool>(raw: *mut sys::hearth_session, core: &Core, 
         sys::HEARTH_STOP_CONTEXT => Stop::Context,
         _ => Stop::Closure,
     };
-    Ok(Answer { text, ids, stop, seconds: result.seconds })
+    Ok(Answer { text: listener.text, ids, stop, seconds: result.seconds })
 }

@@ -4,8 +4,9 @@ mod common;
 use common::*;
 use hearth::*;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -164,6 +165,82 @@ fn a_grammar_holds() {
     assert_eq!(answer.stop, Stop::End);
 }
 
+#[test]
+fn a_session_goes_back() {
+    let model = model();
+    let ids = model.tokenize("The hearth is warm, and the light is on.", Tokenize::BOS).unwrap();
+    let mut session = model.session(&Limits { batch: 4, ..limits() }).unwrap();
+    session.feed(&ids).unwrap();
+    assert_eq!(session.tokens(), ids);
+    let logits = session.logits(0).unwrap().to_vec();
+    session.rewind(5).unwrap();
+    assert_eq!(session.tokens(), &ids[..5]);
+    assert!(session.logits(0).is_none());
+    assert!(matches!(session.rewind(6), Err(LLMError::InvalidConfig { .. })));
+    let info = session.prompt(&ids).unwrap();
+    assert_eq!(info, PromptInfo { n_kept: 5, n_restored: 0, n_computed: ids.len() as u32 - 5 });
+    assert_eq!(session.logits(0).unwrap(), logits);
+    session.reset();
+    assert_eq!(session.tokens(), []);
+}
+
+#[test]
+fn tokens_come_with_their_probabilities() {
+    let mut session = model().session(&limits()).unwrap();
+    session.set_params(&greedy(40)).unwrap();
+    session.feed_text(LIGHT, Tokenize::PROMPT).unwrap();
+    let (mut ids, mut text) = (Vec::new(), Vec::new());
+    let answer = session
+        .generate_tokens(Logprobs { chosen: true, top: 3 }, |token| {
+            assert_eq!(token.top.len(), 3);
+            assert_eq!((token.top[0].token, token.top[0].logprob), (token.id, token.logprob));
+            assert!(token.logprob <= 0.0 && token.top[1].logprob >= token.top[2].logprob);
+            ids.push(token.id);
+            text.extend_from_slice(token.text);
+            true
+        })
+        .unwrap();
+    assert_eq!(answer.text, "Okay, the kitchen light is now on.");
+    assert_eq!((answer.ids, answer.text.as_bytes()), (ids, text.as_slice()));
+
+    session.reset();
+    session.feed_text(LIGHT, Tokenize::PROMPT).unwrap();
+    let answer = session
+        .generate_tokens(Logprobs::default(), |token| {
+            assert!(token.logprob.is_nan() && token.top.is_empty());
+            false
+        })
+        .unwrap();
+    assert_eq!((answer.ids.len(), answer.stop), (1, Stop::Closure));
+    assert!(matches!(session.generate_tokens(Logprobs { chosen: true, top: 21 }, |_| true), Err(LLMError::InvalidConfig { .. })));
+}
+
+#[test]
+fn an_engine_is_told_to_stop() {
+    let abort = Arc::new(AtomicBool::new(false));
+    let seen = Arc::new(AtomicBool::new(false));
+    let saw = seen.clone();
+    let engine = Engine::open(EngineOptions {
+        threads: 2,
+        progress: Some(Box::new(move |done, total| {
+            saw.store(done == total, Ordering::Relaxed);
+            true
+        })),
+        abort: Some(abort.clone()),
+        ..Default::default()
+    })
+    .unwrap();
+    let model = Model::open(&engine, home(), &limits()).unwrap();
+    assert!(seen.load(Ordering::Relaxed));
+    let mut session = model.session(&limits()).unwrap();
+    session.feed_text(LIGHT, Tokenize::PROMPT).unwrap();
+    abort.store(true, Ordering::Relaxed);
+    assert!(matches!(session.generate(|_| true), Err(LLMError::Cancelled { .. })));
+    assert!(matches!(Model::open(&engine, home(), &limits()), Err(LLMError::Cancelled { .. })));
+    abort.store(false, Ordering::Relaxed);
+    session.generate(|_| true).unwrap();
+}
+
 /// Cancelled from another thread, and finished afterwards as if nothing had happened.
 #[test]
 fn cancellation_comes_from_another_thread() {
@@ -305,14 +382,15 @@ fn the_log_is_heard_and_may_panic() {
         threads: 1,
         pack_cache: Some(folder.clone()),
         log: Some(Box::new(move |level, line| {
-            heard.lock().unwrap().push((level, line.to_string()));
-            panic!("a log that panics");
+            heard.lock().unwrap_or_else(PoisonError::into_inner).push((level, line.to_string()));
+            assert!(level == Level::Warning, "a log that panics");
         })),
         ..Default::default()
     };
     let engine = Engine::open(options).unwrap();
-    Model::open(&engine, home(), &limits()).unwrap();
+    let panic = catch_unwind(AssertUnwindSafe(|| Model::open(&engine, home(), &limits())));
+    assert!(panic.err().unwrap().downcast_ref::<&str>().unwrap().contains("a log that panics"));
     std::fs::remove_dir_all(&folder).unwrap();
-    let lines = lines.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(lines.iter().any(|line| line.0 == Level::Information && line.1.contains("pack cache")), "{lines:?}");
 }
