@@ -33,6 +33,7 @@ ARITHMETIC = 1
 (OK, E_NOT_FOUND, E_MEMORY, E_CONFIG, E_INFERENCE, E_FORMAT, E_UNSUPPORTED, E_IO, E_STATE, E_CONTEXT_FULL, E_CANCELLED, E_BUSY,
  E_FORKED) = range(13)
 FLOAT_GEMM_OWN, FLOAT_GEMM_BLAS = range(2)
+PAGES_AUTO, PAGES_4K, PAGES_2M, PAGES_1G = range(4)
 KV_F16, KV_F32, KV_Q8_0 = range(3)
 TOKENIZE_BOS, TOKENIZE_SPECIAL = 1, 2
 LOGIT_BIAS_MAX = 256
@@ -78,7 +79,7 @@ class _error(ctypes.Structure):
 class _engine_options(_Options):
     _fields_ = [("struct_size", c_uint32), ("threads", c_uint32), ("ram_cap", c_uint64), ("log", _log_fn), ("log_user", c_void_p),
                 ("float_gemm", c_int32), ("pack_cache", c_char_p), ("progress", _progress_fn), ("progress_user", c_void_p),
-                ("abort", _abort_fn), ("abort_user", c_void_p)]
+                ("abort", _abort_fn), ("abort_user", c_void_p), ("pages", c_int32), ("prefetch_window", c_uint64)]
 
 
 class _limits(_Options):
@@ -433,14 +434,18 @@ def _make_limits(limits):
 class Engine(_Handle):
     """Threads and a memory cap, shared by models and sessions.
 
-    ram_cap     bytes that it may take in all; 0: what the machine and its cgroup have available now
-    threads     workers; 0: one for each physical core within affinity and quota
-    pack_cache  folder for packed weights, written once and then mapped
-    log         log(level, line), level 0 for information and 1 for a warning, on the thread that called; what it raises is lost"""
+    ram_cap          bytes that it may take in all; 0: what the machine and its cgroup have available now, less a margin
+    threads          workers; 0: one for each physical core within affinity and quota
+    pack_cache       folder for packed weights, written once and then mapped
+    pages            PAGES_...: pages for the memory of models and sessions
+    prefetch_window  bytes of a file that the system is asked for ahead; 0: 64 MiB
+    log              log(level, line), level 0 for information and 1 for a warning, on the thread that called; what it raises is
+    lost"""
 
     _destroy = _c.hearth_engine_close
 
-    def __init__(self, ram_cap=0, threads=0, pack_cache=None, log=None, float_gemm=FLOAT_GEMM_OWN):
+    def __init__(self, ram_cap=0, threads=0, pack_cache=None, log=None, float_gemm=FLOAT_GEMM_OWN, pages=PAGES_AUTO,
+                 prefetch_window=0):
         super().__init__()
 
         def hear(level, line, _):
@@ -448,7 +453,8 @@ class Engine(_Handle):
                 log(level, line.decode("utf-8", "replace"))
 
         self._log = _log_fn(hear) if log else _log_fn()  # C keeps its address
-        options = _engine_options(threads=threads, ram_cap=ram_cap, log=self._log, float_gemm=float_gemm,
+        options = _engine_options(threads=threads, ram_cap=ram_cap, log=self._log, float_gemm=float_gemm, pages=pages,
+                                  prefetch_window=prefetch_window,
                                   pack_cache=os.fsencode(pack_cache) if pack_cache else None)
         raw = c_void_p()
         _check(_c.hearth_engine_open, ctypes.byref(raw), ctypes.byref(options))

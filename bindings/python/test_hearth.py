@@ -214,6 +214,17 @@ class Library(unittest.TestCase):
         plan = self.engine.plan(HOME, context=1 << 24)
         self.assertEqual(plan.refusal.needed, plan.private_bytes)
 
+    def test_pages(self):
+        plans = []
+        for pages in (hearth.PAGES_4K, hearth.PAGES_AUTO, hearth.PAGES_2M):
+            with hearth.Engine(ram_cap=CAP, threads=1, pages=pages, prefetch_window=1 << 20) as engine:
+                plans.append(engine.plan(HOME, **LIMITS).private_bytes)
+                engine.model(HOME, **LIMITS).session().feed_text("The hearth")
+        self.assertLess(plans[0], plans[1])
+        self.assertEqual(plans[1], plans[2])
+        with self.assertRaises(hearth.InvalidConfig):
+            hearth.Engine(pages=4)
+
     def test_a_grammar(self):
         with self.engine.model(HOME, grammar=True, **LIMITS) as model, model.session() as session:
             session.feed_text(LIGHT, bos=True, special=True)

@@ -22,6 +22,10 @@ constants! {
         HEARTH_ARITHMETIC = 1;
         HEARTH_FLOAT_GEMM_OWN = 0;
         HEARTH_FLOAT_GEMM_BLAS = 1;
+        HEARTH_PAGES_AUTO = 0;
+        HEARTH_PAGES_4K = 1;
+        HEARTH_PAGES_2M = 2;
+        HEARTH_PAGES_1G = 3;
         HEARTH_KV_F16 = 0;
         HEARTH_KV_F32 = 1;
         HEARTH_KV_Q8_0 = 2;
@@ -93,6 +97,8 @@ structures! {
         pub progress_user: *mut c_void,
         pub abort: Option<hearth_abort_fn>,
         pub abort_user: *mut c_void,
+        pub pages: i32,
+        pub prefetch_window: u64,
     }
     pub struct hearth_limits {
         pub struct_size: u32,

@@ -11,8 +11,26 @@ use std::sync::Arc;
 /// What Hearth may take of the machine's memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryConfig {
-    /// Bytes that the engine may take in all; 0: what the machine and its cgroup have available now.
+    /// Bytes that the engine may take in all; 0: what the machine and its cgroup have available now, less a margin.
     pub max_ram_usage: u64,
+    pub page_size: PageSize,
+    /// Bytes of a file that the system is asked for ahead of what is being read; 0: 64 MiB.
+    pub prefetch_size: u64,
+}
+
+/// Pages for the memory of models and sessions; where the system has too few of a kind the next smaller one serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(i32)]
+pub enum PageSize {
+    /// 2 MiB where the system gives transparent huge pages.
+    #[default]
+    Auto = sys::HEARTH_PAGES_AUTO,
+    /// 4 KiB alone.
+    Small = sys::HEARTH_PAGES_4K,
+    /// Hugetlb pages of 2 MiB.
+    Large = sys::HEARTH_PAGES_2M,
+    /// Hugetlb pages of 1 GiB for whole GiB.
+    Huge = sys::HEARTH_PAGES_1G,
 }
 
 /// Severity of a line of the log.
@@ -119,6 +137,8 @@ impl Engine {
             progress_user: user,
             abort: heard.abort.as_ref().map(|_| abort as sys::hearth_abort_fn),
             abort_user: user,
+            pages: options.memory.page_size as i32,
+            prefetch_window: options.memory.prefetch_size,
             pack_cache: pack_cache.as_ref().map_or(std::ptr::null(), |path| path.as_ptr()),
             ..Default::default()
         };

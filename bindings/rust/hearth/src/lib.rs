@@ -70,7 +70,7 @@ mod params;
 mod session;
 mod text;
 
-pub use engine::{version, Engine, EngineOptions, KvType, Level, Limits, MemoryConfig, Plan};
+pub use engine::{version, Engine, EngineOptions, KvType, Level, Limits, MemoryConfig, PageSize, Plan};
 pub use error::{LLMError, Result};
 pub use model::{Model, Tokenize};
 pub use params::{InferenceParams, Sampler};

@@ -152,6 +152,22 @@ fn a_plan_says_what_it_takes() {
 }
 
 #[test]
+fn pages_are_chosen() {
+    let plan = |page_size| {
+        let memory = MemoryConfig { max_ram_usage: 200 << 20, page_size, prefetch_size: 1 << 20, ..Default::default() };
+        let engine = Engine::open(EngineOptions { memory, threads: 1, ..Default::default() }).unwrap();
+        let model = Model::open(&engine, home(), &limits()).unwrap();
+        let mut session = model.session(&limits()).unwrap();
+        session.set_params(&greedy(40)).unwrap();
+        session.feed_text(LIGHT, Tokenize::PROMPT).unwrap();
+        assert_eq!(session.generate(|_| true).unwrap().text, "Okay, the kitchen light is now on.");
+        engine.plan(home(), &limits()).unwrap().private_bytes
+    };
+    assert!(plan(PageSize::Small) < plan(PageSize::Auto));
+    assert_eq!(plan(PageSize::Auto), plan(PageSize::Large));
+}
+
+#[test]
 fn a_grammar_holds() {
     let limits = Limits { grammar: true, ..limits() };
     let engine = engine();
