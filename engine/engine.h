@@ -4,6 +4,7 @@
 
 #include "arena.h"
 #include "blas.h"
+#include "chat.h"
 #include "common/status.h"
 #include "describe.h"
 #include "forward.h"
@@ -72,6 +73,7 @@ struct hearth_model {
     struct hearth_pack_cache cache;        /* map set: the weights lie there, not in the arena */
     struct hearth_description description; /* n_layer 0: vocabulary only */
     struct hearth_tokenizer *tokenizer;
+    struct hearth_chat_format chat_format;
     bool has_order; /* the limits ask for grammars */
     struct hearth_piece_order order;
     double *rope_frequencies[HEARTH_ROPE_COUNT]; /* [n_rot / 2]; NULL where layers do not differ */
@@ -86,7 +88,7 @@ struct hearth_session_limits {
     uint32_t context, batch, logits_rows;
     uint32_t window; /* of layers that have one; 0: none has */
     enum hearth_format kv_format;
-    bool grammar;
+    bool grammar, chat;
 };
 
 struct hearth_session {
@@ -101,6 +103,7 @@ struct hearth_session {
     struct hearth_matcher *matcher; /* the same */
     uint64_t *allowed;              /* [n_vocab] bits */
     bool constrained;               /* a grammar is set */
+    struct hearth_chat *chat;       /* room; NULL where the limits ask for none */
     uint8_t *scratch;               /* of the tokenizer */
     int32_t *ids;                   /* [context] the tokens fed */
     int32_t *pending;               /* [context] a prompt being tokenized */
@@ -139,6 +142,11 @@ hearth_status hearth_plan_open_source(hearth_plan **out, struct hearth_engine *e
 void hearth_model_layout(struct hearth_model *model, struct hearth_arena *arena, uint64_t tokenizer_bytes,
                          uint8_t **tokenizer_memory);
 void hearth_session_layout(struct hearth_session *session, const struct hearth_model *model, struct hearth_arena *arena);
+
+/* A caller's options of hearth_generate(), with those of later versions than the caller's off; result is what it gave. E_CONFIG for
+ * what is out of range. */
+hearth_status hearth_generation_read(hearth_generation *out, const hearth_generation *generation, const hearth_result *result,
+                                     hearth_error *err);
 
 /* For measurements: stand at `position`, whatever came after. The session has been fed so far before, and what it was fed there is
  * still the content of the cache, but where layers with a window have gone on over it: there are then other, ordinary numbers. No

@@ -17,6 +17,7 @@ void hearth_model_layout(struct hearth_model *m, struct hearth_arena *arena, uin
         m->rope_long = hearth_arena_take(arena, HEARTH_PLAN_DESCRIPTION, m->description.hparams.n_rot / 2, sizeof(double));
     uint8_t *tables = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, tokenizer_bytes, 1);
     m->scratch = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, HEARTH_TOKENIZER_SCRATCH, 1);
+    m->chat_format.source = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, hearth_chat_kept_bytes(&m->chat_format), 1);
     const uint32_t n_ordered = m->has_order ? m->description.hparams.n_vocab : 0;
     m->order.ids = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, n_ordered, sizeof *m->order.ids);
     m->order.shared = hearth_arena_take(arena, HEARTH_PLAN_TOKENIZER, n_ordered, sizeof *m->order.shared);
@@ -30,6 +31,7 @@ static hearth_status take_memory(struct hearth_model *m, const struct hearth_voc
 {
     struct hearth_arena counting = {0};
     uint8_t *tables;
+    m->chat_format.source_bytes = vocab->chat_template.size;
     hearth_model_layout(m, &counting, tokenizer_bytes, NULL);
     HEARTH_TRY(hearth_engine_reserve(m->engine, &m->arena, &counting, err));
     hearth_model_layout(m, &m->arena, tokenizer_bytes, &tables);
@@ -37,6 +39,7 @@ static hearth_status take_memory(struct hearth_model *m, const struct hearth_voc
         return hearth_fail_needed(err, HEARTH_E_MEMORY, counting.used, m->arena.bytes, "%s: memory: the layout exceeds its plan",
                                   source->shown);
     HEARTH_TRY(hearth_tokenizer_init(&m->tokenizer, tables, tokenizer_bytes, vocab, source->name, err));
+    hearth_chat_format_read(&m->chat_format, source->gguf, vocab);
     if (m->has_order)
         hearth_piece_order_make(&m->order, m->tokenizer);
     return HEARTH_OK;

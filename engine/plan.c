@@ -13,7 +13,7 @@ static const char *const line_names[HEARTH_PLAN_ITEM_COUNT] = {
     [HEARTH_PLAN_SCRATCH] = "scratch",         [HEARTH_PLAN_SESSION] = "session",
     [HEARTH_PLAN_THREADS] = "threads",         [HEARTH_PLAN_LOADING] = "loading buffers",
     [HEARTH_PLAN_ROUNDING] = "page rounding",  [HEARTH_PLAN_PROCESS] = "process and libraries",
-    [HEARTH_PLAN_BLAS] = "OpenBLAS",
+    [HEARTH_PLAN_BLAS] = "OpenBLAS",           [HEARTH_PLAN_CHAT] = "chat",
 };
 
 /* Scales of attention and rotation are numbers of the contract, and come from divisions and a root: they are made on a worker,
@@ -110,7 +110,10 @@ static void make(struct hearth_plan *out, const struct hearth_engine *engine, st
                                 .mapped = facts->cache.map ? (facts->cache.map_bytes + 4095) & ~(uint64_t)4095 : 0};
     add_arena(out, &engine->arena, HEARTH_PAGES_4K);
 
-    struct hearth_model model = {.description = facts->description, .cache = facts->cache, .has_order = limits->grammar};
+    struct hearth_model model = {.description = facts->description,
+                                 .cache = facts->cache,
+                                 .has_order = limits->grammar,
+                                 .chat_format.source_bytes = facts->vocab.chat_template.size};
     struct hearth_arena counting = {0};
     hearth_model_layout(&model, &counting, facts->tokenizer_bytes, NULL);
     add_arena(out, &counting, engine->pages);

@@ -41,6 +41,7 @@ hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hea
     out->logits_rows = out->logits_rows < out->batch ? out->logits_rows : out->batch;
     out->kv_format = kv_formats[limits->kv_type];
     out->grammar = limits->grammar != 0;
+    out->chat = limits->chat != 0;
     out->window = !hparams->window_when_asked || limits->sliding_window ? hparams->window : 0;
     return HEARTH_OK;
 }
@@ -157,6 +158,8 @@ void hearth_session_layout(struct hearth_session *s, const struct hearth_model *
         s->matcher = hearth_arena_take(arena, HEARTH_PLAN_SESSION, 1, hearth_matcher_bytes());
         s->allowed = hearth_arena_take(arena, HEARTH_PLAN_SESSION, ((uint64_t)h->n_vocab + 63) / 64, sizeof *s->allowed);
     }
+    if (s->limits.chat)
+        s->chat = hearth_chat_layout(model, s->limits.context, arena);
     if (!arena->base)
         return;
     s->sampler = sampler ? hearth_sampler_init(sampler, h->n_vocab, s->limits.context, model->tokenizer, s->scratch) : NULL;
@@ -769,23 +772,30 @@ static hearth_status generate(struct hearth_session *s, const hearth_generation 
     return status;
 }
 
+hearth_status hearth_generation_read(hearth_generation *out, const hearth_generation *generation, const hearth_result *result,
+                                     hearth_error *err)
+{
+    const size_t least = offsetof(hearth_generation, keep_special); /* of the first version */
+    const uint32_t result_bytes = result ? result->struct_size : sizeof *result;
+    if (generation->struct_size < least || result_bytes < sizeof *result)
+        return hearth_fail(err, HEARTH_E_CONFIG, NULL,
+                           "generate: a struct_size is too small (got %" PRIu32 " and %" PRIu32 ", need %zu and %zu)",
+                           generation->struct_size, result_bytes, least, sizeof *result);
+    *out = (hearth_generation){0};
+    memcpy(out, generation, generation->struct_size < sizeof *out ? generation->struct_size : sizeof *out);
+    if (out->n_top_logprobs > (out->logprobs ? HEARTH_TOP_LOGPROBS_MAX : 0))
+        return hearth_fail(err, HEARTH_E_CONFIG, NULL,
+                           "generate: n_top_logprobs: out of range (got %" PRIu32 ", need at most %d, and 0 without logprobs)",
+                           out->n_top_logprobs, HEARTH_TOP_LOGPROBS_MAX);
+    return HEARTH_OK;
+}
+
 hearth_status hearth_generate(hearth_session *s, const hearth_generation *generation, hearth_result *result, hearth_error *error)
 {
     hearth_result unseen = {.struct_size = sizeof unseen};
-    const size_t least = offsetof(hearth_generation, keep_special); /* of the first version */
-    hearth_generation known = {0};
+    hearth_generation known;
     HEARTH_NEED(generation, error);
-    if (!result)
-        result = &unseen;
-    if (generation->struct_size < least || result->struct_size < sizeof *result)
-        return hearth_fail(error, HEARTH_E_CONFIG, NULL,
-                           "generate: a struct_size is too small (got %" PRIu32 " and %" PRIu32 ", need %zu and %zu)",
-                           generation->struct_size, result->struct_size, least, sizeof *result);
-    memcpy(&known, generation, generation->struct_size < sizeof known ? generation->struct_size : sizeof known);
-    if (known.n_top_logprobs > (known.logprobs ? HEARTH_TOP_LOGPROBS_MAX : 0))
-        return hearth_fail(error, HEARTH_E_CONFIG, NULL,
-                           "generate: n_top_logprobs: out of range (got %" PRIu32 ", need at most %d, and 0 without logprobs)",
-                           known.n_top_logprobs, HEARTH_TOP_LOGPROBS_MAX);
+    HEARTH_TRY(hearth_generation_read(&known, generation, result, error));
     HEARTH_TRY(enter(s, error));
-    return leave(s, generate(s, &known, result, error));
+    return leave(s, generate(s, &known, result ? result : &unseen, error));
 }

@@ -152,6 +152,8 @@ typedef struct hearth_limits {
     uint32_t sliding_window; /* 1: keep to the window that a file of architecture llama states, as Mistral 7B v0.1 was trained; 0:
                                 see everything, as common practice is. Other architectures have windows, or none, in any case.
                                 Not in the first version */
+    uint32_t chat; /* not 0: room for a hearth_chat, 266 KiB and 282 bytes for each position, more for templates above 10 KiB. Not
+                      in the first versions */
 } hearth_limits;
 
 typedef struct hearth_plan hearth_plan;
@@ -503,6 +505,127 @@ typedef struct hearth_result {
  */
 HEARTH_API hearth_status hearth_generate(hearth_session *session, const hearth_generation *generation, hearth_result *result,
                                          hearth_error *error);
+
+/* ---- Chat ------------------------------------------------------------------------------------------------------- */
+
+/* A conversation over a session: messages are kept here, written down by the model's chat template for each answer, and what the
+ * session has of that text already is not computed again. An answer has the bits that a fresh session would give. */
+
+typedef struct hearth_chat hearth_chat;
+
+#define HEARTH_ROLE_SYSTEM 0
+#define HEARTH_ROLE_USER 1
+#define HEARTH_ROLE_ASSISTANT 2
+#define HEARTH_ROLE_TOOL 3
+
+#define HEARTH_CHAT_REFUSE 0      /* a conversation that leaves no room for an answer is HEARTH_E_CONTEXT_FULL */
+#define HEARTH_CHAT_DROP_OLDEST 1 /* then the oldest messages go, as few as will do, each with the answers that followed it */
+
+#define HEARTH_CHAT_KEY_MAX 255         /* bytes of a metadata key */
+#define HEARTH_CHAT_METADATA_BYTES 8192 /* for all keys and values, with 6 bytes beside each pair */
+
+/** One message. Owned by the chat, valid until it changes. */
+typedef struct hearth_message {
+    uint32_t struct_size;
+    int32_t role;      /* HEARTH_ROLE_* */
+    uint64_t number;   /* 0, 1, 2, ... over the life of the chat: its name */
+    uint32_t n_tokens; /* of its text alone */
+    const char *text;  /* UTF-8, a NUL behind it */
+    size_t text_bytes;
+} hearth_message;
+
+/** Told of each message that is about to be dropped, oldest first; may not call functions of this chat. */
+typedef void hearth_dropped_fn(const hearth_message *message, void *user);
+
+typedef struct hearth_chat_options {
+    uint32_t struct_size;
+    const char *chat_template; /* Jinja (docs/chat.md); NULL: the model's. Not kept */
+    size_t chat_template_bytes;
+    const char *family; /* "chatml", "llama2", "alpaca" or "phi2" in place of a template; NULL: by the model */
+    int32_t when_full;  /* HEARTH_CHAT_* */
+    uint32_t reserve; /* positions that a prompt leaves free for its answer; 0: 256, or a quarter of the context if that is less */
+    hearth_dropped_fn *dropped; /* may be NULL */
+    void *dropped_user;
+    int64_t now; /* local time as seconds since 1970, for templates that tell the date; 0: the clock, at each answer */
+} hearth_chat_options;
+
+/**
+ * Begin a conversation on a session, which is the chat's until hearth_chat_close(): set its samplers, deadline and cancellation
+ * through hearth_chat_session(), but feed it nothing. A grammar that is set on it governs each answer from its beginning.
+ *
+ * @param out      Receives the chat, NULL on failure. It lies in the session's memory: close it before the session.
+ * @param options  NULL for defaults. Not kept.
+ * @return HEARTH_OK; HEARTH_E_CONFIG: the session's limits have no `chat`, or an option is out of range; HEARTH_E_UNSUPPORTED:
+ *         detail E_TEMPLATE for a base model, without a template and of no known format, E_LIMIT for a template too large;
+ *         HEARTH_E_FORMAT: the template is none; HEARTH_E_BUSY: the session has a chat.
+ * Cost: reads the template, under a millisecond; nothing allocates later. Threads: session-bound, like all functions of a chat.
+ */
+HEARTH_API hearth_status hearth_chat_open(hearth_chat **out, hearth_session *session, const hearth_chat_options *options,
+                                          hearth_error *error);
+/** NULL is allowed. The session stays, with the tokens it has. */
+HEARTH_API void hearth_chat_close(hearth_chat *chat);
+/** The session it is held on. */
+HEARTH_API hearth_session *hearth_chat_session(hearth_chat *chat);
+
+/**
+ * What the model is told first: one message, before all others and never dropped. A template that has no place for it gets it
+ * before the first user's words.
+ * @param text  UTF-8, copied; not one that this chat has given out. NULL takes the message away.
+ * @return HEARTH_OK, HEARTH_E_CONTEXT_FULL as of hearth_chat_add(); then the old one stays.
+ */
+HEARTH_API hearth_status hearth_chat_set_system(hearth_chat *chat, const char *text, size_t bytes, hearth_error *error);
+/**
+ * Append a message. Special tokens spelt in it stay text.
+ *
+ * @param role  HEARTH_ROLE_USER, HEARTH_ROLE_ASSISTANT or HEARTH_ROLE_TOOL.
+ * @param text  UTF-8, copied; not one that this chat has given out.
+ * @return HEARTH_OK; HEARTH_E_CONFIG for another role; HEARTH_E_CONTEXT_FULL: the text alone has more tokens than the context, or,
+ *         with the detail E_ROOM and needed and available in bytes, the chat's memory is full: 16 bytes of text for each position
+ *         and 32 messages and one more for each 8 positions. With HEARTH_CHAT_DROP_OLDEST older messages make room first.
+ * Cost: tokenizes the text, to count. Session-bound.
+ */
+HEARTH_API hearth_status hearth_chat_add(hearth_chat *chat, int32_t role, const char *text, size_t bytes, hearth_error *error);
+/**
+ * Let the model answer the conversation, and append the answer to it: also one cut short by a stop, a cancellation or an error, as
+ * far as it came. Neighbouring messages of one role are joined by a blank line where the template insists on turns.
+ *
+ * @param generation  As of hearth_generate(); to its stop strings comes the text that begins the next turn, where the format ends
+ *                    turns with no token. With keep_special the names of special tokens become part of the message.
+ * @param result      May be NULL. HEARTH_STOP_CONTEXT also where the room for texts is full.
+ * @return HEARTH_OK; before anything is changed: HEARTH_E_CONFIG: there is no message, or, with the detail E_REFUSED, the template
+ *         refuses the messages, in its own words; HEARTH_E_FORMAT, HEARTH_E_UNSUPPORTED: it fails; HEARTH_E_CONTEXT_FULL:
+ *         needed are the tokens of the prompt and the reserve, available is the context. HEARTH_E_CANCELLED and
+ *         HEARTH_E_INFERENCE: while nothing was said, the messages are as they were, but for those that were dropped.
+ * Cost: what is new in the prompt, and the answer. Session-bound.
+ */
+HEARTH_API hearth_status hearth_chat_answer(hearth_chat *chat, const hearth_generation *generation, hearth_result *result,
+                                            hearth_error *error);
+/** hearth_chat_add() of a user's message and hearth_chat_answer(). After a failure before anything was said, the message is taken
+ * back. */
+HEARTH_API hearth_status hearth_chat_send(hearth_chat *chat, const char *text, size_t bytes, const hearth_generation *generation,
+                                          hearth_result *result, hearth_error *error);
+/** How the last prompt was made: what of it the session had, and what was computed. HEARTH_E_CONFIG: the struct is too small. */
+HEARTH_API hearth_status hearth_chat_prompt_info(const hearth_chat *chat, hearth_prompt_info *info, hearth_error *error);
+/** Take the newest message away, but not the system's; this and hearth_chat_answer() answer once more. HEARTH_E_CONFIG, detail
+ * E_EMPTY: there is none. */
+HEARTH_API hearth_status hearth_chat_pop(hearth_chat *chat, hearth_error *error);
+/** Take all messages away but the system's. Metadata stays. */
+HEARTH_API void hearth_chat_clear(hearth_chat *chat);
+/** How many messages there are, the system's included. */
+HEARTH_API size_t hearth_chat_count(const hearth_chat *chat);
+/** A message by its place: the system's first, if there is one, then oldest to newest. HEARTH_E_CONFIG: there is none. */
+HEARTH_API hearth_status hearth_chat_message(const hearth_chat *chat, size_t index, hearth_message *out, hearth_error *error);
+
+/**
+ * Note something beside the conversation, such as a title.
+ * @param key    NUL-terminated, 1 to HEARTH_CHAT_KEY_MAX bytes.
+ * @param value  Any bytes, copied; not one that this chat has given out. NULL deletes the key.
+ * @return HEARTH_OK; HEARTH_E_CONFIG: no such key can be, or there is no room; nothing has changed.
+ */
+HEARTH_API hearth_status hearth_chat_set_metadata(hearth_chat *chat, const char *key, const char *value, size_t bytes,
+                                                  hearth_error *error);
+/** A value noted, a NUL behind it; NULL where there is none. `bytes` may be NULL. Owned by the chat, valid until it changes. */
+HEARTH_API const char *hearth_chat_metadata(const hearth_chat *chat, const char *key, size_t *bytes);
 
 #ifdef __cplusplus
 }

@@ -4,7 +4,6 @@
 #include "report.h"
 #include "template/messages.h"
 #include <stdlib.h>
-#include <time.h>
 
 /* ---- The template -------------------------------------------------------------------------------------------------------- */
 
@@ -94,24 +93,20 @@ void chat_close(struct chat *chat)
 
 /* ---- The text ------------------------------------------------------------------------------------------------------------ */
 
-static int64_t local_now(void)
-{
-    const time_t now = time(NULL);
-    struct tm local;
-    return localtime_r(&now, &local) ? (int64_t)timegm(&local) : (int64_t)now;
-}
-
-hearth_status chat_render(struct chat *chat, struct hearth_value variables, struct hearth_value messages, hearth_error *error)
+static struct hearth_rendering rendering(const struct chat *chat)
 {
     const struct options *o = chat->options;
-    struct hearth_workspace *w = hearth_template_workspace(chat->template, error);
-    hearth_messages_prepare(w, messages, chat->source, chat->source_bytes);
-    hearth_value_set_named(w, variables, "messages", messages);
-    hearth_value_set_named(w, variables, "bos_token", hearth_value_str(o->bos ? hearth_str_of(o->bos) : chat->bos));
-    hearth_value_set_named(w, variables, "eos_token", hearth_value_str(o->eos ? hearth_str_of(o->eos) : chat->eos));
-    hearth_value_set_named(w, variables, "add_generation_prompt", hearth_value_bool(!o->no_generation_prompt));
-    HEARTH_TRY(w->status);
-    HEARTH_TRY(hearth_template_render(chat->template, variables, o->now_given ? o->now : local_now(), &chat->text_bytes, error));
+    return (struct hearth_rendering){.source = chat->source,
+                                     .source_bytes = chat->source_bytes,
+                                     .bos = o->bos ? hearth_str_of(o->bos) : chat->bos,
+                                     .eos = o->eos ? hearth_str_of(o->eos) : chat->eos,
+                                     .no_generation_prompt = o->no_generation_prompt,
+                                     .now = o->now_given ? o->now : hearth_template_clock()};
+}
+
+/* Out of the template's memory into our own. */
+static hearth_status keep_text(struct chat *chat, hearth_error *error)
+{
     free(chat->text);
     free(chat->from_caller);
     chat->text = malloc(chat->text_bytes + 1);
@@ -123,43 +118,22 @@ hearth_status chat_render(struct chat *chat, struct hearth_value variables, stru
     return HEARTH_OK;
 }
 
-/* ---- One turn ------------------------------------------------------------------------------------------------------------ */
-
-static void add_message(struct hearth_workspace *w, struct hearth_value messages, const char *role, struct hearth_str content)
+hearth_status chat_render(struct chat *chat, struct hearth_value variables, struct hearth_value messages, hearth_error *error)
 {
-    const struct hearth_value message = hearth_value_new(w, HEARTH_VALUE_MAP);
-    hearth_value_set_named(w, message, "role", hearth_value_str(hearth_str_of(role)));
-    hearth_value_set_named(w, message, "content", hearth_value_str(content));
-    hearth_value_append(w, messages, message);
-}
-
-static hearth_status render_turn(struct chat *chat, const char *system, bool apart, struct hearth_str text, hearth_error *error)
-{
-    struct hearth_workspace *w = hearth_template_workspace(chat->template, error);
-    const struct hearth_value messages = hearth_value_new(w, HEARTH_VALUE_LIST);
-    struct hearth_builder user = {0};
-    if (system) {
-        const struct hearth_str copy = hearth_str_copy(w, system, strlen(system), true);
-        if (apart) {
-            add_message(w, messages, "system", copy);
-        } else {
-            hearth_builder_add(w, &user, copy);
-            hearth_builder_add(w, &user, HEARTH_STR("\n\n"));
-        }
-    }
-    hearth_builder_add(w, &user, hearth_str_copy(w, text.bytes, text.n, true));
-    add_message(w, messages, "user", hearth_builder_finish(w, &user));
-    const struct hearth_value variables = hearth_value_new(w, HEARTH_VALUE_MAP);
-    HEARTH_TRY(w->status);
-    return chat_render(chat, variables, messages, error);
+    const struct hearth_rendering r = rendering(chat);
+    struct hearth_str text;
+    HEARTH_TRY(hearth_messages_render(chat->template, &r, variables, messages, &text, error));
+    chat->text_bytes = text.n;
+    return keep_text(chat, error);
 }
 
 hearth_status chat_render_turn(struct chat *chat, const char *system, const char *text, size_t text_bytes, hearth_error *error)
 {
-    const struct hearth_str user = {text, NULL, text_bytes};
-    const hearth_status status = render_turn(chat, system, true, user, error);
-    const bool lost = status == HEARTH_OK && system && system[0] && !memmem(chat->text, chat->text_bytes, system, strlen(system));
-    if (system && (lost || (status != HEARTH_OK && strcmp(error->detail, "E_LIMIT") != 0)))
-        return render_turn(chat, system, false, user, error);
-    return status;
+    const struct hearth_rendering r = rendering(chat);
+    const hearth_message first = {.role = HEARTH_ROLE_SYSTEM, .text = system, .text_bytes = system ? strlen(system) : 0};
+    const hearth_message user = {.role = HEARTH_ROLE_USER, .text = text ? text : "", .text_bytes = text_bytes};
+    struct hearth_str rendered;
+    HEARTH_TRY(hearth_conversation_render(chat->template, &r, system ? &first : NULL, &user, 1, &rendered, error));
+    chat->text_bytes = rendered.n;
+    return keep_text(chat, error);
 }

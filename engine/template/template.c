@@ -3,9 +3,11 @@
 #include "common/status.h"
 #include "template/evaluate.h"
 #include "template/parser.h"
+#include <time.h>
 
 struct hearth_template {
     struct hearth_workspace w;
+    size_t tree_end; /* of the workspace: what is made for a rendering lies behind it */
     const struct hearth_stmt *body;
     struct hearth_builder text;
 };
@@ -30,6 +32,7 @@ hearth_status hearth_template_open(struct hearth_template **out, void *memory, s
     *t = (struct hearth_template){.w = {.memory = memory, .bytes = bytes, .used = (sizeof *t + 15) & ~(size_t)15, .name = name}};
     begin(t, err);
     t->body = hearth_parser_read(&t->w, source, source_bytes);
+    t->tree_end = t->w.used;
     if (t->w.status == HEARTH_OK)
         *out = t;
     return t->w.status;
@@ -39,6 +42,12 @@ struct hearth_workspace *hearth_template_workspace(struct hearth_template *t, he
 {
     begin(t, err);
     return &t->w;
+}
+
+void hearth_template_forget(struct hearth_template *t)
+{
+    t->w.used = t->tree_end;
+    t->text = (struct hearth_builder){0};
 }
 
 hearth_status hearth_template_render(struct hearth_template *t, struct hearth_value variables, int64_t now, size_t *text_bytes,
@@ -57,4 +66,18 @@ hearth_status hearth_template_render(struct hearth_template *t, struct hearth_va
 void hearth_template_copy(const struct hearth_template *t, char *text, uint8_t *origin)
 {
     hearth_builder_write(&t->text, text, origin);
+}
+
+hearth_status hearth_template_text(struct hearth_template *t, struct hearth_str *text, hearth_error *err)
+{
+    begin(t, err);
+    *text = hearth_builder_finish(&t->w, &t->text);
+    return t->w.status;
+}
+
+int64_t hearth_template_clock(void)
+{
+    const time_t now = time(NULL);
+    struct tm local;
+    return localtime_r(&now, &local) ? (int64_t)timegm(&local) : (int64_t)now;
 }

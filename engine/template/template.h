@@ -30,8 +30,10 @@ struct hearth_template;
  */
 hearth_status hearth_template_open(struct hearth_template **out, void *memory, size_t bytes, const char *name, const char *source,
                                    size_t source_bytes, hearth_error *err);
-/* Where values for the next rendering are made; they last as long as the template. Look at its status when they are complete. */
+/* Where values for the next rendering are made; they last until they are forgotten. Look at its status when they are complete. */
 struct hearth_workspace *hearth_template_workspace(struct hearth_template *t, hearth_error *err);
+/* Give back what values and renderings have taken of the memory: as after opening. */
+void hearth_template_forget(struct hearth_template *t);
 /**
  * Render. The text is kept for hearth_template_copy() until the next rendering.
  *
@@ -46,5 +48,9 @@ hearth_status hearth_template_render(struct hearth_template *t, struct hearth_va
 /* The text rendered last, without a NUL; origin (may be NULL) receives for each byte 1 where it came from the caller's strings,
  * else 0: special tokens may be recognised only where there are zeros. */
 void hearth_template_copy(const struct hearth_template *t, char *text, uint8_t *origin);
+/* The same in the template's own memory, until it is forgotten. HEARTH_OK, or E_UNSUPPORTED E_LIMIT. */
+hearth_status hearth_template_text(struct hearth_template *t, struct hearth_str *text, hearth_error *err);
+/* The clock, as `now` above. */
+int64_t hearth_template_clock(void);
 
 #endif

@@ -1,6 +1,6 @@
 /* Between opening and closing a session nothing allocates, and nothing grows: this program stands before malloc, free's family and
- * mmap, counts over 1000 prompts and answers of every kind, and asks the kernel for the private memory before and after. A plain
- * program, because it replaces what a test framework would be using. */
+ * mmap, counts over 1000 prompts and answers of every kind and over long conversations, and asks the kernel for the private memory
+ * before and after. A plain program, because it replaces what a test framework would be using. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #include <stdio.h>
 
@@ -117,6 +117,31 @@ static int fail(const hearth_error *err)
     return 1;
 }
 
+static void count_dropped(const hearth_message *message, void *user)
+{
+    (void)message;
+    ++*(unsigned *)user;
+}
+
+/* A conversation longer than the context, with all that can be done to it. The session may have a grammar. */
+static hearth_status converse(hearth_chat *chat, const unsigned *dropped, hearth_error *err)
+{
+    static const char text[] = "Turn on the light in the kitchen, and the one in the hall.";
+    const hearth_generation g = {.struct_size = sizeof g, .max_tokens = 20};
+    const unsigned enough = *dropped + 4;
+    hearth_status status = hearth_chat_set_system(chat, text, sizeof text - 1, err);
+    for (int i = 0; i < 60 && *dropped < enough && status == HEARTH_OK; i++) {
+        status = hearth_chat_send(chat, text, sizeof text - 1, &g, NULL, err);
+        if (status == HEARTH_OK)
+            status = hearth_chat_set_metadata(chat, "title", text, sizeof text - 1, err);
+        if (status == HEARTH_OK)
+            status = hearth_chat_pop(chat, err);
+        if (status == HEARTH_OK)
+            status = hearth_chat_answer(chat, &g, NULL, err);
+    }
+    return status;
+}
+
 /* Each seventh is greedy, the others use all that the sampler has, with mirostat now and then. */
 static hearth_status set_sampling(hearth_session *session, uint32_t round, hearth_error *err)
 {
@@ -170,14 +195,19 @@ int main(void)
 {
     char path[GOLDEN_PATH];
     golden_source(path, "models/hearth-home.Q4_K_M.gguf");
-    const hearth_limits limits = {.struct_size = sizeof limits, .grammar = 1};
+    const hearth_limits limits = {.struct_size = sizeof limits, .grammar = 1, .chat = 1};
+    unsigned dropped = 0;
+    const hearth_chat_options options = {
+        .struct_size = sizeof options, .when_full = HEARTH_CHAT_DROP_OLDEST, .dropped = count_dropped, .dropped_user = &dropped};
     hearth_error err = {0};
+    hearth_chat *chat;
     hearth_engine *engine;
     hearth_model *model;
     hearth_session *session;
     if (hearth_engine_open(&engine, NULL, &err) != HEARTH_OK ||
         hearth_model_open(&model, engine, path, &limits, NULL, &err) != HEARTH_OK ||
-        hearth_session_open(&session, model, &limits, &err) != HEARTH_OK)
+        hearth_session_open(&session, model, &limits, &err) != HEARTH_OK ||
+        hearth_chat_open(&chat, session, &options, &err) != HEARTH_OK)
         return fail(&err);
 
     struct tally tally = {0};
@@ -188,22 +218,29 @@ int main(void)
     const unsigned proven = atomic_exchange(&n_calls, 0);
     hearth_status status = HEARTH_OK;
     for (uint32_t round = 0; round < N_GENERATIONS && status == HEARTH_OK; round++) {
-        if (round == N_WARM)
+        if (round == N_WARM) {
+            status = converse(chat, &dropped, &err);
             before = hearth_machine_private_bytes();
-        status = generate(session, round, &tally, &err);
+        }
+        if (status == HEARTH_OK)
+            status = generate(session, round, &tally, &err);
     }
+    if (status == HEARTH_OK)
+        status = converse(chat, &dropped, &err);
     const uint64_t after = hearth_machine_private_bytes();
     atomic_store(&counting, 0);
     const unsigned calls = atomic_load(&n_calls);
+    hearth_chat_close(chat);
     hearth_session_close(session);
     hearth_model_close(model);
     hearth_engine_close(engine);
     if (status != HEARTH_OK)
         return fail(&err);
-    (void)printf("%u answers, %u tokens, %zu bytes of text, %u allocation calls (the counter saw %u of 2), private memory %" PRIu64
-                 " bytes, then %" PRIu64 "\n",
-                 N_GENERATIONS, tally.generated, tally.shown, calls, proven, before, after);
-    const bool counted = proven == 2 && tally.generated > 4 * N_GENERATIONS && tally.told == tally.generated && tally.shown > 0;
+    (void)printf("%u answers, %u tokens, %zu bytes of text, %u messages dropped, %u allocation calls (the counter saw %u of 2), "
+                 "private memory %" PRIu64 " bytes, then %" PRIu64 "\n",
+                 N_GENERATIONS, tally.generated, tally.shown, dropped, calls, proven, before, after);
+    const bool counted =
+        proven == 2 && tally.generated > 4 * N_GENERATIONS && tally.told == tally.generated && tally.shown > 0 && dropped >= 8;
     return counted && calls == 0 && after <= before ? 0 : 1;
 }
 #endif

@@ -64,6 +64,23 @@ static bool limit_private(uint64_t bytes)
     return setrlimit(RLIMIT_DATA, &limit) == 0;
 }
 
+/* A conversation as long as its room, so that all of it is touched. */
+static hearth_status talk(hearth_session *session, hearth_error *err)
+{
+    static const char text[] = "Turn on the light in the kitchen, and the one in the hall.";
+    const hearth_chat_options options = {.struct_size = sizeof options, .when_full = HEARTH_CHAT_DROP_OLDEST};
+    const hearth_generation g = {.struct_size = sizeof g, .max_tokens = 20};
+    hearth_chat *chat;
+    hearth_status status = hearth_chat_open(&chat, session, &options, err);
+    for (int i = 0; i < 600 && status == HEARTH_OK; i++)
+        status = hearth_chat_add(chat, HEARTH_ROLE_USER, text, sizeof text - 1, err);
+    if (status == HEARTH_OK)
+        status = hearth_chat_answer(chat, &g, NULL, err);
+    sample();
+    hearth_chat_close(status == HEARTH_OK ? chat : NULL);
+    return status;
+}
+
 static int measure(const char *path, const hearth_limits *limits, uint32_t threads, uint32_t n_prompt, uint32_t n_generate)
 {
     hearth_error err = {0};
@@ -101,6 +118,8 @@ static int measure(const char *path, const hearth_limits *limits, uint32_t threa
     sample();
     if (limits->grammar && hearth_session_set_grammar(session, "root ::= (.{1,9} | [a-z]*)*", 27, &err) != HEARTH_OK)
         return fail("grammar", &err);
+    if (limits->chat && talk(session, &err) != HEARTH_OK)
+        return fail("chat", &err);
     for (uint32_t i = 0; i < n_generate; i++) {
         int32_t id;
         if (hearth_session_sample(session, &id, &err) != HEARTH_OK || hearth_session_feed(session, &id, 1, &err) != HEARTH_OK)
@@ -213,6 +232,7 @@ int main(void)
         {.struct_size = sizeof cases[0], .context = 1000, .batch = 512, .kv_type = HEARTH_KV_Q8_0},
         {.struct_size = sizeof cases[0], .context = 64, .batch = 16},
         {.struct_size = sizeof cases[0], .context = 64, .batch = 16, .grammar = 1},
+        {.struct_size = sizeof cases[0], .context = 2048, .batch = 64, .chat = 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (uint32_t threads = 1; threads <= 3; threads++)

@@ -47,7 +47,7 @@ LD_LIBRARY_PATH=$libdir ./by_pkg_config
 
 # The examples, as their README says.
 model=$(find "$prefix" -name '*.gguf')
-for example in generate two_models cancel; do
+for example in generate chat two_models cancel; do
     # shellcheck disable=SC2086 # flags
     "$HEARTH_CC" -std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -pthread "$HEARTH_SOURCE_DIR/examples/$example.c" \
         -o $example $flags
@@ -55,6 +55,10 @@ done
 export LD_LIBRARY_PATH="$libdir"
 ./generate "$model" "The hearth" >generated
 [ "$(wc -c <generated)" -gt 20 ]
+printf 'Turn on the kitchen light.\nTurn off the kitchen light.\nWho are you?\nTurn on the kitchen light.\n' |
+    ./chat "$model" 96 >conversation
+grep -q 'kitchen light' conversation
+grep -q 'forgotten: message 1' conversation
 ./two_models 100 "$model" "$model" | grep -q 'both are open'
 code=0
 ./two_models 18 "$model" "$model" >small 2>&1 || code=$?
