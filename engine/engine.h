@@ -60,9 +60,10 @@ struct hearth_engine {
 struct hearth_pack_cache {
     const uint8_t *map; /* the whole file; NULL: there is none that serves */
     uint64_t map_bytes;
-    uint64_t image_bytes; /* of the weights */
-    bool wanted;          /* the engine has a folder, and the model is a file that can be recognised */
-    char name[48];        /* of the file in the folder */
+    uint64_t image_bytes;     /* of the weights */
+    struct hearth_hash model; /* what the file knows of the identity of the model, once mapped */
+    bool wanted;              /* the engine has a folder, and the model is a file that can be recognised */
+    char name[48];            /* of the file in the folder */
     struct hearth_hash key;
     struct hearth_parts_identity identity; /* of the model when the key was made */
 };
@@ -74,7 +75,9 @@ struct hearth_model {
     struct hearth_description description; /* n_layer 0: vocabulary only */
     struct hearth_tokenizer *tokenizer;
     struct hearth_chat_format chat_format;
-    bool has_order; /* the limits ask for grammars */
+    struct hearth_hash identity;            /* of header and weights; zeros when opened for the vocabulary only */
+    struct hearth_hash vocabulary_identity; /* of tokens, merges and so on */
+    bool has_order;                         /* the limits ask for grammars */
     struct hearth_piece_order order;
     double *rope_frequencies[HEARTH_ROPE_COUNT]; /* [n_rot / 2]; NULL where layers do not differ */
     double *rope_long;                           /* instead of the first, of long contexts; NULL: the same */

@@ -40,6 +40,7 @@ static hearth_status take_memory(struct hearth_model *m, const struct hearth_voc
                                   source->shown);
     HEARTH_TRY(hearth_tokenizer_init(&m->tokenizer, tables, tokenizer_bytes, vocab, source->name, err));
     hearth_chat_format_read(&m->chat_format, source->gguf, vocab);
+    m->vocabulary_identity = hearth_vocab_identity(vocab);
     if (m->has_order)
         hearth_piece_order_make(&m->order, m->tokenizer);
     return HEARTH_OK;
@@ -60,11 +61,11 @@ static hearth_status load(struct hearth_model *m, const struct hearth_source *so
     (void)hearth_arena_take(&counting, HEARTH_PLAN_LOADING, m->engine->workers, hearth_pack_buffer_bytes(&m->description));
     HEARTH_TRY(hearth_engine_reserve(m->engine, &buffers, &counting, err));
     hearth_status status = hearth_weights_load(&m->description, source, m->engine->prefetch_window, forget, m->engine->pool,
-                                               buffers.base, &progress, err);
+                                               buffers.base, &progress, &m->identity, err);
     progress.before = packed;
     if (status == HEARTH_OK)
-        status =
-            hearth_pack_cache_write(&m->cache, m->engine, source, &m->description, buffers.base, buffers.bytes, &progress, err);
+        status = hearth_pack_cache_write(&m->cache, m->engine, source, &m->description, m->identity, buffers.base, buffers.bytes,
+                                         &progress, err);
     hearth_engine_release(m->engine, &buffers);
     return status;
 }
@@ -142,6 +143,7 @@ static hearth_status open_planned(hearth_model *m, struct hearth_model_facts *fa
     m->cache = facts->cache;
     facts->cache.map = NULL;
     HEARTH_TRY(take_memory(m, &facts->vocab, facts->tokenizer_bytes, source, err));
+    m->identity = m->cache.model;
     if (!m->cache.map)
         HEARTH_TRY(load(m, source, &plan, options, err));
     HEARTH_TRY(prepare_rope(m, source->shown, err));

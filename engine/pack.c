@@ -15,10 +15,18 @@ struct load_job {
     const struct hearth_source *source;
     uint8_t *buffers;
     uint64_t buffer_bytes;
-    bool forget;             /* tell the source what will not be read again */
-    size_t index;            /* of the weight */
-    size_t ahead, ahead_end; /* weights to be requested now */
-    _Atomic uint32_t failed; /* the lowest worker that failed; its error lies in its buffer */
+    bool forget;                        /* tell the source what will not be read again */
+    size_t index;                       /* of the weight */
+    size_t ahead, ahead_end;            /* weights to be requested now */
+    _Atomic uint32_t failed;            /* the lowest worker that failed; its error lies in its buffer */
+    _Atomic uint64_t sum_low, sum_high; /* of the hashes of all rows read so far */
+};
+
+/* One worker's part in it. */
+struct reader {
+    const struct load_job *job;
+    uint8_t *buffer;
+    struct hearth_hash sum; /* of the hashes of its rows, each with its place in the file: the same for every division of work */
 };
 
 static uint64_t tile_file_bytes(const struct hearth_matrix *m)
@@ -96,13 +104,16 @@ static hearth_status check_finite(const struct load_job *job, uint32_t format, c
                        first_block + bad);
 }
 
-static hearth_status load_range(const struct load_job *job, uint32_t format, uint64_t offset, uint8_t *out, uint64_t n,
+/* n bytes of the file to `out`, checked and hashed row by row. */
+static hearth_status load_range(struct reader *r, uint32_t format, uint64_t offset, uint8_t *out, uint64_t n, uint64_t row_bytes,
                                 uint64_t first_block, hearth_error *err)
 {
-    const struct hearth_source *s = job->source;
+    const struct hearth_source *s = r->job->source;
     HEARTH_TRY(s->read(s->context, out, offset, (size_t)n, err));
-    HEARTH_TRY(check_finite(job, format, out, n, first_block, err));
-    if (s->forget && job->forget)
+    HEARTH_TRY(check_finite(r->job, format, out, n, first_block, err));
+    for (uint64_t at = 0; at < n; at += row_bytes)
+        hearth_hash_sum(&r->sum, hearth_hash_at(out + at, (size_t)row_bytes, offset + at));
+    if (s->forget && r->job->forget)
         s->forget(s->context, offset, n);
     return HEARTH_OK;
 }
@@ -113,22 +124,23 @@ static uint32_t units_of(const struct hearth_matrix *m)
     return (m->rows + HEARTH_ROW_UNIT - 1) / HEARTH_ROW_UNIT * HEARTH_ROW_UNIT;
 }
 
-static hearth_status load_one_matrix(const struct load_job *job, const struct hearth_matrix *m, uint32_t number, uint8_t *buffer,
+static hearth_status load_one_matrix(struct reader *reader, const struct hearth_matrix *m, uint32_t number,
                                      struct hearth_range rows, hearth_error *err)
 {
     const uint64_t row_bytes = hearth_row_bytes(m->format, m->k);
     const uint64_t row_blocks = m->k / hearth_format_info(m->format)->block_elems;
     const uint32_t tile_rows = (uint32_t)m->kernel->matmul.tile_rows;
     const uint64_t tile_bytes = m->kernel->matmul.tile_bytes(m->k);
-    const uint32_t rows_at_once = (uint32_t)(job->buffer_bytes / (row_bytes * tile_rows)) * tile_rows;
+    const uint32_t rows_at_once = (uint32_t)(reader->job->buffer_bytes / (row_bytes * tile_rows)) * tile_rows;
     const uint64_t before = m->first + (uint64_t)number * m->rows; /* rows of the tensor */
     const uint64_t offset = m->file_offset + (uint64_t)number * m->rows * row_bytes;
     uint8_t *packed = m->packed + number * hearth_matrix_one_packed_bytes(m);
     for (uint32_t r = rows.begin; r < rows.end; r += rows_at_once) {
         const uint32_t n = rows.end - r < rows_at_once ? rows.end - r : rows_at_once;
-        HEARTH_TRY(load_range(job, m->format, offset + r * row_bytes, buffer, n * row_bytes, (before + r) * row_blocks, err));
+        HEARTH_TRY(load_range(reader, m->format, offset + r * row_bytes, reader->buffer, n * row_bytes, row_bytes,
+                              (before + r) * row_blocks, err));
         for (uint32_t i = 0; i < n; i += tile_rows)
-            m->kernel->matmul.pack(packed + (uint64_t)((r + i) / tile_rows) * tile_bytes, buffer + i * row_bytes,
+            m->kernel->matmul.pack(packed + (uint64_t)((r + i) / tile_rows) * tile_bytes, reader->buffer + i * row_bytes,
                                    n - i < tile_rows ? n - i : tile_rows, m->k);
     }
     return HEARTH_OK;
@@ -150,39 +162,38 @@ static struct hearth_range rows_of(const struct hearth_matrix *m, struct hearth_
     return rows;
 }
 
-static hearth_status load_matrix(const struct load_job *job, const struct hearth_matrix *m, uint8_t *buffer,
-                                 struct hearth_range part, hearth_error *err)
+static hearth_status load_matrix(struct reader *r, const struct hearth_matrix *m, struct hearth_range part, hearth_error *err)
 {
     for (uint32_t i = 0; i < m->count; i++)
-        HEARTH_TRY(load_one_matrix(job, m, i, buffer, rows_of(m, part, i), err));
+        HEARTH_TRY(load_one_matrix(r, m, i, rows_of(m, part, i), err));
     return HEARTH_OK;
 }
 
-static hearth_status load_table(const struct load_job *job, const struct hearth_table *t, struct hearth_range rows,
-                                hearth_error *err)
+static hearth_status load_table(struct reader *reader, const struct hearth_table *t, struct hearth_range rows, hearth_error *err)
 {
     const uint64_t row_bytes = hearth_row_bytes(t->format, t->k);
     const uint64_t row_blocks = t->k / hearth_format_info(t->format)->block_elems;
-    const uint32_t rows_at_once = (uint32_t)(job->buffer_bytes / row_bytes);
+    const uint32_t rows_at_once = (uint32_t)(reader->job->buffer_bytes / row_bytes);
     for (uint32_t r = rows.begin; r < rows.end; r += rows_at_once) {
         const uint32_t n = rows.end - r < rows_at_once ? rows.end - r : rows_at_once;
-        HEARTH_TRY(load_range(job, t->format, t->file_offset + r * row_bytes, t->bytes + r * row_bytes, n * row_bytes,
+        HEARTH_TRY(load_range(reader, t->format, t->file_offset + r * row_bytes, t->bytes + r * row_bytes, n * row_bytes, row_bytes,
                               r * row_blocks, err));
     }
     return HEARTH_OK;
 }
 
 /* Vectors are small: one worker widens them to floats through its buffer. */
-static hearth_status load_vector(const struct load_job *job, const struct hearth_vector *v, uint8_t *buffer, hearth_error *err)
+static hearth_status load_vector(struct reader *r, const struct hearth_vector *v, hearth_error *err)
 {
     const uint32_t at_once = BUFFER_BYTES / sizeof(float);
     const uint32_t element_bytes = hearth_format_info(v->format)->block_bytes;
     for (uint32_t i = 0; i < v->n; i += at_once) {
         const uint32_t n = v->n - i < at_once ? v->n - i : at_once;
-        HEARTH_TRY(load_range(job, v->format, v->file_offset + (uint64_t)i * element_bytes, buffer, (uint64_t)n * element_bytes,
-                              v->first + i, err));
+        const uint64_t bytes = (uint64_t)n * element_bytes;
+        HEARTH_TRY(
+            load_range(r, v->format, v->file_offset + (uint64_t)i * element_bytes, r->buffer, bytes, bytes, v->first + i, err));
         for (uint32_t j = 0; j < n; j++) {
-            const uint8_t *at = buffer + j * element_bytes;
+            const uint8_t *at = r->buffer + j * element_bytes;
             if (v->format == HEARTH_F32)
                 memcpy(&v->values[i + j], at, sizeof(float));
             else
@@ -221,18 +232,20 @@ static void load_weight(void *context, uint32_t worker, uint32_t workers)
     for (size_t i = job->ahead; job->source->expect && i < job->ahead_end; i++)
         expect_weight(job, hearth_weight_at(job->description, i), worker, workers);
     const struct hearth_weight w = hearth_weight_at(job->description, job->index);
-    uint8_t *buffer = job->buffers + worker * job->buffer_bytes;
+    struct reader r = {.job = job, .buffer = job->buffers + worker * job->buffer_bytes};
     hearth_error err;
     hearth_status status = HEARTH_OK;
     if (w.matrix && w.matrix->rows)
-        status = load_matrix(job, w.matrix, buffer, share_of(w.matrix, worker, workers), &err);
+        status = load_matrix(&r, w.matrix, share_of(w.matrix, worker, workers), &err);
     else if (w.table && w.table->rows)
-        status = load_table(job, w.table, hearth_share_rows(w.table->rows, worker, workers), &err);
+        status = load_table(&r, w.table, hearth_share_rows(w.table->rows, worker, workers), &err);
     else if (w.vector && w.vector->n && worker == 0)
-        status = load_vector(job, w.vector, buffer, &err);
+        status = load_vector(&r, w.vector, &err);
+    atomic_fetch_add(&job->sum_low, r.sum.low);
+    atomic_fetch_add(&job->sum_high, r.sum.high);
     if (status == HEARTH_OK)
         return;
-    memcpy(buffer, &err, sizeof err);
+    memcpy(r.buffer, &err, sizeof err);
     uint32_t seen = atomic_load(&job->failed);
     while (worker < seen && !atomic_compare_exchange_weak(&job->failed, &seen, worker))
         ;
@@ -269,7 +282,7 @@ static void plan_ahead(struct load_job *job, uint64_t *requested, uint64_t done,
 
 hearth_status hearth_weights_load(struct hearth_description *description, const struct hearth_source *source,
                                   uint64_t prefetch_window, bool forget, struct hearth_pool *pool, uint8_t *buffers,
-                                  const struct hearth_progress *progress, hearth_error *err)
+                                  const struct hearth_progress *progress, struct hearth_hash *identity, hearth_error *err)
 {
     struct load_job job = {.description = description,
                            .source = source,
@@ -291,6 +304,8 @@ hearth_status hearth_weights_load(struct hearth_description *description, const 
         done += bytes;
         HEARTH_TRY(hearth_progress_tell(progress, done, source->shown, err));
     }
+    *identity = hearth_hash128(source->gguf->header.bytes, (size_t)source->gguf->header.size);
+    hearth_hash_add(identity, (uint64_t[2]){job.sum_low, job.sum_high}, 2 * sizeof(uint64_t));
     return HEARTH_OK;
 }
 

@@ -28,9 +28,10 @@ hearth_status hearth_progress_tell(const struct hearth_progress *progress, uint6
 
 /* Read, check (every scale finite) and pack all weights of a description that has been laid out over a reserved arena. `buffers`
  * holds one buffer for each worker. prefetch_window: bytes that the source is told ahead. `forget`: tell the source, piece by
- * piece, that it will not be read again. Errors: E_IO, E_FORMAT E_NUM, E_CANCELLED (progress returned false). */
+ * piece, that it will not be read again. *identity receives the hash of the header and of every weight. Errors: E_IO, E_FORMAT
+ * E_NUM, E_CANCELLED (progress returned false). */
 hearth_status hearth_weights_load(struct hearth_description *description, const struct hearth_source *source,
                                   uint64_t prefetch_window, bool forget, struct hearth_pool *pool, uint8_t *buffers,
-                                  const struct hearth_progress *progress, hearth_error *err);
+                                  const struct hearth_progress *progress, struct hearth_hash *identity, hearth_error *err);
 
 #endif

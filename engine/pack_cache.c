@@ -9,24 +9,22 @@
  *     that was changed, or a kernel refused by its self-test, never meets bytes of another;
  *   - the weights: format, shape, place and size of each.
  *
- * The file is written under a second name, locked, synchronized and then renamed; it is never written to again, so a process that
- * has it mapped keeps what it checked. Who finds the lock taken leaves the writing to its holder. */
+ * The file is never written to again once it has its name (new_file.h), so a process that has it mapped keeps what it checked. Who
+ * finds another process writing it leaves that to it. */
 #include "pack_cache.h"
 #include "common/status.h"
 #include "cpu.h"
+#include "new_file.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define HEARTH_PACK_LAYOUT 2u /* raise with any change of what the weights' part of the arena holds or how it is ordered */
-#define FILE_VERSION 1u
+#define FILE_VERSION 2u
 #define PIECE_BYTES (4u << 20)   /* of a checksum */
 #define PIECES_AT_ONCE 32u       /* between two calls of progress */
 #define WRITE_BEHIND (64u << 20) /* dirty pages while writing */
@@ -44,7 +42,8 @@ struct file_header {
     uint32_t version, piece_bytes;
     uint64_t image_at, image_bytes;
     struct hearth_hash key;
-    struct hearth_hash self; /* of the header, with zeros here, and of the checksums */
+    struct hearth_hash model; /* the identity that reading all weights gives */
+    struct hearth_hash self;  /* of the header, with zeros here, and of the checksums */
 };
 
 static const char magic[8] = {'H', 'E', 'A', 'R', 'T', 'H', 'P', 'K'};
@@ -176,18 +175,6 @@ static int open_folder(const struct hearth_engine *e)
     return open(e->pack_cache, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* Why a file cannot be trusted or is none of ours; NULL when it is. */
-static const char *distrust(const struct stat *info)
-{
-    if (!S_ISREG(info->st_mode))
-        return "not a regular file";
-    if (info->st_uid != geteuid())
-        return "belongs to another user";
-    if (info->st_mode & (S_IWGRP | S_IWOTH))
-        return "others may write to it";
-    return NULL;
-}
-
 static struct hearth_hash hash_header(const uint8_t *header, uint64_t bytes)
 {
     struct file_header h;
@@ -200,7 +187,7 @@ static struct hearth_hash hash_header(const uint8_t *header, uint64_t bytes)
 }
 
 /* Why the mapped file does not serve; NULL when it does. Its size has been checked. */
-static const char *check_header(const struct hearth_pack_cache *c)
+static const char *check_header(struct hearth_pack_cache *c)
 {
     struct file_header h;
     memcpy(&h, c->map, sizeof h);
@@ -208,7 +195,8 @@ static const char *check_header(const struct hearth_pack_cache *c)
                        h.image_bytes == c->image_bytes && h.image_at == image_at(c->image_bytes) &&
                        hearth_hash_equal(h.self, hash_header(c->map, header_bytes(c->image_bytes)));
     if (!whole)
-        return "header is damaged; packing again";
+        return "header is damaged or of another version; packing again";
+    c->model = h.model;
     return hearth_hash_equal(h.key, c->key) ? NULL : "of another state of the model or other kernels; packing again";
 }
 
@@ -219,7 +207,7 @@ static void map_file(struct hearth_pack_cache *c, const struct hearth_engine *e,
         tell_errno(e, c->name, "stat", errno);
         return;
     }
-    const char *why = distrust(&info);
+    const char *why = hearth_file_distrust(&info);
     const uint64_t expected = image_at(c->image_bytes) + c->image_bytes;
     if (!why && (uint64_t)info.st_size != expected)
         why = "size is not the expected one; packing again";
@@ -376,10 +364,8 @@ uint64_t hearth_pack_cache_bytes_to_write(const struct hearth_pack_cache *c)
 struct writer {
     const struct hearth_pack_cache *cache;
     struct hearth_engine *engine;
-    int folder, fd;    /* -1: not open */
-    char name[64];     /* the second name */
-    const char *doing; /* for the warning */
-    bool quiet;        /* giving up is nothing to warn of */
+    struct hearth_new_file file;
+    int folder; /* -1: not open */
 };
 
 /* A file that changed just now may change again within the same tick of the clock. */
@@ -389,58 +375,14 @@ static bool is_young(const struct hearth_parts_identity *identity)
     return clock_gettime(CLOCK_REALTIME, &now) != 0 || now.tv_sec - identity->newest_change_s <= YOUNG_SECONDS;
 }
 
-/* Writing beyond this limit would send a signal that ends the process. */
-static bool file_size_allowed(uint64_t bytes)
+/* Where another process is at it, that is nothing to warn of. */
+static bool open_file(struct writer *w)
 {
-    struct rlimit limit;
-    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= bytes);
-}
-
-/* Open and lock the second name. false, with errno: no luck; quiet where another process is at it. */
-static bool open_locked(struct writer *w)
-{
-    struct stat here;
-    struct stat there;
-    w->doing = "open folder";
+    w->file = (struct hearth_new_file){.fd = -1, .doing = "open folder"};
     if (mkdir(w->engine->pack_cache, 0700) != 0 && errno != EEXIST)
         return false;
     w->folder = open_folder(w->engine);
-    if (w->folder < 0)
-        return false;
-    w->doing = "create";
-    w->fd = openat(w->folder, w->name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
-    if (w->fd < 0)
-        return false;
-    w->doing = "lock";
-    if (flock(w->fd, LOCK_EX | LOCK_NB) != 0) {
-        w->quiet = errno == EWOULDBLOCK;
-        return false;
-    }
-    /* Before the lock was ours the file may have been renamed to its first name: then nobody may touch it any more. */
-    w->quiet = fstat(w->fd, &here) != 0 || fstatat(w->folder, w->name, &there, AT_SYMLINK_NOFOLLOW) != 0 ||
-               here.st_ino != there.st_ino || here.st_dev != there.st_dev;
-    if (w->quiet || distrust(&here)) {
-        errno = EPERM;
-        return false;
-    }
-    return true;
-}
-
-static bool write_at(int fd, const uint8_t *bytes, uint64_t n, uint64_t offset)
-{
-    while (n > 0) {
-        const ssize_t put = pwrite(fd, bytes, (size_t)n, (off_t)offset);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0) {
-            errno = put == 0 ? EIO : errno;
-            return false;
-        }
-        bytes += put;
-        offset += (uint64_t)put;
-        n -= (uint64_t)put;
-    }
-    return true;
+    return w->folder >= 0 && hearth_new_file_open(&w->file, w->folder, w->cache->name);
 }
 
 /* Header, checksums, image; to the disk at its pace, so that progress tells the truth. *status is E_CANCELLED or OK. */
@@ -449,20 +391,15 @@ static bool write_file(struct writer *w, const struct hearth_description *d, con
                        hearth_error *err)
 {
     const uint64_t at = image_at(d->image_bytes);
-    w->doing = "make room";
-    if (ftruncate(w->fd, 0) != 0 ||
-        (fallocate(w->fd, 0, 0, (off_t)(at + d->image_bytes)) != 0 && errno != EOPNOTSUPP && errno != ENOSYS))
-        return false;
-    w->doing = "write";
-    if (!write_at(w->fd, header, at, 0))
+    if (!hearth_new_file_reserve(&w->file, at + d->image_bytes) || !hearth_new_file_write(&w->file, header, at, 0))
         return false;
     for (uint64_t done = 0; done < d->image_bytes;) {
         const uint64_t n = piece_size(d->image_bytes, done / PIECE_BYTES);
-        if (!write_at(w->fd, d->image + done, n, at + done))
+        if (!hearth_new_file_write(&w->file, d->image + done, n, at + done))
             return false;
-        (void)sync_file_range(w->fd, (off_t)(at + done), (off_t)n, SYNC_FILE_RANGE_WRITE);
+        (void)sync_file_range(w->file.fd, (off_t)(at + done), (off_t)n, SYNC_FILE_RANGE_WRITE);
         if (done >= WRITE_BEHIND)
-            (void)sync_file_range(w->fd, (off_t)(at + done - WRITE_BEHIND), (off_t)n,
+            (void)sync_file_range(w->file.fd, (off_t)(at + done - WRITE_BEHIND), (off_t)n,
                                   SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
         done += n;
         *status = hearth_progress_tell(progress, done, source->shown, err);
@@ -475,29 +412,24 @@ static bool write_file(struct writer *w, const struct hearth_description *d, con
 static bool publish(struct writer *w, const struct hearth_source *source)
 {
     struct hearth_parts_identity now;
-    w->doing = "synchronize";
-    if (fsync(w->fd) != 0)
+    if (!hearth_new_file_synchronize(&w->file))
         return false;
-    w->doing = "the model changed while it was read";
+    w->file.doing = "the model changed while it was read";
     errno = ESTALE;
-    if (!source->identify(source->context, &now) || memcmp(&now, &w->cache->identity, sizeof now) != 0)
-        return false;
-    w->doing = "rename";
-    if (renameat(w->folder, w->name, w->folder, w->cache->name) != 0)
-        return false;
-    (void)fsync(w->folder);
-    return true;
+    return source->identify(source->context, &now) && memcmp(&now, &w->cache->identity, sizeof now) == 0 &&
+           hearth_new_file_publish(&w->file);
 }
 
 /* Header and checksums to `out`, zeros up to the image. */
 static void make_header(uint8_t *out, const struct hearth_pack_cache *c, struct hearth_engine *e,
-                        const struct hearth_description *d)
+                        const struct hearth_description *d, struct hearth_hash model)
 {
     struct file_header h = {.version = FILE_VERSION,
                             .piece_bytes = PIECE_BYTES,
                             .image_at = image_at(d->image_bytes),
                             .image_bytes = d->image_bytes,
-                            .key = c->key};
+                            .key = c->key,
+                            .model = model};
     struct checksum_job job = {.image = d->image,
                                .image_bytes = d->image_bytes,
                                .made = (struct hearth_hash *)(void *)(out + sizeof h),
@@ -511,8 +443,9 @@ static void make_header(uint8_t *out, const struct hearth_pack_cache *c, struct 
 }
 
 hearth_status hearth_pack_cache_write(const struct hearth_pack_cache *c, struct hearth_engine *e,
-                                      const struct hearth_source *source, const struct hearth_description *d, uint8_t *table,
-                                      uint64_t table_bytes, const struct hearth_progress *progress, hearth_error *err)
+                                      const struct hearth_source *source, const struct hearth_description *d,
+                                      struct hearth_hash model, uint8_t *table, uint64_t table_bytes,
+                                      const struct hearth_progress *progress, hearth_error *err)
 {
     hearth_status status = HEARTH_OK;
     if (!c->wanted || c->map || d->image_bytes != c->image_bytes)
@@ -521,28 +454,23 @@ hearth_status hearth_pack_cache_write(const struct hearth_pack_cache *c, struct 
         tell(e, 0, c->name, "not written: the model file changed just now");
         return HEARTH_OK;
     }
-    if (image_at(d->image_bytes) > table_bytes || !file_size_allowed(image_at(d->image_bytes) + d->image_bytes)) {
+    if (image_at(d->image_bytes) > table_bytes) {
         tell(e, 1, c->name, "not written: the file would be too large");
         return HEARTH_OK;
     }
-    struct writer w = {.cache = c, .engine = e, .folder = -1, .fd = -1};
-    (void)snprintf(w.name, sizeof w.name, "%s.new", c->name);
-    bool written = open_locked(&w);
-    const bool locked = written;
+    struct writer w = {.cache = c, .engine = e, .folder = -1};
+    bool written = open_file(&w);
     if (written) {
-        make_header(table, c, e, d);
+        make_header(table, c, e, d, model);
         written = write_file(&w, d, table, source, progress, &status, err) && publish(&w, source);
     }
     const int number = errno;
-    if (locked && !written)
-        (void)unlinkat(w.folder, w.name, 0);
-    if (w.fd >= 0)
-        (void)close(w.fd);
+    hearth_new_file_close(&w.file);
     if (w.folder >= 0)
         (void)close(w.folder);
     if (written)
         tell(e, 0, c->name, "written");
-    else if (status == HEARTH_OK && !w.quiet)
-        tell_errno(e, c->name, w.doing, number);
+    else if (status == HEARTH_OK && !w.file.busy)
+        tell_errno(e, c->name, w.file.doing, number);
     return status;
 }

@@ -24,11 +24,12 @@ hearth_status hearth_pack_cache_verify(struct hearth_pack_cache *cache, struct h
 /* Bytes that hearth_pack_cache_write() will tell its progress of; 0: nothing will be written. */
 uint64_t hearth_pack_cache_bytes_to_write(const struct hearth_pack_cache *cache);
 
-/* Write the packed weights of a description that has been loaded. `table` is memory for the file's header. E_CANCELLED when
- * progress says so; then no file is left. */
+/* Write the packed weights of a description that has been loaded, and the identity of the model. `table` is memory for the file's
+ * header. E_CANCELLED when progress says so; then no file is left. */
 hearth_status hearth_pack_cache_write(const struct hearth_pack_cache *cache, struct hearth_engine *engine,
-                                      const struct hearth_source *source, const struct hearth_description *d, uint8_t *table,
-                                      uint64_t table_bytes, const struct hearth_progress *progress, hearth_error *err);
+                                      const struct hearth_source *source, const struct hearth_description *d,
+                                      struct hearth_hash model, uint8_t *table, uint64_t table_bytes,
+                                      const struct hearth_progress *progress, hearth_error *err);
 
 /* The mapped weights as an arena to be laid out over, read-only; without a map, zeros. */
 struct hearth_arena hearth_pack_cache_arena(const struct hearth_pack_cache *cache);

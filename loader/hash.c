@@ -15,6 +15,13 @@ struct hearth_hash hearth_hash128(const void *bytes, size_t n)
     return (struct hearth_hash){h.low64, h.high64};
 }
 
+struct hearth_hash hearth_hash_at(const void *bytes, size_t n, uint64_t place)
+{
+    const struct hearth_hash hash = hearth_hash128(bytes, n);
+    const uint64_t with_place[3] = {hash.low, hash.high, place};
+    return hearth_hash128(with_place, sizeof with_place);
+}
+
 void hearth_hash_add(struct hearth_hash *hash, const void *bytes, size_t n)
 {
     const struct hearth_hash both[2] = {*hash, hearth_hash128(bytes, n)};

@@ -365,3 +365,33 @@ hearth_status hearth_vocab_read(struct hearth_vocab *out, const struct hearth_gg
     *out = vocab;
     return HEARTH_OK;
 }
+
+static void add_array(struct hearth_hash *hash, const struct hearth_gguf_pair *pair)
+{
+    hearth_hash_add(hash, pair ? pair->value.bytes : (const uint8_t *)"", pair ? (size_t)pair->value.size : 0);
+}
+
+struct hearth_hash hearth_vocab_identity(const struct hearth_vocab *v)
+{
+    struct hearth_hash hash = {0, 0};
+    const int32_t numbers[] = {(int32_t)v->model,
+                               v->bos,
+                               v->eos,
+                               v->eot,
+                               v->eom,
+                               v->unk,
+                               v->pad,
+                               v->fim_prefix,
+                               v->fim_suffix,
+                               v->fim_middle,
+                               v->add_bos,
+                               v->add_eos,
+                               v->add_space_prefix};
+    hearth_hash_add(&hash, numbers, sizeof numbers);
+    hearth_hash_add(&hash, v->pre.bytes ? v->pre.bytes : (const uint8_t *)"", (size_t)v->pre.size);
+    add_array(&hash, v->tokens);
+    add_array(&hash, v->scores);
+    add_array(&hash, v->token_types);
+    add_array(&hash, v->merges);
+    return hash;
+}

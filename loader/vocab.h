@@ -3,6 +3,7 @@
 #define HEARTH_LOADER_VOCAB_H
 
 #include "gguf.h"
+#include "hash.h"
 
 enum hearth_vocab_model { HEARTH_VOCAB_SPM, HEARTH_VOCAB_BPE };
 
@@ -37,5 +38,8 @@ struct hearth_vocab {
  * E_UNSUPPORTED. */
 hearth_status hearth_vocab_read(struct hearth_vocab *out, const struct hearth_gguf *gguf, uint64_t n_embedding_rows,
                                 hearth_log_fn *log, void *log_user, hearth_error *err);
+
+/* Hash of everything in it that decides which ids a text has and what an id means. */
+struct hearth_hash hearth_vocab_identity(const struct hearth_vocab *vocab);
 
 #endif

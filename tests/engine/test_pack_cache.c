@@ -168,7 +168,7 @@ Test(pack_cache, damage_is_found_before_it_is_used)
     run(&plain, NULL, NULL);
     run(&first, cache, NULL);
     const off_t size = size_of(the_file());
-    const off_t places[] = {0, 9, 17, 25, 33, 41, 57, 73, 4096, 4096 + (4 << 20), size / 2, size - 1};
+    const off_t places[] = {0, 9, 17, 25, 33, 41, 57, 73, 89, 4096, 4096 + (4 << 20), size / 2, size - 1};
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         flip(the_file(), places[i]);
         run(&second, cache, NULL);
