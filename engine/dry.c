@@ -12,17 +12,16 @@
 #include <float.h>
 
 #define BREAKER_BYTES 40u
-#define BREAKERS_BYTES 256u /* all of them */
-#define TAIL_MAX 20u        /* tokens of a rest that are compared */
+#define TAIL_MAX 20u /* tokens of a rest that are compared */
 
 struct hearth_dry {
     const struct hearth_tokenizer *tokenizer;
     void *scratch;
     uint32_t n_vocab, n_breakers;
     uint32_t begins[HEARTH_DRY_BREAKERS_MAX + 1];
-    uint8_t text[BREAKERS_BYTES];            /* breaker b is [begins[b], begins[b + 1]) */
-    int32_t tails[BREAKERS_BYTES][TAIL_MAX]; /* tokens of what stands from this byte to the end of its breaker */
-    uint32_t n_tail[BREAKERS_BYTES];
+    uint8_t text[HEARTH_DRY_BREAKERS_BYTES];            /* breaker b is [begins[b], begins[b + 1]) */
+    int32_t tails[HEARTH_DRY_BREAKERS_BYTES][TAIL_MAX]; /* tokens of what stands from this byte to the end of its breaker */
+    uint32_t n_tail[HEARTH_DRY_BREAKERS_BYTES];
     uint64_t *heads;  /* [n_vocab] bits: the token holds a breaker or ends with the beginning of one */
     uint32_t *repeat; /* [n_context] the Z-function */
 };
@@ -93,7 +92,7 @@ static bool is_head(const struct hearth_dry *dry, struct hearth_view text)
     return false;
 }
 
-static hearth_status check_breakers(const char *const *breakers, uint32_t n_breakers, hearth_error *err)
+hearth_status hearth_dry_check_breakers(const char *const *breakers, uint32_t n_breakers, hearth_error *err)
 {
     size_t total = 0;
     if (n_breakers > HEARTH_DRY_BREAKERS_MAX)
@@ -107,9 +106,9 @@ static hearth_status check_breakers(const char *const *breakers, uint32_t n_brea
                                BREAKER_BYTES);
         total += n;
     }
-    if (total > BREAKERS_BYTES)
+    if (total > HEARTH_DRY_BREAKERS_BYTES)
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "sampling: dry_breakers: too long together (got %zu, need at most %u bytes)",
-                           total, BREAKERS_BYTES);
+                           total, (unsigned)HEARTH_DRY_BREAKERS_BYTES);
     return HEARTH_OK;
 }
 
@@ -126,7 +125,7 @@ static void encode_tails(struct hearth_dry *dry)
 
 hearth_status hearth_dry_set_breakers(struct hearth_dry *dry, const char *const *breakers, uint32_t n_breakers, hearth_error *err)
 {
-    HEARTH_TRY(check_breakers(breakers, n_breakers, err));
+    HEARTH_TRY(hearth_dry_check_breakers(breakers, n_breakers, err));
     dry->n_breakers = n_breakers;
     for (uint32_t b = 0; b < n_breakers; b++) {
         const size_t n = strlen(breakers[b]);
@@ -141,6 +140,14 @@ hearth_status hearth_dry_set_breakers(struct hearth_dry *dry, const char *const 
         if (is_head(dry, hearth_tokenizer_text(dry->tokenizer, (int32_t)id)))
             dry->heads[id / 64] |= (uint64_t)1 << id % 64;
     return HEARTH_OK;
+}
+
+void hearth_dry_get_breakers(const struct hearth_dry *dry, struct hearth_dry_breakers *out)
+{
+    *out = (struct hearth_dry_breakers){.n = dry->n_breakers};
+    for (uint32_t b = 0; b < dry->n_breakers; b++)
+        out->sizes[b] = dry->begins[b + 1] - dry->begins[b];
+    memcpy(out->text, dry->text, dry->begins[dry->n_breakers]);
 }
 
 /* Whether the tail that begins at `cut` stands after the token `back` places back, and ends inside the history. */

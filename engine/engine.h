@@ -112,6 +112,7 @@ struct hearth_session {
     int32_t *pending;               /* [context] a prompt being tokenized */
     uint32_t position;              /* tokens fed */
     uint32_t written;               /* the end of the furthest batch that was begun since position 0: what it overwrote is gone */
+    uint32_t held;                  /* the first position that layers with a window have, after a state was restored; else 0 */
     int32_t unfed;                  /* the last token of an answer that was cut off: shown, not computed yet */
     uint32_t n_unfed;               /* 1 when there is one */
     uint32_t n_logits;              /* positions, counted back from the last, whose logits are valid */
@@ -150,6 +151,22 @@ void hearth_session_layout(struct hearth_session *session, const struct hearth_m
  * what is out of range. */
 hearth_status hearth_generation_read(hearth_generation *out, const hearth_generation *generation, const hearth_result *result,
                                      hearth_error *err);
+
+/* One user at a time: HEARTH_E_BUSY for another; leave hands the status on. */
+hearth_status hearth_session_enter(struct hearth_session *session, hearth_error *err);
+hearth_status hearth_session_leave(struct hearth_session *session, hearth_status status);
+
+/* Every loss of tokens goes through here: the context ends at `position`, there are no logits, no token owed, no grammar. */
+void hearth_session_forget_from(struct hearth_session *session, uint32_t position);
+/* The same with position 0, and the random stream begins again. */
+void hearth_session_restart(struct hearth_session *session);
+
+/* The first position before the session's own that a layer still has, and the first that a token at `position` sees in it. */
+uint32_t hearth_session_first_held(const struct hearth_session *session, uint32_t layer);
+uint32_t hearth_session_first_seen(const struct hearth_session *session, uint32_t layer, uint32_t position);
+
+/* The rotations that this session's keys have: their frequencies, which follow from the model and the length of the context. */
+struct hearth_hash hearth_session_rope(const struct hearth_session *session);
 
 /* For measurements: stand at `position`, whatever came after. The session has been fed so far before, and what it was fed there is
  * still the content of the cache, but where layers with a window have gone on over it: there are then other, ordinary numbers. No

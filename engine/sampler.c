@@ -15,7 +15,6 @@
 #include "common/real.h"
 #include "common/status.h"
 #include "dry.h"
-#include "rng.h"
 #include <float.h>
 
 #define EXP_CHUNK 256u
@@ -266,6 +265,129 @@ void hearth_sampler_reset(struct hearth_sampler *sampler)
     hearth_sampler_rewrite_history(sampler, NULL, 0);
     sampler->rng = hearth_rng_seed(sampler->options.seed);
     sampler->begun = false;
+}
+
+/* ---- Saving ------------------------------------------------------------------------------------------------------------- */
+
+_Static_assert(sizeof(struct hearth_sampler_state) ==
+                   7 * 8 + 16 * 4 + 14 * 4 + 5 * 4 + sizeof(struct hearth_dry_breakers) + HEARTH_LOGIT_BIAS_MAX * 8,
+               "no padding");
+
+void hearth_sampler_save(const struct hearth_sampler *sampler, struct hearth_sampler_state *out)
+{
+    const hearth_sampling *o = &sampler->options;
+    *out = (struct hearth_sampler_state){.seed = o->seed,
+                                         .rng = sampler->rng,
+                                         .temperature = o->temperature,
+                                         .top_p = o->top_p,
+                                         .min_p = o->min_p,
+                                         .repeat_penalty = o->repeat_penalty,
+                                         .frequency_penalty = o->frequency_penalty,
+                                         .presence_penalty = o->presence_penalty,
+                                         .dry_multiplier = o->dry_multiplier,
+                                         .dry_base = o->dry_base,
+                                         .typical_p = o->typical_p,
+                                         .top_n_sigma = o->top_n_sigma,
+                                         .xtc_probability = o->xtc_probability,
+                                         .xtc_threshold = o->xtc_threshold,
+                                         .dynatemp_range = o->dynatemp_range,
+                                         .dynatemp_exponent = o->dynatemp_exponent,
+                                         .mirostat_tau = o->mirostat_tau,
+                                         .mirostat_eta = o->mirostat_eta,
+                                         .top_k = o->top_k,
+                                         .repeat_last_n = o->repeat_last_n,
+                                         .dry_allowed_length = o->dry_allowed_length,
+                                         .dry_last_n = o->dry_last_n,
+                                         .mirostat = o->mirostat,
+                                         .chosen = sampler->chosen,
+                                         .min_keep = o->min_keep,
+                                         .n_logit_bias = o->n_logit_bias,
+                                         .ignore_end = o->ignore_end,
+                                         .learned = sampler->begun && sampler->learned,
+                                         .begun = sampler->begun};
+    memcpy(out->order, o->order, sizeof out->order);
+    memcpy(out->bias, sampler->bias, o->n_logit_bias * sizeof out->bias[0]);
+    hearth_dry_get_breakers(sampler->dry, &out->breakers);
+    if (sampler->begun) {
+        out->mu = sampler->mu;
+        out->surprise = sampler->surprise;
+    }
+}
+
+/* Options as a caller gives them; a breaker that does not fit is left empty, which no check lets pass. */
+struct given_options {
+    hearth_sampling options;
+    const char *breakers[HEARTH_DRY_BREAKERS_MAX];
+    char text[HEARTH_DRY_BREAKERS_BYTES + HEARTH_DRY_BREAKERS_MAX];
+};
+
+static void give_options(struct given_options *out, const struct hearth_sampler_state *s)
+{
+    uint32_t begin = 0;
+    char *text = out->text;
+    memset(out, 0, sizeof *out);
+    out->options = (hearth_sampling){.struct_size = sizeof out->options,
+                                     .top_k = s->top_k,
+                                     .temperature = s->temperature,
+                                     .top_p = s->top_p,
+                                     .min_p = s->min_p,
+                                     .repeat_penalty = s->repeat_penalty,
+                                     .repeat_last_n = s->repeat_last_n,
+                                     .seed = s->seed,
+                                     .frequency_penalty = s->frequency_penalty,
+                                     .presence_penalty = s->presence_penalty,
+                                     .dry_multiplier = s->dry_multiplier,
+                                     .dry_base = s->dry_base,
+                                     .dry_allowed_length = s->dry_allowed_length,
+                                     .dry_last_n = s->dry_last_n,
+                                     .dry_breakers = out->breakers,
+                                     .n_dry_breakers = s->breakers.n,
+                                     .typical_p = s->typical_p,
+                                     .top_n_sigma = s->top_n_sigma,
+                                     .xtc_probability = s->xtc_probability,
+                                     .xtc_threshold = s->xtc_threshold,
+                                     .dynatemp_range = s->dynatemp_range,
+                                     .dynatemp_exponent = s->dynatemp_exponent,
+                                     .mirostat = s->mirostat,
+                                     .mirostat_tau = s->mirostat_tau,
+                                     .mirostat_eta = s->mirostat_eta,
+                                     .min_keep = s->min_keep,
+                                     .n_logit_bias = s->n_logit_bias,
+                                     .logit_bias = s->bias,
+                                     .ignore_end = s->ignore_end != 0};
+    memcpy(out->options.order, s->order, sizeof s->order);
+    for (uint32_t b = 0; b < s->breakers.n && b < HEARTH_DRY_BREAKERS_MAX; b++) {
+        const uint32_t n = s->breakers.sizes[b] <= HEARTH_DRY_BREAKERS_BYTES - begin ? s->breakers.sizes[b] : 0;
+        memcpy(text, s->breakers.text + begin, n);
+        out->breakers[b] = text;
+        begin += n;
+        text += n + 1;
+    }
+}
+
+hearth_status hearth_sampler_check(const struct hearth_sampler *sampler, const struct hearth_sampler_state *s, hearth_error *err)
+{
+    struct given_options given;
+    give_options(&given, s);
+    HEARTH_TRY(check_options(sampler, &given.options, err));
+    HEARTH_TRY(hearth_dry_check_breakers(given.breakers, s->breakers.n, err));
+    HEARTH_TRY(check_integer("chosen", s->chosen, HEARTH_TOKEN_NONE, (int32_t)(sampler->n_vocab - 1), err));
+    if ((s->rng.s[0] | s->rng.s[1] | s->rng.s[2] | s->rng.s[3]) == 0)
+        return hearth_fail(err, HEARTH_E_CONFIG, NULL, "sampling: the random stream is all zeros");
+    return HEARTH_OK;
+}
+
+void hearth_sampler_restore(struct hearth_sampler *sampler, const struct hearth_sampler_state *s)
+{
+    struct given_options given;
+    give_options(&given, s);
+    (void)hearth_sampler_set(sampler, &given.options, NULL);
+    sampler->rng = s->rng;
+    sampler->mu = s->mu;
+    sampler->surprise = s->surprise;
+    sampler->chosen = s->chosen;
+    sampler->learned = s->learned != 0;
+    sampler->begun = s->begun != 0;
 }
 
 /* ---- Logits ------------------------------------------------------------------------------------------------------------- */

@@ -5,8 +5,10 @@
 #ifndef HEARTH_ENGINE_SAMPLER_H
 #define HEARTH_ENGINE_SAMPLER_H
 
+#include "dry.h"
 #include "hearth.h"
 #include "kernels.h"
+#include "rng.h"
 #include "tokenizer.h"
 
 struct hearth_sampler;
@@ -30,6 +32,25 @@ void hearth_sampler_accept(struct hearth_sampler *sampler, int32_t id);
 void hearth_sampler_rewrite_history(struct hearth_sampler *sampler, const int32_t *ids, uint32_t n);
 /* Forget the history and restart the random stream: a timeline from its beginning. */
 void hearth_sampler_reset(struct hearth_sampler *sampler);
+
+/* All of a sampler but the history and what is allowed, as a saved session has it: without padding. */
+struct hearth_sampler_state {
+    uint64_t seed;
+    struct hearth_rng rng;
+    double mu, surprise;
+    float temperature, top_p, min_p, repeat_penalty, frequency_penalty, presence_penalty, dry_multiplier, dry_base;
+    float typical_p, top_n_sigma, xtc_probability, xtc_threshold, dynatemp_range, dynatemp_exponent, mirostat_tau, mirostat_eta;
+    int32_t top_k, repeat_last_n, dry_allowed_length, dry_last_n, mirostat, order[8], chosen;
+    uint32_t min_keep, n_logit_bias, ignore_end, learned, begun;
+    struct hearth_dry_breakers breakers;
+    hearth_logit_bias bias[HEARTH_LOGIT_BIAS_MAX];
+};
+void hearth_sampler_save(const struct hearth_sampler *sampler, struct hearth_sampler_state *out);
+/* Whether a state, from outside, is one that a sampler for this vocabulary can be in; E_CONFIG names the field. */
+hearth_status hearth_sampler_check(const struct hearth_sampler *sampler, const struct hearth_sampler_state *state,
+                                   hearth_error *err);
+/* Take a state that has been checked; the history stays. */
+void hearth_sampler_restore(struct hearth_sampler *sampler, const struct hearth_sampler_state *state);
 
 /* From now on choose only tokens whose bit is set in allowed[0 … (n_vocab + 63) / 64); NULL: any. Not copied. */
 void hearth_sampler_allow(struct hearth_sampler *sampler, const uint64_t *allowed);

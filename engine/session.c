@@ -229,7 +229,7 @@ static double seconds_now(void)
 
 /* ---- One user at a time --------------------------------------------------------------------------------------------- */
 
-static hearth_status enter(struct hearth_session *s, hearth_error *err)
+hearth_status hearth_session_enter(struct hearth_session *s, hearth_error *err)
 {
     HEARTH_NEED(s, err);
     HEARTH_TRY(hearth_engine_check(s->model->engine, err));
@@ -239,7 +239,7 @@ static hearth_status enter(struct hearth_session *s, hearth_error *err)
     return HEARTH_OK;
 }
 
-static hearth_status leave(struct hearth_session *s, hearth_status status)
+hearth_status hearth_session_leave(struct hearth_session *s, hearth_status status)
 {
     atomic_store(&s->in_use, 0);
     return status;
@@ -247,36 +247,37 @@ static hearth_status leave(struct hearth_session *s, hearth_status status)
 
 /* ---- Feeding -------------------------------------------------------------------------------------------------------- */
 
-/* Every loss of tokens goes through here: the context ends at `position`, and the sampler knows no other text. */
-static void forget_from(struct hearth_session *s, uint32_t position)
+/* The sampler knows no other text than what is left. */
+void hearth_session_forget_from(struct hearth_session *s, uint32_t position)
 {
     s->position = position;
     s->n_unfed = 0;
     s->n_logits = 0;
     s->constrained = false;
-    s->written = position == 0 ? 0 : s->written;
+    if (position == 0)
+        s->written = s->held = 0;
     hearth_sampler_rewrite_history(s->sampler, s->ids, position);
 }
 
-static void reset(struct hearth_session *s)
+void hearth_session_restart(struct hearth_session *s)
 {
-    forget_from(s, 0);
+    hearth_session_forget_from(s, 0);
     hearth_sampler_reset(s->sampler);
 }
 
 /* A session in use, by another thread or by the very call whose callback we are in, is left alone. */
 void hearth_session_reset(hearth_session *s)
 {
-    if (enter(s, NULL) != HEARTH_OK)
+    if (hearth_session_enter(s, NULL) != HEARTH_OK)
         return;
-    reset(s);
-    (void)leave(s, HEARTH_OK);
+    hearth_session_restart(s);
+    (void)hearth_session_leave(s, HEARTH_OK);
 }
 
 void hearth_session_stand_at(struct hearth_session *s, uint32_t position)
 {
     hearth_session_reset(s);
-    forget_from(s, position);
+    hearth_session_forget_from(s, position);
 }
 
 /* One store, so that a signal handler may call it. */
@@ -297,9 +298,9 @@ hearth_status hearth_session_set_deadline(hearth_session *s, double seconds, hea
     if (!(seconds >= 0.0))
         return hearth_fail(error, HEARTH_E_CONFIG, NULL, "session: the deadline is before now (got %g seconds, need 0 or more)",
                            seconds);
-    HEARTH_TRY(enter(s, error));
+    HEARTH_TRY(hearth_session_enter(s, error));
     s->interrupt.deadline = seconds > 0.0 ? seconds_now() + seconds : 0.0;
-    return leave(s, HEARTH_OK);
+    return hearth_session_leave(s, HEARTH_OK);
 }
 
 uint32_t hearth_session_position(const hearth_session *s)
@@ -343,13 +344,27 @@ static hearth_status check_ids(const struct hearth_session *s, const int32_t *id
     return HEARTH_OK;
 }
 
-/* Whether a token at `position` would see positions before it that others, in the same slots, have overwritten. */
+uint32_t hearth_session_first_held(const struct hearth_session *s, uint32_t layer)
+{
+    const struct hearth_kv_layer *l = &s->cache.layers[layer];
+    const uint32_t not_overwritten = s->written > l->slots ? s->written - l->slots : 0;
+    if (l->window == 0)
+        return 0;
+    return s->held > not_overwritten ? s->held : not_overwritten;
+}
+
+uint32_t hearth_session_first_seen(const struct hearth_session *s, uint32_t layer, uint32_t position)
+{
+    const uint32_t window = s->cache.layers[layer].window;
+    return window && position + 1 > window ? position + 1 - window : 0;
+}
+
+/* Whether a token at `position` would see positions before it that are not there any more. */
 static bool has_lost(const struct hearth_session *s, uint32_t position)
 {
     for (uint32_t i = 0; i < s->model->description.hparams.n_layer; i++) {
-        const struct hearth_kv_layer *layer = &s->cache.layers[i];
-        const uint32_t first = layer->window && position + 1 > layer->window ? position + 1 - layer->window : 0;
-        if (first < position && s->written > first && s->written - first > layer->slots)
+        const uint32_t first = hearth_session_first_seen(s, i, position);
+        if (first < position && first < hearth_session_first_held(s, i))
             return true;
     }
     return false;
@@ -360,6 +375,16 @@ static const double *global_rope(const struct hearth_session *s)
 {
     const bool long_context = s->limits.context > s->model->description.hparams.rope_n_ctx;
     return long_context && s->model->rope_long ? s->model->rope_long : s->model->rope_frequencies[HEARTH_ROPE_GLOBAL];
+}
+
+struct hearth_hash hearth_session_rope(const struct hearth_session *s)
+{
+    const size_t bytes = s->model->description.hparams.n_rot / 2 * sizeof(double);
+    const double *local = s->model->rope_frequencies[HEARTH_ROPE_LOCAL];
+    struct hearth_hash hash = hearth_hash128(global_rope(s), bytes);
+    if (local)
+        hearth_hash_add(&hash, local, bytes);
+    return hash;
 }
 
 /* Put at most a batch of tokens into the cache, `ahead` of the position, which does not move. */
@@ -414,7 +439,7 @@ static hearth_status compute(struct hearth_session *s, const int32_t *ids, size_
         now = next_batch(s, n - done, &n_logits);
         const hearth_status status = compute_batch(s, (uint32_t)done, ids + done, now, n_logits, err);
         if (status != HEARTH_OK && has_lost(s, s->position))
-            reset(s);
+            hearth_session_restart(s);
         HEARTH_TRY(status);
     }
     move_over(s, ids, n);
@@ -458,8 +483,8 @@ static hearth_status feed(struct hearth_session *s, const int32_t *ids, size_t n
 hearth_status hearth_session_feed(hearth_session *s, const int32_t *ids, size_t n_ids, hearth_error *error)
 {
     HEARTH_NEED_FOR(ids, n_ids, error);
-    HEARTH_TRY(enter(s, error));
-    return leave(s, feed(s, ids, n_ids, error));
+    HEARTH_TRY(hearth_session_enter(s, error));
+    return hearth_session_leave(s, feed(s, ids, n_ids, error));
 }
 
 /* Ids of a text in s->pending; more than the context could ever hold is refused with the number it has. */
@@ -486,8 +511,8 @@ hearth_status hearth_session_feed_text(hearth_session *s, const char *text, size
                                        hearth_error *error)
 {
     HEARTH_NEED_FOR(text, text_bytes, error);
-    HEARTH_TRY(enter(s, error));
-    return leave(s, feed_text(s, text, text_bytes, flags, n_ids, error));
+    HEARTH_TRY(hearth_session_enter(s, error));
+    return hearth_session_leave(s, feed_text(s, text, text_bytes, flags, n_ids, error));
 }
 
 /* ---- Going back ----------------------------------------------------------------------------------------------------- */
@@ -502,14 +527,14 @@ static hearth_status rewind_to(struct hearth_session *s, uint32_t position, hear
                            "rewind: layers with a window have forgotten what token %" PRIu32
                            " sees; only 0 and later ones can be gone back to",
                            position);
-    forget_from(s, position);
+    hearth_session_forget_from(s, position);
     return HEARTH_OK;
 }
 
 hearth_status hearth_session_rewind(hearth_session *s, uint32_t position, hearth_error *error)
 {
-    HEARTH_TRY(enter(s, error));
-    return leave(s, rewind_to(s, position, error));
+    HEARTH_TRY(hearth_session_enter(s, error));
+    return hearth_session_leave(s, rewind_to(s, position, error));
 }
 
 /* How many tokens at the beginning of ids are in the context, and can be gone back to; not the last, whose logits are wanted. */
@@ -529,7 +554,7 @@ static hearth_status prompt(struct hearth_session *s, const int32_t *ids, size_t
         return hearth_fail_needed(err, HEARTH_E_CONTEXT_FULL, n, s->limits.context,
                                   "context: too many tokens (got %zu, need at most %" PRIu32 ")", n, s->limits.context);
     info->n_kept = common_prefix(s, ids, n);
-    forget_from(s, info->n_kept);
+    hearth_session_forget_from(s, info->n_kept);
     while (s->position < n) {
         uint32_t n_logits;
         const uint32_t now = next_batch(s, n - s->position, &n_logits);
@@ -548,13 +573,13 @@ hearth_status hearth_session_prompt(hearth_session *s, const int32_t *ids, size_
     if (info && info->struct_size < sizeof counted)
         return hearth_fail(error, HEARTH_E_CONFIG, NULL, "prompt info: struct_size is too small (got %" PRIu32 ", need %zu)",
                            info->struct_size, sizeof counted);
-    HEARTH_TRY(enter(s, error));
+    HEARTH_TRY(hearth_session_enter(s, error));
     const hearth_status status = prompt(s, ids, n_ids, &counted, error);
     if (info) {
         counted.struct_size = info->struct_size;
         memcpy(info, &counted, sizeof counted);
     }
-    return leave(s, status);
+    return hearth_session_leave(s, status);
 }
 
 /* ---- What there is -------------------------------------------------------------------------------------------------- */
@@ -584,7 +609,7 @@ hearth_status hearth_session_estimate(hearth_session *s, const char *text, size_
     if (estimate->struct_size < sizeof *estimate)
         return hearth_fail(error, HEARTH_E_CONFIG, NULL, "estimate: struct_size is too small (got %" PRIu32 ", need %zu)",
                            estimate->struct_size, sizeof *estimate);
-    HEARTH_TRY(enter(s, error));
+    HEARTH_TRY(hearth_session_enter(s, error));
     size_t n = 0;
     (void)tokenize(s, text, text_bytes, flags, &n); /* more ids than the context are counted all the same */
     const uint64_t needed = (uint64_t)s->position + s->n_unfed + n + n_answer;
@@ -593,7 +618,7 @@ hearth_status hearth_session_estimate(hearth_session *s, const char *text, size_
     estimate->n_context = s->limits.context;
     estimate->kv_bytes = cache_bytes(s, needed);
     estimate->fits = needed <= s->limits.context;
-    return leave(s, HEARTH_OK);
+    return hearth_session_leave(s, HEARTH_OK);
 }
 
 const float *hearth_session_logits(const hearth_session *s, uint32_t back)
@@ -609,8 +634,8 @@ const float *hearth_session_logits(const hearth_session *s, uint32_t back)
 hearth_status hearth_session_set_sampling(hearth_session *s, const hearth_sampling *sampling, hearth_error *error)
 {
     HEARTH_NEED(sampling, error);
-    HEARTH_TRY(enter(s, error));
-    return leave(s, hearth_sampler_set(s->sampler, sampling, error));
+    HEARTH_TRY(hearth_session_enter(s, error));
+    return hearth_session_leave(s, hearth_sampler_set(s->sampler, sampling, error));
 }
 
 static hearth_status set_grammar(struct hearth_session *s, const char *grammar, size_t bytes, hearth_error *err)
@@ -630,8 +655,8 @@ static hearth_status set_grammar(struct hearth_session *s, const char *grammar, 
 hearth_status hearth_session_set_grammar(hearth_session *s, const char *grammar, size_t bytes, hearth_error *error)
 {
     HEARTH_NEED_FOR(grammar, bytes, error);
-    HEARTH_TRY(enter(s, error));
-    return leave(s, set_grammar(s, grammar, bytes, error));
+    HEARTH_TRY(hearth_session_enter(s, error));
+    return hearth_session_leave(s, set_grammar(s, grammar, bytes, error));
 }
 
 struct choice {
@@ -677,8 +702,8 @@ static hearth_status sample(struct hearth_session *s, struct hearth_logprobs *lo
 hearth_status hearth_session_sample(hearth_session *s, int32_t *token, hearth_error *error)
 {
     HEARTH_NEED(token, error);
-    HEARTH_TRY(enter(s, error));
-    return leave(s, sample(s, NULL, 0, token, error));
+    HEARTH_TRY(hearth_session_enter(s, error));
+    return hearth_session_leave(s, sample(s, NULL, 0, token, error));
 }
 
 /* ---- Generating ----------------------------------------------------------------------------------------------------- */
@@ -796,6 +821,6 @@ hearth_status hearth_generate(hearth_session *s, const hearth_generation *genera
     hearth_generation known;
     HEARTH_NEED(generation, error);
     HEARTH_TRY(hearth_generation_read(&known, generation, result, error));
-    HEARTH_TRY(enter(s, error));
-    return leave(s, generate(s, &known, result ? result : &unseen, error));
+    HEARTH_TRY(hearth_session_enter(s, error));
+    return hearth_session_leave(s, generate(s, &known, result ? result : &unseen, error));
 }

@@ -435,6 +435,30 @@ typedef struct hearth_prompt_info {
 HEARTH_API hearth_status hearth_session_prompt(hearth_session *session, const int32_t *ids, size_t n_ids, hearth_prompt_info *info,
                                                hearth_error *error);
 /**
+ * Write the session to a file, so that hearth_session_restore() goes on from there with the same bits: tokens, keys and values, the
+ * logits there are, the token still owed, and everything that hearth_session_set_sampling() sets, with the random stream. Not the
+ * grammar, nor cancellation and deadline. The file is written beside its place, synchronized and renamed, mode 0600: whatever
+ * happens meanwhile, there is the old file or the new one, whole. Symbolic links are not followed. Format: docs/states.md.
+ *
+ * @return HEARTH_OK; HEARTH_E_NOT_FOUND (the folder), HEARTH_E_IO (the reason in the message: no room, no permission),
+ * HEARTH_E_BUSY (somebody else is writing this file). After a failure the old file is as it was. Cost: the size of the file, about
+ * hearth_estimate.kv_bytes of the tokens there are, and waits for the disk; takes no memory. Threads: session-bound.
+ */
+HEARTH_API hearth_status hearth_session_save(hearth_session *session, const char *path, hearth_error *error);
+/**
+ * Become what was saved. The context may have another length, if the tokens fit, and batch, threads and CPU level may be others.
+ * The file is verified to the last byte before anything is changed: a damaged, cut or foreign one leaves the session as it was.
+ * Checksums find accidents; whoever can forge them can put other numbers into the session, and nothing worse.
+ *
+ * @return HEARTH_OK; HEARTH_E_NOT_FOUND, HEARTH_E_IO; HEARTH_E_CONTEXT_FULL (needed and available in tokens); HEARTH_E_STATE, with
+ *         detail E_MAGIC, E_VERSION, E_ENDIAN, E_TRUNC, E_SIZE, E_SUM (damaged), E_MODEL, E_TOKENIZER, E_ARITHMETIC, E_KV, E_SHAPE,
+ *         E_WINDOW, E_ROPE (of another model, or computed otherwise), E_HEADER, E_LAYER, E_TOKENID, E_SAMPLER (contradicts itself),
+ *         E_CHANGED. After a failure the session is as it was; only a file that was verified, and then can be read no longer or is
+ *         changed at that moment, leaves it empty, at position 0.
+ * Cost: reads the file twice. Threads: session-bound.
+ */
+HEARTH_API hearth_status hearth_session_restore(hearth_session *session, const char *path, hearth_error *error);
+/**
  * Logits of the position `back` places before the last one fed (0: the last). Vocabulary-size floats, owned by the session, valid
  * until the next feed. NULL where logits were not kept (see hearth_limits.logits_rows). Session-bound.
  */
