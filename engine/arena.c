@@ -1,5 +1,6 @@
 /* Memory as planned; see arena.h. */
 #include "arena.h"
+#include "allocator.h"
 #include "common/checked.h"
 #include "common/status.h"
 #include <errno.h>
@@ -108,12 +109,28 @@ static bool map_with_held(struct hearth_arena *arena, uint64_t bytes, int32_t pa
     return true;
 }
 
-hearth_status hearth_arena_reserve(struct hearth_arena *out, const struct hearth_arena *counted, int32_t pages, hearth_error *err)
+/* Bytes to be had for what has been counted; 0: nothing. */
+static hearth_status begin(struct hearth_arena *out, const struct hearth_arena *counted, int32_t pages, uint64_t *bytes,
+                           hearth_error *err)
 {
     *out = (struct hearth_arena){0};
-    const uint64_t bytes = hearth_arena_rounded(counted->used, pages);
-    if (counted->overflow || bytes == UINT64_MAX)
+    *bytes = hearth_arena_rounded(counted->used, pages);
+    if (counted->overflow || *bytes == UINT64_MAX)
         return hearth_fail(err, HEARTH_E_MEMORY, NULL, "memory plan: the sizes do not fit in 64 bits");
+    return HEARTH_OK;
+}
+
+static void finish(struct hearth_arena *out, const struct hearth_arena *counted, uint64_t bytes, uint64_t page)
+{
+    out->bytes = bytes;
+    out->page = page;
+    memcpy(out->planned, counted->taken, sizeof out->planned);
+}
+
+hearth_status hearth_arena_reserve(struct hearth_arena *out, const struct hearth_arena *counted, int32_t pages, hearth_error *err)
+{
+    uint64_t bytes;
+    HEARTH_TRY(begin(out, counted, pages, &bytes, err));
     if (bytes == 0)
         return HEARTH_OK;
     const uint64_t page = page_of(bytes, pages);
@@ -128,9 +145,23 @@ hearth_status hearth_arena_reserve(struct hearth_arena *out, const struct hearth
         (void)madvise(out->base, bytes, MADV_HUGEPAGE); /* refused where huge pages are off: 4 KiB pages serve */
     else if (!held)
         (void)madvise(out->base, bytes, MADV_NOHUGEPAGE); /* a neighbour's huge page must not swallow it: counted at 4 KiB */
-    out->bytes = bytes;
-    out->page = page;
-    memcpy(out->planned, counted->taken, sizeof out->planned);
+    finish(out, counted, bytes, page);
+    return HEARTH_OK;
+}
+
+hearth_status hearth_arena_borrow(struct hearth_arena *out, const struct hearth_arena *counted, int32_t pages,
+                                  const hearth_allocator *allocator, hearth_error *err)
+{
+    uint64_t bytes;
+    void *base;
+    HEARTH_TRY(begin(out, counted, pages, &bytes, err));
+    if (bytes == 0)
+        return HEARTH_OK;
+    const uint64_t page = page_of(bytes, pages);
+    HEARTH_TRY(hearth_allocator_take(&base, allocator, bytes, page, err));
+    out->base = base;
+    out->allocator = allocator;
+    finish(out, counted, bytes, page);
     return HEARTH_OK;
 }
 
@@ -151,13 +182,31 @@ void *hearth_arena_take(struct hearth_arena *arena, enum hearth_plan_item item, 
     return slice;
 }
 
+struct span {
+    uint64_t begin, end;
+};
+
+static struct span share_of(const struct hearth_arena *arena, uint32_t part, uint32_t parts)
+{
+    const uint64_t pages = arena->bytes / arena->page;
+    return (struct span){pages * part / parts * arena->page, pages * (part + 1) / parts * arena->page};
+}
+
+void hearth_arena_wipe(const struct hearth_arena *arena, uint32_t part, uint32_t parts)
+{
+    if (!arena->base)
+        return;
+    const struct span share = share_of(arena, part, parts);
+    memset(arena->base + share.begin, 0, share.end - share.begin);
+}
+
 bool hearth_arena_populate(const struct hearth_arena *arena, uint32_t part, uint32_t parts)
 {
     if (!arena->base)
         return true;
-    const uint64_t pages = arena->bytes / arena->page;
-    const uint64_t begin = pages * part / parts * arena->page;
-    const uint64_t end = pages * (part + 1) / parts * arena->page;
+    const struct span share = share_of(arena, part, parts);
+    const uint64_t begin = share.begin;
+    const uint64_t end = share.end;
     if (begin == end || madvise(arena->base + begin, end - begin, MADV_POPULATE_WRITE) == 0)
         return true;
     if (arena->held && errno != EINVAL)
@@ -171,7 +220,9 @@ bool hearth_arena_populate(const struct hearth_arena *arena, uint32_t part, uint
 
 void hearth_arena_release(struct hearth_arena *arena)
 {
-    if (arena->base)
+    if (arena->base && arena->allocator)
+        arena->allocator->release(arena->base, (size_t)arena->bytes, arena->allocator->user);
+    else if (arena->base)
         (void)munmap(arena->base, arena->bytes);
     *arena = (struct hearth_arena){0};
 }

@@ -30,13 +30,14 @@ enum hearth_plan_item {
 };
 
 struct hearth_arena {
-    uint8_t *base;  /* NULL: counting only */
-    uint64_t bytes; /* reserved, whole pages */
-    uint64_t page;  /* bytes; what populating steps by */
-    uint64_t held;  /* of `bytes`, in pages that the system keeps apart (hugetlb) */
-    bool fell_back; /* some of those that the policy asks for were not there */
-    uint64_t used;  /* cut into slices so far */
-    bool overflow;  /* a size did not fit in 64 bits, or a slice exceeded its line */
+    const hearth_allocator *allocator; /* that gave the memory; NULL: the system */
+    uint8_t *base;                     /* NULL: counting only */
+    uint64_t bytes;                    /* reserved, whole pages */
+    uint64_t page;                     /* bytes; what populating steps by */
+    uint64_t held;                     /* of `bytes`, in pages that the system keeps apart (hugetlb) */
+    bool fell_back;                    /* some of those that the policy asks for were not there */
+    uint64_t used;                     /* cut into slices so far */
+    bool overflow;                     /* a size did not fit in 64 bits, or a slice exceeded its line */
     uint64_t planned[HEARTH_PLAN_ITEM_COUNT];
     uint64_t taken[HEARTH_PLAN_ITEM_COUNT];
 };
@@ -45,6 +46,11 @@ struct hearth_arena {
  * that the system does not have are replaced by the next smaller kind (out->fell_back tells). The pages are not touched yet.
  * E_MEMORY when the kernel refuses. */
 hearth_status hearth_arena_reserve(struct hearth_arena *out, const struct hearth_arena *counted, int32_t pages, hearth_error *err);
+/* The same from the host's allocator, which must outlive the arena. The memory is as dirty as it came: the caller wipes it. */
+hearth_status hearth_arena_borrow(struct hearth_arena *out, const struct hearth_arena *counted, int32_t pages,
+                                  const hearth_allocator *allocator, hearth_error *err);
+/* Wipe the part'th of `parts` equal shares; as populate. */
+void hearth_arena_wipe(const struct hearth_arena *arena, uint32_t part, uint32_t parts);
 /* Whole pages for `bytes` under a policy. */
 uint64_t hearth_arena_rounded(uint64_t bytes, int32_t pages);
 /* Cut a slice of n * size bytes, 64-byte aligned and zeroed; NULL when counting, or when it is refused (overflow is then set). */

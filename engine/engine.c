@@ -72,10 +72,25 @@ static void tell_fallback(struct hearth_engine *e, const struct hearth_arena *ar
     e->log(1, line, e->log_user);
 }
 
+static void wipe_share(void *context, uint32_t worker, uint32_t workers)
+{
+    hearth_arena_wipe(context, worker, workers);
+}
+
+static hearth_status borrow(struct hearth_engine *e, struct hearth_arena *out, const struct hearth_arena *counted,
+                            hearth_error *err)
+{
+    HEARTH_TRY(hearth_arena_borrow(out, counted, e->pages, &e->allocator, err));
+    hearth_pool_run(e->pool, wipe_share, out);
+    return HEARTH_OK;
+}
+
 /* Hugetlb pages are touched at once, by all workers: one that the system would refuse later would end the process. */
 static hearth_status reserve(struct hearth_engine *e, struct hearth_arena *out, const struct hearth_arena *counted,
                              hearth_error *err)
 {
+    if (e->allocator.allocate)
+        return borrow(e, out, counted, err);
     HEARTH_TRY(hearth_arena_reserve(out, counted, e->pages, err));
     if (out->held && !hearth_engine_populate(e, out)) {
         hearth_arena_release(out);
@@ -231,6 +246,15 @@ static uint64_t choose_cap(uint64_t given)
     return cap < limit ? cap : limit;
 }
 
+static hearth_status copy_text(struct hearth_engine *e, char **out, const char *text, hearth_error *err)
+{
+    void *copy;
+    const size_t bytes = strlen(text) + 1;
+    HEARTH_TRY(hearth_handle_take(&copy, &e->allocator, bytes, "engine: pack cache", err));
+    *out = memcpy(copy, text, bytes);
+    return HEARTH_OK;
+}
+
 static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_options *options, hearth_error *err)
 {
     e->log = options->log;
@@ -240,9 +264,8 @@ static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_op
     e->should_stop = options->abort;
     e->stop_user = options->abort_user;
     enum hearth_cpu_level level;
-    if (options->pack_cache && options->pack_cache[0] && !(e->pack_cache = strdup(options->pack_cache)))
-        return hearth_fail_needed(err, HEARTH_E_MEMORY, strlen(options->pack_cache) + 1, 0,
-                                  "engine: no memory for the name of the pack cache");
+    if (options->pack_cache && options->pack_cache[0])
+        HEARTH_TRY(copy_text(e, &e->pack_cache, options->pack_cache, err));
     HEARTH_TRY(wanted_level(&level, err));
     HEARTH_TRY(hearth_topology_read(&e->topology, err));
     HEARTH_TRY(hearth_topology_choose(&e->topology, options->threads, &e->workers, err));
@@ -275,10 +298,12 @@ hearth_status hearth_engine_open(hearth_engine **out, const hearth_engine_option
                            options->struct_size, least);
     if (options)
         memcpy(&known, options, options->struct_size < sizeof known ? options->struct_size : sizeof known);
-    struct hearth_engine *e = calloc(1, sizeof *e);
-    if (!e)
-        return hearth_fail_needed(error, HEARTH_E_MEMORY, sizeof *e, 0, "engine: no memory for the handle (need %zu bytes)",
-                                  sizeof *e);
+    hearth_allocator allocator;
+    void *handle;
+    HEARTH_TRY(hearth_allocator_copy(&allocator, known.allocator, error));
+    HEARTH_TRY(hearth_handle_take(&handle, &allocator, sizeof(struct hearth_engine), "engine", error));
+    struct hearth_engine *e = handle;
+    e->allocator = allocator;
     atomic_store(&e->users, 1);
     const hearth_status status = open_engine(e, &known, error);
     if (status != HEARTH_OK) {
@@ -303,8 +328,9 @@ void hearth_engine_leave(struct hearth_engine *e)
         hearth_pool_close(e->pool);
     hearth_arena_release(&e->arena);
     hearth_blas_close(&e->blas);
-    free(e->pack_cache);
-    free(e);
+    const hearth_allocator allocator = e->allocator;
+    hearth_handle_release(&allocator, e->pack_cache, e->pack_cache ? strlen(e->pack_cache) + 1 : 0);
+    hearth_handle_release(&allocator, e, sizeof *e);
 }
 
 hearth_status hearth_engine_check(struct hearth_engine *e, hearth_error *err)

@@ -2,6 +2,7 @@
 #ifndef HEARTH_ENGINE_ENGINE_H
 #define HEARTH_ENGINE_ENGINE_H
 
+#include "allocator.h"
 #include "arena.h"
 #include "blas.h"
 #include "chat.h"
@@ -33,6 +34,7 @@
     } while (0)
 
 struct hearth_engine {
+    hearth_allocator allocator; /* zeros: the system */
     struct hearth_topology topology;
     struct hearth_kernel_set kernels;
     struct hearth_arena arena; /* the fork mark, the threads and their stacks */

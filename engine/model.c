@@ -109,22 +109,19 @@ static hearth_status prepare_rope(struct hearth_model *m, const char *name, hear
     return HEARTH_OK;
 }
 
-static hearth_model *new_model(struct hearth_engine *engine)
+static hearth_status new_model(hearth_model **out, struct hearth_engine *engine, const struct hearth_source *source,
+                               hearth_error *err)
 {
-    hearth_model *m = calloc(1, sizeof *m);
-    if (m) {
-        m->engine = engine;
-        atomic_store(&m->users, 1);
-        (void)pthread_mutex_init(&m->lock, NULL);
-        atomic_fetch_add(&engine->users, 1);
-    }
-    return m;
-}
-
-static hearth_status no_handle(const struct hearth_source *source, hearth_error *err)
-{
-    return hearth_fail_needed(err, HEARTH_E_MEMORY, sizeof(struct hearth_model), 0,
-                              "%s: no memory for the model's handle (need %zu bytes)", source->shown, sizeof(struct hearth_model));
+    void *handle;
+    *out = NULL;
+    HEARTH_TRY(hearth_handle_take(&handle, &engine->allocator, sizeof(struct hearth_model), source->shown, err));
+    hearth_model *m = handle;
+    m->engine = engine;
+    atomic_store(&m->users, 1);
+    (void)pthread_mutex_init(&m->lock, NULL);
+    atomic_fetch_add(&engine->users, 1);
+    *out = m;
+    return HEARTH_OK;
 }
 
 static hearth_status open_planned(hearth_model *m, struct hearth_model_facts *facts, const struct hearth_source *source,
@@ -158,8 +155,10 @@ hearth_status hearth_model_open_source(hearth_model **out, struct hearth_engine 
     HEARTH_TRY(hearth_engine_check(engine, error));
     struct hearth_model_facts facts;
     HEARTH_TRY(hearth_model_facts_read(&facts, engine, source, error));
-    hearth_model *m = new_model(engine);
-    hearth_status status = m ? open_planned(m, &facts, source, limits, options, error) : no_handle(source, error);
+    hearth_model *m;
+    hearth_status status = new_model(&m, engine, source, error);
+    if (status == HEARTH_OK)
+        status = open_planned(m, &facts, source, limits, options, error);
     hearth_model_facts_free(&facts);
     if (status != HEARTH_OK) {
         hearth_model_close(m);
@@ -211,8 +210,10 @@ hearth_status hearth_model_open_vocabulary(hearth_model **out, hearth_engine *en
     HEARTH_NEED(path, error);
     HEARTH_TRY(hearth_engine_check(engine, error));
     HEARTH_TRY(hearth_source_open_file(&source, &file, path, error));
-    hearth_model *m = new_model(engine);
-    const hearth_status status = m ? open_vocabulary(m, &source, error) : no_handle(&source, error);
+    hearth_model *m;
+    hearth_status status = new_model(&m, engine, &source, error);
+    if (status == HEARTH_OK)
+        status = open_vocabulary(m, &source, error);
     hearth_parts_close(&file.parts);
     if (status != HEARTH_OK) {
         hearth_model_close(m);
@@ -238,7 +239,7 @@ void hearth_model_leave(struct hearth_model *m)
     hearth_engine_release(engine, &m->arena);
     hearth_pack_cache_close(&m->cache);
     (void)pthread_mutex_destroy(&m->lock);
-    free(m);
+    hearth_handle_release(&engine->allocator, m, sizeof *m);
     hearth_engine_leave(engine);
 }
 

@@ -4,7 +4,6 @@
 #include "common/status.h"
 #include "pack.h"
 #include "pack_cache.h"
-#include <stdlib.h>
 
 static const char *const line_names[HEARTH_PLAN_ITEM_COUNT] = {
     [HEARTH_PLAN_WEIGHTS] = "weights",         [HEARTH_PLAN_DESCRIPTION] = "model description",
@@ -104,7 +103,8 @@ static uint64_t loading_bytes(const struct hearth_engine *engine, const struct h
 static void make(struct hearth_plan *out, const struct hearth_engine *engine, struct hearth_model_facts *facts,
                  const struct hearth_session_limits *limits)
 {
-    *out = (struct hearth_plan){.cap = cap_left(engine),
+    *out = (struct hearth_plan){.allocator = engine->allocator,
+                                .cap = cap_left(engine),
                                 .limits = *limits,
                                 .weight_bytes = facts->description.weight_bytes,
                                 .mapped = facts->cache.map ? (facts->cache.map_bytes + 4095) & ~(uint64_t)4095 : 0};
@@ -230,10 +230,10 @@ hearth_status hearth_plan_open_source(hearth_plan **out, struct hearth_engine *e
     struct hearth_session_limits resolved;
     HEARTH_TRY(hearth_model_facts_read(&facts, engine, source, error));
     hearth_status status = hearth_limits_resolve(&resolved, limits, &facts.description.hparams, error);
-    struct hearth_plan *plan = status == HEARTH_OK ? malloc(sizeof *plan) : NULL;
-    if (status == HEARTH_OK && !plan)
-        status = hearth_fail_needed(error, HEARTH_E_MEMORY, sizeof *plan, 0, "%s: no memory for the plan itself (need %zu bytes)",
-                                    source->shown, sizeof *plan);
+    void *handle = NULL;
+    if (status == HEARTH_OK)
+        status = hearth_handle_take(&handle, &engine->allocator, sizeof(struct hearth_plan), source->shown, error);
+    struct hearth_plan *plan = handle;
     if (plan) {
         hearth_pack_cache_find(&facts.cache, engine, source, &facts.description);
         hearth_plan_make(plan, engine, &facts, &resolved);
@@ -260,7 +260,10 @@ hearth_status hearth_plan_open(hearth_plan **out, hearth_engine *engine, const c
 
 void hearth_plan_close(hearth_plan *plan)
 {
-    free(plan);
+    if (!plan)
+        return;
+    const hearth_allocator allocator = plan->allocator;
+    hearth_handle_release(&allocator, plan, sizeof *plan);
 }
 
 uint64_t hearth_plan_private_bytes(const hearth_plan *plan)

@@ -10,6 +10,7 @@
 #define HEARTH_PROCESS_BYTES ((uint64_t)1536 << 10)
 
 struct hearth_plan {
+    hearth_allocator allocator; /* that the handle came from: a plan may outlive its engine */
     uint64_t lines[HEARTH_PLAN_ITEM_COUNT];
     uint64_t total, cap;
     uint64_t mapped; /* of a file of packed weights: no private memory */

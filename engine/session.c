@@ -5,7 +5,6 @@
 #include "logprobs.h"
 #include "plan.h"
 #include <math.h>
-#include <stdlib.h>
 #include <time.h>
 
 #define BATCH_MAX (1u << 16)
@@ -192,10 +191,9 @@ hearth_status hearth_session_open(hearth_session **out, hearth_model *model, con
     HEARTH_TRY(hearth_limits_resolve(&resolved, limits, &model->description.hparams, error));
     if (resolved.grammar && !model->has_order)
         return hearth_fail(error, HEARTH_E_CONFIG, NULL, "session: limits: grammar: the model was opened without it");
-    struct hearth_session *s = calloc(1, sizeof *s);
-    if (!s)
-        return hearth_fail_needed(error, HEARTH_E_MEMORY, sizeof *s, 0, "session: no memory for the handle (need %zu bytes)",
-                                  sizeof *s);
+    void *handle;
+    HEARTH_TRY(hearth_handle_take(&handle, &model->engine->allocator, sizeof(struct hearth_session), "session", error));
+    struct hearth_session *s = handle;
     s->model = model;
     s->limits = resolved;
     s->interrupt.should_stop = model->engine->should_stop;
@@ -216,7 +214,7 @@ void hearth_session_close(hearth_session *s)
         return;
     struct hearth_model *model = s->model;
     hearth_engine_release(model->engine, &s->arena);
-    free(s);
+    hearth_handle_release(&model->engine->allocator, s, sizeof *s);
     hearth_model_leave(model);
 }
 

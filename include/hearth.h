@@ -85,6 +85,22 @@ typedef bool hearth_progress_fn(uint64_t done_bytes, uint64_t total_bytes, void 
  * nothing of this library but hearth_session_cancel(). */
 typedef bool hearth_abort_fn(void *user);
 
+/** Memory from the host. `allocate` gives `bytes` > 0, aligned to `alignment`, a power of two (64 for handles; for arenas, which
+ * are whole pages, 4096, or 2 MiB from 2 MiB up), or NULL, which becomes HEARTH_E_MEMORY; what it holds does not matter, it is
+ * zeroed. `release` takes back what `allocate` gave, with the same number of bytes. Both are called on threads that call us, on
+ * several at once where several do. Memory must be private, readable and writable; its pages may be advised about (madvise) and
+ * locked by us.
+ *
+ * All handles and all that lives as long as models and sessions pass through it; huge pages are then the allocator's business. What
+ * does not: the worker threads with their stacks (one mapping, the line "threads" of the plan), tables while a file's header is
+ * read and kernels are tested, mappings of files, and what hwloc, OpenBLAS and the C library take for themselves. */
+typedef struct hearth_allocator {
+    uint32_t struct_size;
+    void *(*allocate)(size_t bytes, size_t alignment, void *user);
+    void (*release)(void *memory, size_t bytes, void *user);
+    void *user;
+} hearth_allocator;
+
 #define HEARTH_FLOAT_GEMM_OWN 0
 #define HEARTH_FLOAT_GEMM_BLAS 1
 
@@ -113,8 +129,9 @@ typedef struct hearth_engine_options {
     void *progress_user;
     hearth_abort_fn *abort;
     void *abort_user;
-    int32_t pages;            /* HEARTH_PAGES_* */
-    uint64_t prefetch_window; /* bytes of a file that the system is asked for ahead of what is being packed; 0: 64 MiB */
+    int32_t pages;                     /* HEARTH_PAGES_* */
+    uint64_t prefetch_window;          /* bytes of a file that the system is asked for ahead of what is being packed; 0: 64 MiB */
+    const hearth_allocator *allocator; /* NULL: the system; not kept, but what it names must live as long as the last handle */
 } hearth_engine_options;
 
 /**

@@ -1,7 +1,9 @@
 /* Every allocation and every thread that opening needs is refused once: the n-th of malloc, calloc, realloc, mmap and
  * pthread_create together, n = 1, 2, ... until nothing is left to refuse. Each time there is an error with a sentence, and what is
  * alive afterwards is what was alive before. So too with a file of packed weights, which then is done without. hwloc is left out:
- * it is not ours to test. A plain program, because it replaces what a test framework would be using. */
+ * it is not ours to test. Then the same with a host's allocator, which refuses each of its requests once: there the call that
+ * failed is made again on the same objects, and succeeds. A plain program, because it replaces what a test framework would be
+ * using. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #include <stdio.h>
 
@@ -146,29 +148,94 @@ void hwloc_topology_destroy(hwloc_topology_t topology)
 
 #pragma GCC visibility pop
 
-static const char *pack_cache; /* NULL: none */
+/* ---- The host's allocator -------------------------------------------------------------------------------------------- */
+
+extern void *__libc_memalign(size_t alignment, size_t size);
+
+static struct {
+    uint32_t countdown; /* 0: nothing is refused; 1: the next request */
+    bool refused;       /* since somebody asked */
+    int64_t n, bytes;   /* given and not taken back */
+} host;
+
+static void *host_allocate(size_t bytes, size_t alignment, void *user)
+{
+    (void)user;
+    if (host.countdown > 0 && --host.countdown == 0) {
+        host.refused = true;
+        return NULL;
+    }
+    void *p = __libc_memalign(alignment, bytes);
+    if (!p)
+        return NULL;
+    memset(p, 0xff, bytes);
+    host.n++;
+    host.bytes += (int64_t)bytes;
+    return p;
+}
+
+static void host_release(void *memory, size_t bytes, void *user)
+{
+    (void)user;
+    host.n--;
+    host.bytes -= (int64_t)bytes;
+    __libc_free(memory);
+}
+
+static const hearth_allocator host_allocator = {
+    .struct_size = sizeof host_allocator, .allocate = host_allocate, .release = host_release};
+
+/* ---- Opening --------------------------------------------------------------------------------------------------------- */
+
+static const char *pack_cache;            /* NULL: none */
+static const hearth_allocator *allocator; /* NULL: the system */
+static bool host_failed;                  /* a refusal of the host's was not told as it should be */
+
+/* Whether a call is to be made again: the host has refused it something, which it has told. */
+static bool again(hearth_status status, const hearth_error *err)
+{
+    if (!host.refused)
+        return false;
+    host.refused = false;
+    if (status == HEARTH_E_MEMORY && err->code == status && err->needed > 0 && err->message[0])
+        return true;
+    (void)fprintf(stderr, "FAILED: the host refused, and the call returned %d, '%s'\n", status, err->message);
+    host_failed = true;
+    return false;
+}
+
+static hearth_status use(hearth_session *session, hearth_error *err)
+{
+    static const int32_t ids[2] = {5, 260};
+    const hearth_generation generation = {.struct_size = sizeof generation, .max_tokens = 4};
+    const hearth_status status = hearth_session_feed(session, ids, 2, err);
+    return status == HEARTH_OK ? hearth_generate(session, &generation, NULL, err) : status;
+}
 
 static hearth_status open_and_close(const char *path, hearth_error *err)
 {
-    static const hearth_limits limits = {.struct_size = sizeof limits, .context = 64, .batch = 8};
-    const hearth_engine_options options = {.struct_size = sizeof options, .threads = 3, .pack_cache = pack_cache};
-    static const int32_t ids[2] = {5, 260};
+    static const hearth_limits limits = {.struct_size = sizeof limits, .context = 64, .batch = 8, .grammar = 1};
+    const hearth_engine_options options = {
+        .struct_size = sizeof options, .threads = 3, .pack_cache = pack_cache, .allocator = allocator};
     hearth_engine *engine = NULL;
     hearth_plan *plan = NULL;
     hearth_model *vocabulary = NULL;
     hearth_model *model = NULL;
     hearth_session *session = NULL;
-    hearth_status status = hearth_engine_open(&engine, &options, err);
+    hearth_status status;
+    do
+        status = hearth_engine_open(&engine, &options, err);
+    while (again(status, err));
+    while (status == HEARTH_OK && again(status = hearth_plan_open(&plan, engine, path, &limits, err), err))
+        status = HEARTH_OK;
+    while (status == HEARTH_OK && again(status = hearth_model_open_vocabulary(&vocabulary, engine, path, err), err))
+        status = HEARTH_OK;
+    while (status == HEARTH_OK && again(status = hearth_model_open(&model, engine, path, &limits, NULL, err), err))
+        status = HEARTH_OK;
+    while (status == HEARTH_OK && again(status = hearth_session_open(&session, model, &limits, err), err))
+        status = HEARTH_OK;
     if (status == HEARTH_OK)
-        status = hearth_plan_open(&plan, engine, path, &limits, err);
-    if (status == HEARTH_OK)
-        status = hearth_model_open_vocabulary(&vocabulary, engine, path, err);
-    if (status == HEARTH_OK)
-        status = hearth_model_open(&model, engine, path, &limits, NULL, err);
-    if (status == HEARTH_OK)
-        status = hearth_session_open(&session, model, &limits, err);
-    if (status == HEARTH_OK)
-        status = hearth_session_feed(session, ids, 2, err);
+        status = use(session, err);
     hearth_session_close(session);
     hearth_model_close(model);
     hearth_model_close(vocabulary);
@@ -217,6 +284,34 @@ static bool refuse_each(const char *path)
     return false;
 }
 
+/* The same, by the host. */
+static bool refuse_each_of_the_host(const char *path)
+{
+    hearth_error err = {0};
+    allocator = &host_allocator;
+    const int64_t blocks = atomic_load(&n_blocks);
+    const int64_t bytes = atomic_load(&mapped_bytes);
+    for (uint32_t n = 1; n < N_MAX; n++) {
+        host.countdown = n;
+        const hearth_status status = open_and_close(path, &err);
+        const bool none_left = host.countdown > 0;
+        host.countdown = 0;
+        if (status != HEARTH_OK || host_failed || host.n != 0 || host.bytes != 0 || atomic_load(&n_blocks) != blocks ||
+            atomic_load(&mapped_bytes) != bytes) {
+            (void)fprintf(stderr,
+                          "FAILED: request %" PRIu32 " refused: status %d, '%s'; kept: %" PRId64 " of the host's blocks, %" PRId64
+                          " bytes\n",
+                          n, status, err.message, host.n, host.bytes);
+            return false;
+        }
+        if (none_left) {
+            (void)printf("%" PRIu32 " requests to the host, each refused once\n", n - 1);
+            return n > 8;
+        }
+    }
+    return false;
+}
+
 static void remove_folder(const char *folder)
 {
     DIR *d = opendir(folder);
@@ -241,11 +336,12 @@ int main(void)
     (void)close(fd);
     gguf_builder_write_file(&builder, path);
     gguf_builder_free(&builder);
-    bool good = refuse_each(path);
+    bool good = refuse_each(path) && refuse_each_of_the_host(path);
+    allocator = NULL;
     char folder[] = "alloc_fail_packed.XXXXXX";
     pack_cache = mkdtemp(folder);
-    (void)sleep(4);                                                       /* a model that changed just now is not kept */
-    good = good && pack_cache && refuse_each(path) && rmdir(folder) != 0; /* something is in it */
+    (void)sleep(4); /* a model that changed just now is not kept */
+    good = good && pack_cache && refuse_each(path) && rmdir(folder) != 0 && refuse_each_of_the_host(path); /* something is in it */
     remove_folder(folder);
     (void)unlink(path);
     return good ? 0 : 1;
