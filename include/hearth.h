@@ -527,9 +527,8 @@ typedef struct hearth_generation {
     bool keep_special;      /* show special tokens by their names, the ending one included; not in the first version */
     hearth_token_fn *token; /* may be NULL; this and what follows: not in the first two versions */
     void *token_user;
-    bool logprobs; /* tell `token` logarithms of probabilities: two passes over the logits for each token */
-    uint32_t
-        n_top_logprobs; /* likeliest tokens told with each, at most HEARTH_TOP_LOGPROBS_MAX and the vocabulary; needs logprobs */
+    bool logprobs;           /* tell `token` logarithms of probabilities: two passes over the logits for each token */
+    uint32_t n_top_logprobs; /* likeliest tokens told with each; at most HEARTH_TOP_LOGPROBS_MAX, and 0 without logprobs */
 } hearth_generation;
 
 typedef struct hearth_result {

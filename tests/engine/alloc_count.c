@@ -1,6 +1,6 @@
 /* Between opening and closing a session nothing allocates, and nothing grows: this program stands before malloc, free's family and
- * mmap, counts over 1000 prompts and answers of every kind and over long conversations, and asks the kernel for the private memory
- * before and after. A plain program, because it replaces what a test framework would be using. */
+ * mmap, counts over prompts and answers of every kind, 40 or as many as HEARTH_ANSWERS says, and over long conversations, and asks
+ * the kernel for the private memory before and after. A plain program, because it replaces what a test framework would be using. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #include <stdio.h>
 
@@ -86,9 +86,6 @@ void *mmap(void *address, size_t length, int protection, int flags, int fd, off_
 #pragma GCC visibility pop
 
 /* ---- What the answers are made with ---------------------------------------------------------------------------------- */
-
-#define N_GENERATIONS 1000u
-#define N_WARM 100u /* after these the memory is measured first */
 
 struct tally {
     size_t shown;
@@ -199,6 +196,8 @@ int main(void)
     unsigned dropped = 0;
     const hearth_chat_options options = {
         .struct_size = sizeof options, .when_full = HEARTH_CHAT_DROP_OLDEST, .dropped = count_dropped, .dropped_user = &dropped};
+    const char *given = getenv("HEARTH_ANSWERS");
+    const uint32_t n_answers = given ? (uint32_t)strtoul(given, NULL, 10) : 40;
     hearth_error err = {0};
     hearth_chat *chat;
     hearth_engine *engine;
@@ -217,8 +216,8 @@ int main(void)
     free(proof);
     const unsigned proven = atomic_exchange(&n_calls, 0);
     hearth_status status = HEARTH_OK;
-    for (uint32_t round = 0; round < N_GENERATIONS && status == HEARTH_OK; round++) {
-        if (round == N_WARM) {
+    for (uint32_t round = 0; round < n_answers && status == HEARTH_OK; round++) {
+        if (round == n_answers / 4) {
             status = converse(chat, &dropped, &err);
             before = hearth_machine_private_bytes();
         }
@@ -236,11 +235,12 @@ int main(void)
     hearth_engine_close(engine);
     if (status != HEARTH_OK)
         return fail(&err);
-    (void)printf("%u answers, %u tokens, %zu bytes of text, %u messages dropped, %u allocation calls (the counter saw %u of 2), "
+    (void)printf("%" PRIu32
+                 " answers, %u tokens, %zu bytes of text, %u messages dropped, %u allocation calls (the counter saw %u of 2), "
                  "private memory %" PRIu64 " bytes, then %" PRIu64 "\n",
-                 N_GENERATIONS, tally.generated, tally.shown, dropped, calls, proven, before, after);
+                 n_answers, tally.generated, tally.shown, dropped, calls, proven, before, after);
     const bool counted =
-        proven == 2 && tally.generated > 4 * N_GENERATIONS && tally.told == tally.generated && tally.shown > 0 && dropped >= 8;
+        proven == 2 && tally.generated > 3 * n_answers && tally.told == tally.generated && tally.shown > 0 && dropped >= 8;
     return counted && calls == 0 && after <= before ? 0 : 1;
 }
 #endif

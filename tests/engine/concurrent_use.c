@@ -1,6 +1,6 @@
 /* One engine from many threads at once: sessions on one model, tokenizing, plans, models opened and closed, calls
- * cancelled at any time. Every answer has the bits it has alone, whoever the neighbours are. Worth most under the thread sanitizer,
- * hence a plain program. */
+ * cancelled at any time, by others or by the engine's own callback, in memory of a host's allocator. Every answer has the bits it
+ * has alone, whoever the neighbours are. Worth most under the thread sanitizer, hence a plain program. */
 #include "engine.h"
 #include "gguf_builder.h"
 #include "memory_source.h"
@@ -31,6 +31,37 @@ struct job {
 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_bool done;
+
+/* ---- The engine's callbacks ------------------------------------------------------------------------------------------ */
+
+static atomic_bool annoying;
+static atomic_uint asked;
+static atomic_int given;
+
+static bool now_and_then(void *user)
+{
+    (void)user;
+    return atomic_load(&annoying) && atomic_fetch_add(&asked, 1) % 61 == 60;
+}
+
+static void *allocate(size_t bytes, size_t alignment, void *user)
+{
+    (void)user;
+    void *p = aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+    atomic_fetch_add(&given, p != NULL);
+    return p;
+}
+
+static void release(void *memory, size_t bytes, void *user)
+{
+    (void)bytes, (void)user;
+    atomic_fetch_sub(&given, 1);
+    free(memory);
+}
+
+static const hearth_allocator allocator = {.struct_size = sizeof allocator, .allocate = allocate, .release = release};
+
+/* ---------------------------------------------------------------------------------------------------------------------- */
 
 static void fill(const struct job *j, int32_t ids[N_IDS])
 {
@@ -93,7 +124,11 @@ static const char *open_another(struct job *j)
         hearth_plan_open_source(&plan, engine, &source.source, &limits, &j->err) != HEARTH_OK)
         return "plan";
     hearth_plan_close(plan);
-    if (hearth_model_open_source(&other, engine, &source.source, &limits, NULL, &j->err) != HEARTH_OK)
+    hearth_status status;
+    do
+        status = hearth_model_open_source(&other, engine, &source.source, &limits, NULL, &j->err);
+    while (status == HEARTH_E_CANCELLED);
+    if (status != HEARTH_OK)
         return "open";
     hearth_model_close(other);
     memory_source_close(&source);
@@ -179,7 +214,8 @@ int main(void)
 {
     static struct gguf_builder builder;
     static struct job jobs[THREADS];
-    const hearth_engine_options options = {.struct_size = sizeof options, .threads = 3};
+    const hearth_engine_options options = {
+        .struct_size = sizeof options, .threads = 3, .abort = now_and_then, .allocator = &allocator};
     struct memory_source source = {0};
     hearth_error err = {0};
     gguf_builder_init(&builder);
@@ -190,6 +226,7 @@ int main(void)
                 hearth_engine_open(&engine, &options, &err) == HEARTH_OK &&
                 hearth_model_open_source(&model, engine, &source.source, &limits, NULL, &err) == HEARTH_OK &&
                 compute_alone(jobs, &err);
+    atomic_store(&annoying, true);
     if (!good)
         (void)fprintf(stderr, "FAILED: %s\n", err.message);
     else
@@ -198,6 +235,7 @@ int main(void)
     hearth_engine_close(engine);
     memory_source_close(&source);
     free(file);
+    good = good && atomic_load(&given) == 0 && atomic_load(&asked) > 61;
     (void)printf("%d threads, %d rounds: %s\n", THREADS, ROUNDS, good ? "each as if alone" : "FAILED");
     return good ? 0 : 1;
 }
