@@ -188,9 +188,9 @@ HEARTH_ALWAYS_INLINE vec16 vec16_odd(vec16 a)
     return (vec16){_mm256_movehdup_ps(a.lo), _mm256_movehdup_ps(a.hi)};
 }
 
-/* hearth_expf of common/real.h in eight lanes, operation by operation; lanes outside its range compute rubbish that the blends
- * replace. */
-HEARTH_ALWAYS_INLINE __m256 vec8_exp(__m256 x)
+/* hearth_expf of common/real.h in eight lanes, operation by operation, for x that is at most HEARTH_EXP_MAX or NaN; lanes outside
+ * its range compute rubbish that the blends replace. */
+HEARTH_ALWAYS_INLINE __m256 vec8_exp_not_great(__m256 x)
 {
     const __m256 round = _mm256_set1_ps(HEARTH_EXP_ROUND);
     const __m256 one = _mm256_set1_ps(1.0f);
@@ -208,9 +208,19 @@ HEARTH_ALWAYS_INLINE __m256 vec8_exp(__m256 x)
     const __m256i bits = _mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_castps_si256(t), 23));
     __m256 y = _mm256_castsi256_ps(bits);
     y = _mm256_andnot_ps(_mm256_cmp_ps(x, _mm256_set1_ps(HEARTH_EXP_MIN), _CMP_LT_OQ), y);
-    y = _mm256_blendv_ps(y, _mm256_set1_ps(HUGE_VALF), _mm256_cmp_ps(x, _mm256_set1_ps(HEARTH_EXP_MAX), _CMP_GT_OQ));
     const __m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
     return _mm256_blendv_ps(y, nan, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+}
+
+HEARTH_ALWAYS_INLINE vec16 vec16_exp_not_great(vec16 a)
+{
+    return (vec16){vec8_exp_not_great(a.lo), vec8_exp_not_great(a.hi)};
+}
+
+HEARTH_ALWAYS_INLINE __m256 vec8_exp(__m256 x)
+{
+    const __m256 great = _mm256_cmp_ps(x, _mm256_set1_ps(HEARTH_EXP_MAX), _CMP_GT_OQ);
+    return _mm256_blendv_ps(vec8_exp_not_great(x), _mm256_set1_ps(HUGE_VALF), great);
 }
 
 HEARTH_ALWAYS_INLINE vec16 vec16_exp(vec16 a)

@@ -184,8 +184,9 @@ HEARTH_ALWAYS_INLINE vec16 vec16_odd(vec16 a)
     return _mm512_movehdup_ps(a);
 }
 
-/* hearth_expf of common/real.h, operation by operation; lanes outside its range compute rubbish that the masks replace. */
-HEARTH_ALWAYS_INLINE vec16 vec16_exp(vec16 x)
+/* hearth_expf of common/real.h, operation by operation, for x that is at most HEARTH_EXP_MAX or NaN; lanes outside its range
+ * compute rubbish that the masks replace. */
+HEARTH_ALWAYS_INLINE vec16 vec16_exp_not_great(vec16 x)
 {
     const vec16 round = _mm512_set1_ps(HEARTH_EXP_ROUND);
     const vec16 one = _mm512_set1_ps(1.0f);
@@ -200,13 +201,17 @@ HEARTH_ALWAYS_INLINE vec16 vec16_exp(vec16 x)
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(HEARTH_EXP_C2));
     p = _mm512_fmadd_ps(p, r, one);
     p = _mm512_fmadd_ps(p, r, one);
-    const __m512i bits = _mm512_add_epi32(_mm512_castps_si512(p), _mm512_slli_epi32(_mm512_castps_si512(t), 23));
+    const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
     const __mmask16 not_small = _mm512_cmp_ps_mask(x, _mm512_set1_ps(HEARTH_EXP_MIN), _CMP_NLT_UQ);
-    vec16 y = _mm512_maskz_mov_ps(not_small, _mm512_castsi512_ps(bits));
-    const __mmask16 great = _mm512_cmp_ps_mask(x, _mm512_set1_ps(HEARTH_EXP_MAX), _CMP_GT_OQ);
-    y = _mm512_mask_mov_ps(y, great, _mm512_set1_ps(HUGE_VALF));
+    const __m512i bits = _mm512_maskz_add_epi32(not_small, _mm512_castps_si512(p), exponent);
     const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-    return _mm512_mask_mov_ps(y, nan, _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)));
+    return _mm512_castsi512_ps(_mm512_mask_mov_epi32(bits, nan, _mm512_set1_epi32(0x7fc00000)));
+}
+
+HEARTH_ALWAYS_INLINE vec16 vec16_exp(vec16 x)
+{
+    const __mmask16 great = _mm512_cmp_ps_mask(x, _mm512_set1_ps(HEARTH_EXP_MAX), _CMP_GT_OQ);
+    return _mm512_mask_mov_ps(vec16_exp_not_great(x), great, _mm512_set1_ps(HUGE_VALF));
 }
 
 /* 2^n, where t = n + HEARTH_EXP_ROUND and |n| < 127. */

@@ -17,7 +17,7 @@
 #define SEGMENT_BLOCKS (SEGMENT / BLOCK)
 #define GROUP_MAX (VEC16_TILE < 12 ? VEC16_TILE : 12) /* queries of a group */
 #define SLICE (16 * (VEC16_TILE / GROUP_MAX))         /* dimensions of a slice, a row of the register tile of a whole group */
-#define RUN (2 * BLOCK)                               /* positions whose values stay in the first-level cache as they are */
+#define RUN (4 * BLOCK)                               /* positions whose values stay in the first-level cache as they are */
 
 /* Queries that stand together. */
 struct group {
@@ -34,6 +34,7 @@ struct group {
 /* How a cache is read. */
 struct cache_kind {
     enum hearth_format format;
+    bool scores_fetch; /* the keys that follow theirs */
     /* A block of keys, made ready for scores; perhaps in scratch. */
     const void *(*keys)(float *scratch, const void *block, size_t head_dim);
     /* Scores of all its positions, from s + first on; those outside a query's range are rubbish, but each in its own lane. */
@@ -253,7 +254,7 @@ static void score(const struct tile *t)
     const struct group all = group_of(t, 0, t->n);
     for (size_t block = all.from / BLOCK; block * BLOCK < all.to; block++) {
         const void *keys = t->kind->keys(t->scratch, t->k + block * block_bytes, t->head_dim);
-        if (t->groups > 1) { /* work enough for it to arrive meanwhile */
+        if (t->groups > 1 && !t->kind->scores_fetch) { /* work enough for it to arrive meanwhile */
             fetch(t->k + (block + 1) * block_bytes, block_bytes);
             fetch(t->v + block * block_bytes, block_bytes);
         }
@@ -314,7 +315,7 @@ static void find_maxima(struct tile *t, size_t i)
 static void find_factors(struct tile *t)
 {
     for (size_t i = 0; i < t->n * SEGMENT_BLOCKS; i += 16)
-        vec16_store(t->factor + i, vec16_exp(vec16_load(t->factor + i)));
+        vec16_store(t->factor + i, vec16_exp_not_great(vec16_load(t->factor + i)));
 }
 
 /* Weights from scores: exp(score - maximum), +0 outside the range. */
@@ -325,8 +326,8 @@ static void weigh(struct tile *t, size_t i)
     vec16 sums = vec16_zero();
     for (size_t block = first_block(t, i); block < end_block(t, i); block++) {
         float *e = t->s + i * SEGMENT + block * BLOCK;
-        const vec16 a = vec16_exp(vec16_sub(vec16_load(e), vec16_set1(max[block])));
-        const vec16 b = vec16_exp(vec16_sub(vec16_load(e + 16), vec16_set1(max[block])));
+        const vec16 a = vec16_exp_not_great(vec16_sub(vec16_load(e), vec16_set1(max[block])));
+        const vec16 b = vec16_exp_not_great(vec16_sub(vec16_load(e + 16), vec16_set1(max[block])));
         sums = vec16_mul(sums, vec16_set1(factor[block]));
         sums = vec16_add(vec16_add(sums, a), b); /* +0 from positions outside changes nothing */
         vec16_store(e, a);

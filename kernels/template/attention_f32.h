@@ -44,6 +44,6 @@ static void slice_values(float *scratch, const void *values, size_t head_dim, si
 void ISA(hearth_attention_f32)(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v,
                                size_t head_dim, float scale, float softcap, void *scratch)
 {
-    static const struct cache_kind kind = {HEARTH_F32, keys_as_they_are, scores_f32, add_values, slice_values};
+    static const struct cache_kind kind = {HEARTH_F32, false, keys_as_they_are, scores_f32, add_values, slice_values};
     attention(&kind, queries, n, k, v, head_dim, scale, softcap, scratch);
 }

@@ -25,10 +25,8 @@ void ISA(hearth_attention_merge)(float *o_a, float ml_a[2], const float *o_b, co
     const size_t whole = head_dim / 16 * 16;
     const size_t rest = head_dim - whole;
     const float max = ml_b[0] > ml_a[0] ? ml_b[0] : ml_a[0];
-    float factor[16] = {ml_a[0] - max, ml_b[0] - max};
-    vec16_store(factor, vec16_exp(vec16_load(factor)));
-    const vec16 factor_a = vec16_set1(factor[0]);
-    const vec16 factor_b = vec16_set1(factor[1]);
+    const vec16 factor_a = vec16_exp_not_great(vec16_set1(ml_a[0] - max));
+    const vec16 factor_b = vec16_exp_not_great(vec16_set1(ml_b[0] - max));
     for (size_t d = 0; d < whole; d += 16)
         vec16_store(o_a + d, merge_outputs(vec16_load(o_a + d), vec16_load(o_b + d), factor_a, factor_b));
     if (rest) {
@@ -37,5 +35,5 @@ void ISA(hearth_attention_merge)(float *o_a, float ml_a[2], const float *o_b, co
         vec16_store_partial(o_a + whole, o, rest);
     }
     ml_a[0] = max;
-    ml_a[1] = fmaf(ml_b[1], factor[1], ml_a[1] * factor[0]);
+    vec16_store_partial(ml_a + 1, merge_outputs(vec16_set1(ml_a[1]), vec16_set1(ml_b[1]), factor_a, factor_b), 1);
 }

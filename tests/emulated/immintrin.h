@@ -345,6 +345,7 @@ EMULATED_I2(max_epu32)
 EMULATED_I1(abs_epi32)
 #define _mm512_abs_epi32 emulated_abs_epi32
 #define _mm512_mask_add_epi8(src, mask, a, b) emulated_select8(mask, _mm512_add_epi8(a, b), src)
+#define _mm512_maskz_add_epi32(mask, a, b) emulated_select32(mask, _mm512_add_epi32(a, b), _mm512_setzero_si512())
 #define _mm512_mask_or_epi32(src, mask, a, b) emulated_select32(mask, (a) | (b), src)
 #define _mm512_mask_sub_epi8(src, mask, a, b) emulated_select8(mask, _mm512_sub_epi8(a, b), src)
 #define _mm512_maskz_set1_epi8(mask, x) emulated_select8(mask, _mm512_set1_epi8(x), _mm512_setzero_si512())
