@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HEARTH_PREFETCH_DISTANCES 4u
+#define HEARTH_PREFETCH_DISTANCES 3u
 #define HEARTH_PREFETCH_ROUNDS 3u
 
 struct hearth_prefetch_search {
@@ -29,7 +29,7 @@ static inline uint32_t hearth_prefetch_choice(const struct hearth_prefetch_searc
 /* The distance of the next pass, in bytes. */
 static inline size_t hearth_prefetch_bytes(const struct hearth_prefetch_search *s)
 {
-    static const size_t distances[HEARTH_PREFETCH_DISTANCES] = {4096, 2048, 8192, 16384};
+    static const size_t distances[HEARTH_PREFETCH_DISTANCES] = {8192, 4096, 16384};
     return distances[hearth_prefetch_choice(s)];
 }
 

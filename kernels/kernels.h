@@ -85,7 +85,7 @@ enum hearth_op {
 typedef void hearth_matmul_fn(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
                               size_t tokens, size_t prefetch_bytes);
 /* The distance for those who have not measured a better one. */
-#define HEARTH_PREFETCH_BYTES ((size_t)4096)
+#define HEARTH_PREFETCH_BYTES ((size_t)8192)
 /* Bytes of one packed tile (tile_rows rows of k elements); a multiple of 64. */
 typedef size_t hearth_tile_bytes_fn(size_t k);
 /* Pack `rows` (1 … tile_rows) file rows lying back to back into one tile; missing rows become zero weights. */
