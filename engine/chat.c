@@ -77,6 +77,32 @@ struct hearth_chat *hearth_chat_layout(const struct hearth_model *model, uint32_
     return chat;
 }
 
+/* ---- One user at a time ------------------------------------------------------------------------------------------------- */
+
+static hearth_status begin(struct hearth_chat *chat, hearth_error *err)
+{
+    uint32_t free_ = 0;
+    if (!atomic_compare_exchange_strong(&chat->in_use, &free_, 1))
+        return hearth_fail(err, HEARTH_E_BUSY, NULL, "chat: another thread, or a call whose callback this is, is using it");
+    return HEARTH_OK;
+}
+
+static hearth_status leave(struct hearth_chat *chat, hearth_status status)
+{
+    atomic_store(&chat->in_use, 0);
+    return status;
+}
+
+static hearth_status enter(struct hearth_chat *chat, hearth_error *err)
+{
+    HEARTH_NEED(chat, err);
+    HEARTH_TRY(hearth_engine_check(chat->session->model->engine, err));
+    HEARTH_TRY(begin(chat, err));
+    if (chat->is_open)
+        return HEARTH_OK;
+    return leave(chat, hearth_fail(err, HEARTH_E_CONFIG, NULL, "chat: it has been closed"));
+}
+
 /* ---- Opening ------------------------------------------------------------------------------------------------------------ */
 
 static struct hearth_str name_of(const struct hearth_model *m, int32_t id)
@@ -129,6 +155,8 @@ static hearth_status open_chat(struct hearth_chat *chat, struct hearth_session *
 {
     const uint32_t quarter = s->limits.context / 4;
     hearth_chat_options *o = &chat->options;
+    if (chat->is_open)
+        return hearth_fail(err, HEARTH_E_BUSY, NULL, "chat: the session has one already");
     HEARTH_TRY(check_options(s, options, err));
     *o = *options;
     o->reserve = o->reserve ? o->reserve : quarter < 256 ? quarter : 256;
@@ -139,6 +167,11 @@ static hearth_status open_chat(struct hearth_chat *chat, struct hearth_session *
     chat->rendering.source_bytes = 0;
     o->chat_template = NULL;
     o->family = NULL;
+    (void)hearth_template_clock(); /* the C library reads the time zone now and not in the middle of an answer */
+    chat->session = s;
+    chat->prompt = (hearth_prompt_info){.struct_size = sizeof chat->prompt};
+    hearth_conversation_reset(&chat->conversation);
+    chat->is_open = true;
     return HEARTH_OK;
 }
 
@@ -158,43 +191,25 @@ hearth_status hearth_chat_open(hearth_chat **out, hearth_session *s, const heart
     if (!chat)
         return hearth_fail(error, HEARTH_E_CONFIG, NULL,
                            "chat: the session has no room for one; open it with limits that ask for it");
-    if (chat->is_open)
-        return hearth_fail(error, HEARTH_E_BUSY, NULL, "chat: the session has one already");
-    HEARTH_TRY(open_chat(chat, s, &known, error));
-    (void)hearth_template_clock(); /* the C library reads the time zone now and not in the middle of an answer */
-    chat->session = s;
-    chat->prompt = (hearth_prompt_info){.struct_size = sizeof chat->prompt};
-    hearth_conversation_reset(&chat->conversation);
-    chat->is_open = true;
-    *out = chat;
-    return HEARTH_OK;
+    HEARTH_TRY(begin(chat, error));
+    const hearth_status status = open_chat(chat, s, &known, error);
+    if (status == HEARTH_OK)
+        *out = chat;
+    return leave(chat, status);
 }
 
+/* In use it is left alone, as a session is by hearth_session_reset(). */
 void hearth_chat_close(hearth_chat *chat)
 {
-    if (chat)
-        chat->is_open = false;
+    if (!chat || begin(chat, NULL) != HEARTH_OK)
+        return;
+    chat->is_open = false;
+    (void)leave(chat, HEARTH_OK);
 }
 
 hearth_session *hearth_chat_session(hearth_chat *chat)
 {
     return chat ? chat->session : NULL;
-}
-
-static hearth_status enter(struct hearth_chat *chat, hearth_error *err)
-{
-    uint32_t free_ = 0;
-    HEARTH_NEED(chat, err);
-    HEARTH_TRY(hearth_engine_check(chat->session->model->engine, err));
-    if (!atomic_compare_exchange_strong(&chat->in_use, &free_, 1))
-        return hearth_fail(err, HEARTH_E_BUSY, NULL, "chat: another thread, or a call whose callback this is, is using it");
-    return HEARTH_OK;
-}
-
-static hearth_status leave(struct hearth_chat *chat, hearth_status status)
-{
-    atomic_store(&chat->in_use, 0);
-    return status;
 }
 
 /* ---- Messages ----------------------------------------------------------------------------------------------------------- */
@@ -312,7 +327,7 @@ hearth_status hearth_chat_pop(hearth_chat *chat, hearth_error *error)
     return leave(chat, pop(chat, error));
 }
 
-/* A chat in use is left alone, as a session is by hearth_session_reset(). */
+/* Likewise. */
 void hearth_chat_clear(hearth_chat *chat)
 {
     if (enter(chat, NULL) != HEARTH_OK)
@@ -371,8 +386,8 @@ static hearth_status check_room(const struct hearth_chat *chat, const hearth_mes
     return no_room(answer, bytes < c->text_capacity ? c->text_capacity - bytes - 1 : 0, err);
 }
 
-/* The ids of the system's message and the others from `first` on, if they and the reserve fit. */
-static hearth_status write_down(struct hearth_chat *chat, size_t first, size_t *n_ids, hearth_error *err)
+/* The ids of the system's message and the others from `first` on, if so many positions stay free behind them. */
+static hearth_status write_down(struct hearth_chat *chat, size_t first, uint32_t n_free, size_t *n_ids, hearth_error *err)
 {
     const uint32_t context = chat->session->limits.context;
     const hearth_message *system = hearth_conversation_system(&chat->conversation);
@@ -384,12 +399,12 @@ static hearth_status write_down(struct hearth_chat *chat, size_t first, size_t *
     const hearth_status status =
         hearth_tokenize_marked(chat->session->model, text.bytes, text.origin, text.n, HEARTH_TOKENIZE_BOS | HEARTH_TOKENIZE_SPECIAL,
                                chat->ids, context, n_ids, err);
-    const uint64_t needed = (uint64_t)*n_ids + chat->options.reserve;
+    const uint64_t needed = (uint64_t)*n_ids + n_free;
     if (needed > context)
         return hearth_fail_needed(err, HEARTH_E_CONTEXT_FULL, needed, context,
                                   "chat: the conversation and room for an answer do not fit the context (got %zu + %" PRIu32
                                   " tokens, need at most %" PRIu32 ")",
-                                  *n_ids, chat->options.reserve, context);
+                                  *n_ids, n_free, context);
     HEARTH_TRY(status);
     return check_room(chat, rest + first, n - first, err);
 }
@@ -409,26 +424,29 @@ static size_t exchange_at(const hearth_message *messages, size_t n, size_t k)
     return at;
 }
 
-/* The ids of what fits: all of it or, where that is allowed, what is left without the fewest oldest exchanges, *n_dropped messages.
- * Those grow from newest to oldest, so halving finds them, in as many renderings as their number has bits. */
+/* The ids of what fits: all of it or, where that is allowed, what is left without the oldest exchanges, *n_dropped messages: as few
+ * as leave a quarter of the context free, so that not every following turn drops some and has all of the rest read again, but never
+ * the newest. What is left shrinks with each of them, so halving finds them, in as many renderings as their number has bits. */
 static hearth_status fit(struct hearth_chat *chat, size_t *n_dropped, size_t *n_ids, hearth_error *err)
 {
+    const uint32_t reserve = chat->options.reserve;
+    const uint32_t quarter = chat->session->limits.context / 4;
     size_t n, fails = 0, fits = 0;
     const hearth_message *rest = hearth_conversation_rest(&chat->conversation, &n);
     *n_dropped = 0;
     if (n == 0)
         return hearth_fail(err, HEARTH_E_CONFIG, "E_EMPTY", "chat: there is no message to answer (got 0, need 1)");
-    hearth_status status = write_down(chat, 0, n_ids, err);
+    hearth_status status = write_down(chat, 0, reserve, n_ids, err);
     if (!is_full(status, err) || chat->options.when_full == HEARTH_CHAT_REFUSE)
         return status;
     for (size_t at = next_exchange(rest, n, 0); at < n; at = next_exchange(rest, n, at))
         fits++;
     if (fits == 0)
         return status;
-    HEARTH_TRY(write_down(chat, exchange_at(rest, n, fits), n_ids, err)); /* an error tells of the least that is needed */
+    HEARTH_TRY(write_down(chat, exchange_at(rest, n, fits), reserve, n_ids, err)); /* an error tells of the least that is needed */
     while (fits - fails > 1) {
         const size_t middle = fails + (fits - fails) / 2;
-        status = write_down(chat, exchange_at(rest, n, middle), n_ids, err);
+        status = write_down(chat, exchange_at(rest, n, middle), reserve > quarter ? reserve : quarter, n_ids, err);
         if (status != HEARTH_OK && !is_full(status, err))
             return status;
         if (status == HEARTH_OK)
@@ -437,7 +455,7 @@ static hearth_status fit(struct hearth_chat *chat, size_t *n_dropped, size_t *n_
             fails = middle;
     }
     *n_dropped = exchange_at(rest, n, fits);
-    return write_down(chat, *n_dropped, n_ids, err);
+    return write_down(chat, *n_dropped, reserve, n_ids, err);
 }
 
 /* ---- The answer --------------------------------------------------------------------------------------------------------- */

@@ -558,8 +558,10 @@ typedef struct hearth_chat hearth_chat;
 #define HEARTH_ROLE_ASSISTANT 2
 #define HEARTH_ROLE_TOOL 3
 
-#define HEARTH_CHAT_REFUSE 0      /* a conversation that leaves no room for an answer is HEARTH_E_CONTEXT_FULL */
-#define HEARTH_CHAT_DROP_OLDEST 1 /* then the oldest messages go, as few as will do, each with the answers that followed it */
+/* When the conversation leaves no room for an answer: HEARTH_E_CONTEXT_FULL; or the oldest messages go, answers with their
+ * questions, until a quarter of the context is free. */
+#define HEARTH_CHAT_REFUSE 0
+#define HEARTH_CHAT_DROP_OLDEST 1
 
 #define HEARTH_CHAT_KEY_MAX 255         /* bytes of a metadata key */
 #define HEARTH_CHAT_METADATA_BYTES 8192 /* for all keys and values, with 6 bytes beside each pair */

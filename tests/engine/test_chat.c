@@ -328,17 +328,10 @@ Test(chat, the_oldest_are_dropped_by_name, .init = open_small, .fini = close_all
     cr_expect_gt(seen, 1, "nothing was dropped");
 }
 
-Test(chat, no_more_is_dropped_than_needed, .init = open_small, .fini = close_all)
+Test(chat, no_more_is_dropped_than_a_quarter_needs, .init = open_small, .fini = close_all)
 {
-    static char dropped[400];
-    const hearth_chat_options options = {.struct_size = sizeof options,
-                                         .when_full = HEARTH_CHAT_DROP_OLDEST,
-                                         .reserve = 8,
-                                         .dropped = note_dropped,
-                                         .dropped_user = dropped};
-    hearth_chat_options refusing = options;
+    hearth_chat_options options = {.struct_size = sizeof options, .when_full = HEARTH_CHAT_DROP_OLDEST, .reserve = 8};
     struct heard h = {.n = 0};
-    refusing.when_full = HEARTH_CHAT_REFUSE;
     open_chat(&options);
     for (int i = 0; i < 12; i++) /* more than fit, before anything is answered */
         cr_assert_eq(add(chat, HEARTH_ROLE_USER, "Turn on the kitchen light."), HEARTH_OK);
@@ -346,10 +339,12 @@ Test(chat, no_more_is_dropped_than_needed, .init = open_small, .fini = close_all
     const size_t kept = hearth_chat_count(chat) - 1;
     cr_expect(kept > 1 && kept < 12 && message(0).number == 12 - kept);
     hearth_chat_close(chat);
-    open_chat(&refusing);
+    options.when_full = HEARTH_CHAT_REFUSE;
+    options.reserve = 96 / 4;
+    open_chat(&options);
     for (size_t i = 0; i < kept + 1; i++)
         cr_assert_eq(add(chat, HEARTH_ROLE_USER, "Turn on the kitchen light."), HEARTH_OK);
-    cr_expect_eq(answer(&h, NULL), HEARTH_E_CONTEXT_FULL, "one more would have fitted");
+    cr_expect_eq(answer(&h, NULL), HEARTH_E_CONTEXT_FULL, "one more would have left a quarter");
     cr_assert_eq(hearth_chat_pop(chat, &err), HEARTH_OK);
     cr_expect_eq(answer(&h, NULL), HEARTH_OK, "%s", err.message);
     free(h.logits);
@@ -526,6 +521,7 @@ Test(chat, options_are_checked, .init = open_all, .fini = close_all)
     cr_expect_eq(hearth_chat_open(&second, session, NULL, &err), HEARTH_E_BUSY);
     cr_expect_null(second);
     hearth_chat_close(chat);
+    cr_expect_eq(add(chat, HEARTH_ROLE_USER, "x"), HEARTH_E_CONFIG, "closed");
     o.struct_size--;
     cr_expect_eq(hearth_chat_open(&second, session, &o, &err), HEARTH_E_CONFIG);
     o = good;
@@ -817,6 +813,7 @@ static bool meddle(const char *text, size_t bytes, void *user)
     *refused += hearth_chat_set_system(chat, text, bytes, &inner) == HEARTH_E_BUSY;
     *refused += hearth_chat_set_metadata(chat, "a", text, bytes, &inner) == HEARTH_E_BUSY;
     hearth_chat_clear(chat);
+    hearth_chat_close(chat);
     *refused += hearth_chat_count(chat) == 1;
     return true;
 }
