@@ -7,6 +7,7 @@
 #include "common/status.h"
 #include "conversation.h"
 #include "engine.h"
+#include "state.h"
 #include "template/messages.h"
 
 /* Room, measured over 43 published templates: a tree of 4 to 12 bytes for each of the template's, the largest 144 KB; a rendering
@@ -579,4 +580,56 @@ hearth_status hearth_chat_prompt_info(const hearth_chat *chat, hearth_prompt_inf
     *info = chat->prompt;
     info->struct_size = struct_size;
     return HEARTH_OK;
+}
+
+/* ---- States ------------------------------------------------------------------------------------------------------------- */
+
+static hearth_status save(struct hearth_chat *chat, const char *path, hearth_error *err)
+{
+    const uint64_t n = hearth_conversation_packed_bytes(&chat->conversation);
+    hearth_template_forget(chat->template);
+    struct hearth_workspace *w = hearth_template_workspace(chat->template, err);
+    void *bytes = hearth_workspace_take(w, n, 1);
+    HEARTH_TRY(w->status);
+    hearth_conversation_pack(&chat->conversation, bytes);
+    return hearth_state_save(chat->session, path, bytes, n, err);
+}
+
+hearth_status hearth_chat_save(hearth_chat *chat, const char *path, hearth_error *error)
+{
+    HEARTH_NEED(path, error);
+    HEARTH_TRY(enter(chat, error));
+    return leave(chat, save(chat, path, error));
+}
+
+/* A conversation out of a file, in the template's memory, where nobody changes it any more. */
+struct found {
+    struct hearth_chat *chat;
+    void *bytes;
+};
+
+static hearth_status take_found(const void *bytes, uint64_t n, void *user, hearth_error *err)
+{
+    struct found *f = user;
+    if (n == 0)
+        return hearth_fail(err, HEARTH_E_STATE, "E_CHAT", "chat: the state has no conversation, only a session's tokens");
+    hearth_template_forget(f->chat->template);
+    struct hearth_workspace *w = hearth_template_workspace(f->chat->template, NULL);
+    f->bytes = hearth_workspace_take(w, n, 1);
+    if (w->status != HEARTH_OK)
+        return hearth_fail(err, HEARTH_E_STATE, "E_ROOM",
+                           "chat: the conversation in the state has no room here (got %" PRIu64 " bytes)", n);
+    memcpy(f->bytes, bytes, n);
+    return hearth_conversation_check(&f->chat->conversation, f->bytes, n, err);
+}
+
+hearth_status hearth_chat_restore(hearth_chat *chat, const char *path, hearth_error *error)
+{
+    struct found found = {.chat = chat};
+    HEARTH_NEED(path, error);
+    HEARTH_TRY(enter(chat, error));
+    const hearth_status status = hearth_state_restore(chat->session, path, take_found, &found, error);
+    if (status == HEARTH_OK)
+        hearth_conversation_unpack(&chat->conversation, found.bytes);
+    return leave(chat, status);
 }

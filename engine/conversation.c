@@ -149,3 +149,124 @@ const char *hearth_conversation_find_note(const struct hearth_conversation *c, c
         *bytes = note.bytes;
     return note.value;
 }
+
+/* ---- In a state --------------------------------------------------------------------------------------------------------- */
+
+/* This, the messages, their texts, the notes: what is in memory, but for the places of texts. */
+#define PACKED_VERSION 1
+struct packed {
+    uint64_t version, n, next_number, text_bytes, notes_bytes;
+};
+
+struct packed_message {
+    int32_t role;
+    uint32_t n_tokens;
+    uint64_t number, text_bytes;
+};
+
+uint64_t hearth_conversation_packed_bytes(const struct hearth_conversation *c)
+{
+    return sizeof(struct packed) + c->n * sizeof(struct packed_message) + c->text_bytes + c->notes_bytes;
+}
+
+void hearth_conversation_pack(const struct hearth_conversation *c, void *bytes)
+{
+    struct packed *head = bytes;
+    struct packed_message *messages = (struct packed_message *)(head + 1);
+    *head = (struct packed){PACKED_VERSION, c->n, c->next_number, c->text_bytes, c->notes_bytes};
+    for (size_t i = 0; i < c->n; i++) {
+        const hearth_message *m = &c->messages[i];
+        messages[i] = (struct packed_message){m->role, m->n_tokens, m->number, m->text_bytes};
+    }
+    char *text = (char *)(messages + c->n);
+    memcpy(text, c->text, c->text_bytes);
+    memcpy(text + c->text_bytes, c->notes, c->notes_bytes);
+}
+
+static hearth_status damaged(const char *what, hearth_error *err)
+{
+    return hearth_fail(err, HEARTH_E_STATE, "E_CHAT", "chat: the conversation in the state is damaged: %s", what);
+}
+
+/* Texts stand one behind the other, a NUL behind each, and fill text_bytes. */
+static hearth_status check_messages(const struct packed *head, const struct packed_message *messages, const char *text,
+                                    hearth_error *err)
+{
+    uint64_t at = 0;
+    for (uint64_t i = 0; i < head->n; i++) {
+        const struct packed_message *m = &messages[i];
+        if (m->role < (i == 0 ? HEARTH_ROLE_SYSTEM : HEARTH_ROLE_USER) || m->role > HEARTH_ROLE_TOOL)
+            return damaged("role of a message", err);
+        if (m->number >= head->next_number)
+            return damaged("number of a message", err);
+        if (m->text_bytes >= head->text_bytes - at || text[at + m->text_bytes] != '\0')
+            return damaged("length of a message", err);
+        at += m->text_bytes + 1;
+    }
+    return at == head->text_bytes ? HEARTH_OK : damaged("length of the texts", err);
+}
+
+static hearth_status check_notes(const char *notes, size_t n, hearth_error *err)
+{
+    for (size_t at = 0; at < n;) {
+        uint32_t bytes;
+        if (n - at < sizeof bytes)
+            return damaged("length of the metadata", err);
+        memcpy(&bytes, notes + at, sizeof bytes);
+        at += sizeof bytes;
+        const size_t key = strnlen(notes + at, n - at);
+        if (key == 0 || key > HEARTH_CHAT_KEY_MAX || key >= n - at)
+            return damaged("key of the metadata", err);
+        at += key + 1;
+        if (bytes >= n - at || notes[at + bytes] != '\0')
+            return damaged("value of the metadata", err);
+        at += (size_t)bytes + 1;
+    }
+    return HEARTH_OK;
+}
+
+hearth_status hearth_conversation_check(const struct hearth_conversation *c, const void *bytes, uint64_t n, hearth_error *err)
+{
+    const struct packed *head = bytes;
+    if (n < sizeof *head)
+        return damaged("length", err);
+    if (head->version != PACKED_VERSION)
+        return hearth_fail(err, HEARTH_E_STATE, "E_VERSION",
+                           "chat: the conversation in the state has an unknown version (got %" PRIu64 ", need %d)", head->version,
+                           PACKED_VERSION);
+    if (head->n > c->capacity || head->text_bytes > c->text_capacity || head->notes_bytes > c->notes_capacity)
+        return hearth_fail(err, HEARTH_E_STATE, "E_ROOM",
+                           "chat: the conversation in the state has no room here (got %" PRIu64 " messages of %" PRIu64
+                           " bytes, need at most %zu of %zu)",
+                           head->n, head->text_bytes, c->capacity, c->text_capacity);
+    if (n != sizeof *head + head->n * sizeof(struct packed_message) + head->text_bytes + head->notes_bytes)
+        return damaged("length", err);
+    const struct packed_message *messages = (const struct packed_message *)(head + 1);
+    const char *text = (const char *)(messages + head->n);
+    HEARTH_TRY(check_messages(head, messages, text, err));
+    return check_notes(text + head->text_bytes, (size_t)head->notes_bytes, err);
+}
+
+void hearth_conversation_unpack(struct hearth_conversation *c, const void *bytes)
+{
+    const struct packed *head = bytes;
+    const struct packed_message *messages = (const struct packed_message *)(head + 1);
+    const char *text = (const char *)(messages + head->n);
+    size_t at = 0;
+    c->n = (size_t)head->n;
+    c->text_bytes = (size_t)head->text_bytes;
+    c->notes_bytes = (size_t)head->notes_bytes;
+    c->next_number = head->next_number;
+    memcpy(c->text, text, c->text_bytes);
+    memcpy(c->notes, text + c->text_bytes, c->notes_bytes);
+    for (size_t i = 0; i < c->n; i++) {
+        const struct packed_message *m = &messages[i];
+        c->messages[i] = (hearth_message){.struct_size = sizeof *c->messages,
+                                          .role = m->role,
+                                          .number = m->number,
+                                          .n_tokens = m->n_tokens,
+                                          .text = c->text + at,
+                                          .text_bytes = (size_t)m->text_bytes};
+        at += (size_t)m->text_bytes + 1;
+    }
+}

@@ -46,4 +46,11 @@ hearth_status hearth_conversation_note(struct hearth_conversation *c, const char
 /* The value of a note, a NUL behind it; NULL where there is none. */
 const char *hearth_conversation_find_note(const struct hearth_conversation *c, const char *key, size_t *bytes);
 
+/* The whole of it as bytes, and back: for states. What a file of outside has is checked, with E_STATE and the reason, before
+ * anything is read from it; `bytes` are 8-byte aligned and do not change in between. */
+uint64_t hearth_conversation_packed_bytes(const struct hearth_conversation *c);
+void hearth_conversation_pack(const struct hearth_conversation *c, void *bytes);
+hearth_status hearth_conversation_check(const struct hearth_conversation *c, const void *bytes, uint64_t n, hearth_error *err);
+void hearth_conversation_unpack(struct hearth_conversation *c, const void *bytes);
+
 #endif

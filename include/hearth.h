@@ -576,7 +576,7 @@ typedef struct hearth_message {
     size_t text_bytes;
 } hearth_message;
 
-/** Told of each message that is about to be dropped, oldest first; may not call functions of this chat. */
+/** Told of each message that is about to be dropped, oldest first; may not call functions of this chat or its session. */
 typedef void hearth_dropped_fn(const hearth_message *message, void *user);
 
 typedef struct hearth_chat_options {
@@ -668,6 +668,17 @@ HEARTH_API hearth_status hearth_chat_set_metadata(hearth_chat *chat, const char 
                                                   hearth_error *error);
 /** A value noted, a NUL behind it; NULL where there is none. `bytes` may be NULL. Owned by the chat, valid until it changes. */
 HEARTH_API const char *hearth_chat_metadata(const hearth_chat *chat, const char *key, size_t *bytes);
+
+/**
+ * Write session, messages and metadata to a file, as hearth_session_save(). Not saved: the template, the options, a grammar.
+ */
+HEARTH_API hearth_status hearth_chat_save(hearth_chat *chat, const char *path, hearth_error *error);
+/**
+ * Go on with a conversation that was saved, also in another process: what the model answers next has the bits that it would have
+ * had without the interruption. As hearth_session_restore(); HEARTH_E_STATE also for a state of a session without a chat, and, with
+ * the detail E_ROOM, for more messages than there is room for. After a failure messages and metadata are as they were.
+ */
+HEARTH_API hearth_status hearth_chat_restore(hearth_chat *chat, const char *path, hearth_error *error);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,8 @@
 /* Conversations as an application holds them: an answer has the bits of a fresh session's, what does not fit is refused to the
  * token or dropped by name, and every failure leaves the conversation as it was. */
+#include "conversation.h"
 #include "engine.h"
+#include "fence.h"
 #include "gguf_builder.h"
 #include "golden.h"
 #include "memory_source.h"
@@ -9,6 +11,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NOW INT64_C(1768478400) /* 2026-01-15 12:00:00 */
 
@@ -867,4 +870,140 @@ Test(chat, metadata_is_kept_beside, .init = open_all, .fini = close_all)
     cr_assert_eq(hearth_chat_set_metadata(chat, "empty", NULL, 0, &err), HEARTH_OK);
     cr_assert_eq(hearth_chat_set_metadata(chat, "title", value, sizeof value - 6 - 5, &err), HEARTH_OK, "%s", err.message);
     cr_expect_eq(hearth_chat_set_metadata(chat, "more", "", 0, &err), HEARTH_E_CONFIG);
+}
+
+/* ---- States -------------------------------------------------------------------------------------------------------------- */
+
+#define STATE "chat.state"
+
+/* A folder that is the test's alone. */
+static void open_in_folder(void)
+{
+    static char folder[] = "/tmp/hearth_chat.XXXXXX";
+    open_all();
+    cr_assert(mkdtemp(folder) && chdir(folder) == 0);
+}
+
+static void close_in_folder(void)
+{
+    char folder[GOLDEN_PATH];
+    (void)unlink(STATE);
+    cr_assert(getcwd(folder, sizeof folder) && rmdir(folder) == 0);
+    close_all();
+}
+
+static void talk_and_save(void)
+{
+    struct heard h = {.n = 0};
+    cr_assert_eq(hearth_chat_set_system(chat, "You are a home assistant.", 25, &err), HEARTH_OK);
+    cr_assert_eq(hearth_chat_set_metadata(chat, "title", "Lights", 6, &err), HEARTH_OK);
+    cr_assert_eq(hearth_chat_set_metadata(chat, "empty", "", 0, &err), HEARTH_OK);
+    cr_assert_eq(say("Who are you?", &h, NULL), HEARTH_OK);
+    free(h.logits);
+    h = (struct heard){.stop_after = 2};
+    cr_assert_eq(say("Turn on the kitchen light.", &h, NULL), HEARTH_OK);
+    free(h.logits);
+    cr_assert_eq(hearth_chat_save(chat, STATE, &err), HEARTH_OK, "%s", err.message);
+}
+
+/* A new session and chat, as in another process. */
+static void begin_anew(void)
+{
+    hearth_chat_close(chat);
+    hearth_session_close(session);
+    session = open_session(512);
+    open_chat(NULL);
+}
+
+Test(chat, a_restored_conversation_goes_on_with_the_same_bits, .init = open_in_folder, .fini = close_in_folder)
+{
+    struct heard without = {.n = 0}, with = {.n = 0};
+    hearth_prompt_info info = {.struct_size = sizeof info}, again = info;
+    char half[256];
+    talk_and_save();
+    (void)snprintf(half, sizeof half, "%s", message(4).text);
+    cr_assert_eq(say("And now the hall?", &without, NULL), HEARTH_OK);
+    cr_assert_eq(hearth_chat_prompt_info(chat, &info, &err), HEARTH_OK);
+    begin_anew();
+    cr_assert_eq(add(chat, HEARTH_ROLE_USER, "goes away"), HEARTH_OK);
+    cr_assert_eq(hearth_chat_restore(chat, STATE, &err), HEARTH_OK, "%s", err.message);
+    cr_expect_eq(hearth_chat_count(chat), 5);
+    expect_message(0, HEARTH_ROLE_SYSTEM, 0, "You are a home assistant.");
+    expect_message(1, HEARTH_ROLE_USER, 1, "Who are you?");
+    expect_message(4, HEARTH_ROLE_ASSISTANT, 4, half);
+    expect_note("title", "Lights");
+    expect_note("empty", "");
+    cr_assert_eq(say("And now the hall?", &with, NULL), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_chat_prompt_info(chat, &again, &err), HEARTH_OK);
+    cr_expect(again.n_kept == info.n_kept && again.n_computed == info.n_computed, "kept %u, not %u", again.n_kept, info.n_kept);
+    cr_expect_str_eq(with.text, without.text);
+    cr_expect_eq(memcmp(with.logits, without.logits, hearth_model_vocabulary_size(model) * sizeof *with.logits), 0);
+    expect_message(5, HEARTH_ROLE_USER, 5, "And now the hall?");
+    free(with.logits);
+    free(without.logits);
+}
+
+Test(chat, what_is_no_conversation_is_refused, .init = open_in_folder, .fini = close_in_folder)
+{
+    talk_and_save();
+    begin_anew();
+    cr_assert_eq(add(chat, HEARTH_ROLE_USER, "stays"), HEARTH_OK);
+    cr_expect_eq(hearth_chat_restore(chat, "nowhere", &err), HEARTH_E_NOT_FOUND);
+    cr_assert_eq(hearth_session_save(session, STATE, &err), HEARTH_OK, "%s", err.message);
+    cr_expect_eq(hearth_chat_restore(chat, STATE, &err), HEARTH_E_STATE);
+    cr_expect_str_eq(err.detail, "E_CHAT");
+    cr_expect_eq(hearth_chat_count(chat), 1);
+    for (int i = 0; i < 90; i++)
+        cr_assert_eq(add(chat, HEARTH_ROLE_USER, "x"), HEARTH_OK);
+    cr_assert_eq(hearth_chat_save(chat, STATE, &err), HEARTH_OK, "%s", err.message);
+    hearth_chat_close(chat);
+    hearth_session_close(session);
+    session = open_session(128); /* whose chat has 48 places */
+    open_chat(NULL);
+    cr_expect_eq(hearth_chat_restore(chat, STATE, &err), HEARTH_E_STATE);
+    cr_expect_str_eq(err.detail, "E_ROOM");
+    cr_expect_eq(hearth_chat_count(chat), 0);
+}
+
+/* Checksums do not help against a file that somebody made: any bytes are refused, or are a conversation. */
+Test(chat, any_bytes_are_safe)
+{
+    hearth_message places[2][4];
+    char texts[2][64], notes[2][64];
+    struct hearth_conversation c = {
+        .messages = places[0], .capacity = 4, .text = texts[0], .text_capacity = 64, .notes = notes[0], .notes_capacity = 64};
+    struct hearth_conversation other = c;
+    other.messages = places[1];
+    other.text = texts[1];
+    other.notes = notes[1];
+    hearth_conversation_insert(&c, 0, HEARTH_ROLE_SYSTEM, "brief", 5, 1);
+    hearth_conversation_insert(&c, 1, HEARTH_ROLE_USER, "hello", 5, 1);
+    hearth_conversation_insert(&c, 2, HEARTH_ROLE_ASSISTANT, "", 0, 0);
+    cr_assert_eq(hearth_conversation_note(&c, "a", "b", 1, &err), HEARTH_OK);
+    cr_assert_eq(hearth_conversation_note(&c, "cd", "", 0, &err), HEARTH_OK);
+    const uint64_t n = hearth_conversation_packed_bytes(&c);
+    struct fence fence = fence_make((n + 7) & ~UINT64_C(7));
+    hearth_conversation_pack(&c, fence.data);
+    cr_assert_eq(hearth_conversation_check(&other, fence.data, n, &err), HEARTH_OK, "%s", err.message);
+    size_t refused = 0;
+    for (uint64_t at = 0; at < n; at++) {
+        for (int byte = 0; byte < 256; byte++) {
+            const uint8_t old = fence.data[at];
+            fence.data[at] = (uint8_t)byte;
+            if (hearth_conversation_check(&other, fence.data, n, &err) == HEARTH_OK) {
+                size_t bytes = 0;
+                hearth_conversation_unpack(&other, fence.data);
+                for (size_t i = 0; i < other.n; i++)
+                    bytes += strlen(other.messages[i].text) + other.messages[i].text_bytes + other.messages[i].n_tokens % 2;
+                (void)hearth_conversation_find_note(&other, "cd", &bytes);
+            } else {
+                refused++;
+            }
+            fence.data[at] = old;
+        }
+    }
+    cr_expect_gt(refused, 10000);
+    for (uint64_t end = 0; end < n; end++)
+        cr_expect_eq(hearth_conversation_check(&other, fence.data, end, &err), HEARTH_E_STATE);
+    fence_free(&fence);
 }
