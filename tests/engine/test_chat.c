@@ -6,6 +6,7 @@
 #include "gguf_builder.h"
 #include "golden.h"
 #include "memory_source.h"
+#include "support/rng.h"
 #include "template/json.h"
 #include "template/template.h"
 #include <criterion/criterion.h>
@@ -870,6 +871,57 @@ Test(chat, metadata_is_kept_beside, .init = open_all, .fini = close_all)
     cr_assert_eq(hearth_chat_set_metadata(chat, "empty", NULL, 0, &err), HEARTH_OK);
     cr_assert_eq(hearth_chat_set_metadata(chat, "title", value, sizeof value - 6 - 5, &err), HEARTH_OK, "%s", err.message);
     cr_expect_eq(hearth_chat_set_metadata(chat, "more", "", 0, &err), HEARTH_E_CONFIG);
+}
+
+/* ---- The deque ----------------------------------------------------------------------------------------------------------- */
+
+/* Any order of changes leaves the messages that a list kept beside has, in memory that ends where it should. */
+Test(chat, any_changes_keep_the_texts)
+{
+    enum { PLACES = 12, ROOM = 160 };
+    struct rng rng = rng_start();
+    struct fence places = fence_make(PLACES * sizeof(hearth_message)), text = fence_make(ROOM);
+    struct hearth_conversation c = {
+        .messages = (hearth_message *)(void *)places.data, .capacity = PLACES, .text = (char *)text.data, .text_capacity = ROOM};
+    struct {
+        char text[ROOM];
+        size_t bytes;
+    } kept[PLACES];
+    size_t n = 0, refused = 0;
+    hearth_conversation_reset(&c);
+    for (int round = 0; round < 20000; round++) {
+        const size_t at = rng_below(&rng, (uint32_t)n + 1), bytes = rng_below(&rng, 40);
+        char words[40];
+        size_t most;
+        rng_bytes(&rng, words, sizeof words);
+        if (rng_below(&rng, 3) == 0 && at < n) {
+            hearth_conversation_remove(&c, at);
+            memmove(kept + at, kept + at + 1, (--n - at) * sizeof kept[0]);
+        } else if (hearth_conversation_has_room(&c, NULL, bytes, &most)) {
+            const size_t place = round % 2 ? at : n;
+            memmove(kept + place + 1, kept + place, (n++ - place) * sizeof kept[0]);
+            memcpy(kept[place].text, words, bytes);
+            kept[place].bytes = bytes;
+            if (round % 2) {
+                hearth_conversation_insert(&c, place, HEARTH_ROLE_USER, words, bytes, 0);
+            } else { /* in pieces */
+                cr_assert(hearth_conversation_write(&c, words, bytes / 2));
+                cr_assert(hearth_conversation_write(&c, words + bytes / 2, bytes - bytes / 2));
+                cr_assert_not(hearth_conversation_write(&c, words, ROOM));
+                hearth_conversation_finish(&c, HEARTH_ROLE_ASSISTANT, 0);
+            }
+        } else {
+            refused++;
+        }
+        cr_assert_eq(c.n, n);
+        for (size_t i = 0; i < n; i++)
+            cr_assert(c.messages[i].text_bytes == kept[i].bytes && c.messages[i].text[kept[i].bytes] == '\0' &&
+                      memcmp(c.messages[i].text, kept[i].text, kept[i].bytes) == 0);
+    }
+    cr_expect_gt(refused, 100);
+    cr_expect(fence_intact(&places) && fence_intact(&text));
+    fence_free(&places);
+    fence_free(&text);
 }
 
 /* ---- States -------------------------------------------------------------------------------------------------------------- */
