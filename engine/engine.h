@@ -160,8 +160,6 @@ hearth_status hearth_session_leave(struct hearth_session *session, hearth_status
 
 /* Every loss of tokens goes through here: the context ends at `position`, there are no logits, no token owed, no grammar. */
 void hearth_session_forget_from(struct hearth_session *session, uint32_t position);
-/* The same with position 0, and the random stream begins again. */
-void hearth_session_restart(struct hearth_session *session);
 
 /* The first position before the session's own that a layer still has, and the first that a token at `position` sees in it. */
 uint32_t hearth_session_first_held(const struct hearth_session *session, uint32_t layer);

@@ -257,7 +257,7 @@ void hearth_session_forget_from(struct hearth_session *s, uint32_t position)
     hearth_sampler_rewrite_history(s->sampler, s->ids, position);
 }
 
-void hearth_session_restart(struct hearth_session *s)
+static void restart(struct hearth_session *s)
 {
     hearth_session_forget_from(s, 0);
     hearth_sampler_reset(s->sampler);
@@ -268,7 +268,7 @@ void hearth_session_reset(hearth_session *s)
 {
     if (hearth_session_enter(s, NULL) != HEARTH_OK)
         return;
-    hearth_session_restart(s);
+    restart(s);
     (void)hearth_session_leave(s, HEARTH_OK);
 }
 
@@ -437,7 +437,7 @@ static hearth_status compute(struct hearth_session *s, const int32_t *ids, size_
         now = next_batch(s, n - done, &n_logits);
         const hearth_status status = compute_batch(s, (uint32_t)done, ids + done, now, n_logits, err);
         if (status != HEARTH_OK && has_lost(s, s->position))
-            hearth_session_restart(s);
+            restart(s);
         HEARTH_TRY(status);
     }
     move_over(s, ids, n);

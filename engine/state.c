@@ -580,18 +580,18 @@ static hearth_status take_extra(const struct walk *w, uint64_t n, hearth_state_e
     return status;
 }
 
-/* Everything has been read: the session stands where the saved one stood. */
+/* Everything has been read into the empty session: it stands where the saved one stood. */
 static void stand_there(struct hearth_session *s, const struct facts *facts)
 {
     const struct header *h = &facts->header;
-    hearth_session_forget_from(s, h->position);
+    s->position = h->position;
     s->written = h->position;
-    s->held = 0;
     for (uint32_t i = 0; i < h->n_layer; i++)
         s->held = facts->first[i] > s->held ? facts->first[i] : s->held;
     s->unfed = h->unfed;
     s->n_unfed = h->n_unfed;
     s->n_logits = h->n_logits < s->limits.logits_rows ? h->n_logits : s->limits.logits_rows;
+    hearth_sampler_rewrite_history(s->sampler, s->ids, h->position);
     hearth_sampler_restore(s->sampler, &facts->sampler);
 }
 
@@ -607,12 +607,11 @@ static hearth_status restore(struct hearth_session *s, const char *path, hearth_
     if (status == HEARTH_OK && take)
         status = take_extra(&w, facts.header.extra_bytes, take, user, err);
     if (status == HEARTH_OK) {
+        hearth_session_forget_from(s, 0); /* from here on its cache is written over */
         status = walk_file(&w, READ, &facts, err);
-        if (status == HEARTH_OK)
-            stand_there(s, &facts);
-        else
-            hearth_session_restart(s); /* part of its cache is gone */
     }
+    if (status == HEARTH_OK)
+        stand_there(s, &facts);
     if (w.in >= 0)
         (void)close(w.in);
     return status;

@@ -155,6 +155,21 @@ static hearth_status set_sampling(hearth_session *session, uint32_t round, heart
     return hearth_session_set_sampling(session, &sampling, err);
 }
 
+/* Back, forth, into a file and out of it. */
+static hearth_status go_back(hearth_session *session, hearth_error *err)
+{
+    static const char path[] = "alloc_count.state";
+    uint32_t n;
+    hearth_status status = hearth_session_save(session, path, err);
+    if (status == HEARTH_OK)
+        status = hearth_session_rewind(session, hearth_session_position(session) / 2, err);
+    if (status == HEARTH_OK)
+        status = hearth_session_restore(session, path, err);
+    (void)unlink(path);
+    const int32_t *ids = hearth_session_tokens(session, &n);
+    return status == HEARTH_OK ? hearth_session_prompt(session, ids, n, NULL, err) : status;
+}
+
 static hearth_status generate(hearth_session *session, uint32_t round, struct tally *tally, hearth_error *err)
 {
     static const char text[] = "<|user|>\nTurn on the kitchen light.<|end|>\n<|assistant|>\n";
@@ -184,6 +199,8 @@ static hearth_status generate(hearth_session *session, uint32_t round, struct ta
         status = hearth_session_set_grammar(session, grammar, sizeof grammar - 1, err);
     if (status == HEARTH_OK)
         status = hearth_generate(session, &g, &result, err);
+    if (status == HEARTH_OK && round % 8 == 0)
+        status = go_back(session, err);
     tally->generated += result.n_generated;
     return status;
 }

@@ -71,6 +71,7 @@ TestSuite(pack_cache, .init = start, .fini = finish);
 
 struct answer {
     float logits[N_VOCAB];
+    struct hearth_hash identity;
     uint64_t planned_private, planned_mapped, planned_weights;
     bool mapped;
 };
@@ -97,6 +98,7 @@ static void run(struct answer *out, const char *pack_cache, hearth_model_options
     out->planned_mapped = hearth_plan_mapped_bytes(plan);
     out->planned_weights = hearth_plan_line_bytes(plan, HEARTH_PLAN_WEIGHTS);
     out->mapped = model->cache.map != NULL;
+    out->identity = model->identity;
     hearth_plan_close(plan);
     hearth_session_close(session);
     hearth_model_close(model);
@@ -105,7 +107,7 @@ static void run(struct answer *out, const char *pack_cache, hearth_model_options
 
 static bool same(const struct answer *a, const struct answer *b)
 {
-    return memcmp(a->logits, b->logits, sizeof a->logits) == 0;
+    return memcmp(a->logits, b->logits, sizeof a->logits) == 0 && hearth_hash_equal(a->identity, b->identity);
 }
 
 /* The one file in the folder: its path; fails where there are more or fewer. */

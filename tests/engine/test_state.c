@@ -443,6 +443,42 @@ Test(state, every_flip_and_every_cut_is_refused)
     close_pair(&p);
 }
 
+/* What a machine that loses its power may leave: a sector that was never written, or is that of another state. */
+Test(state, every_torn_sector_is_refused)
+{
+    enum { SECTOR = 512 };
+    struct pair p = open_pair("gemma2", (hearth_limits){0});
+    struct bytes states[2];
+    uint32_t n_refused = 0;
+    for (uint32_t i = 0; i < 2; i++) {
+        feed(p.session, ids + i, 300);
+        save(p.session, "state");
+        states[i] = read_all(in_folder("state"));
+        hearth_session_reset(p.session);
+    }
+    cr_assert_eq(states[0].n, states[1].n);
+    write_all(in_folder("bad"), states[0].data, states[0].n);
+    const int fd = open(in_folder("bad"), O_WRONLY | O_CLOEXEC);
+    for (size_t at = 0; at < states[0].n; at += SECTOR)
+        for (int way = 0; way < 2; way++) {
+            static const uint8_t zeros[SECTOR];
+            const size_t n = states[0].n - at < SECTOR ? states[0].n - at : SECTOR;
+            const uint8_t *torn = way ? states[1].data + at : zeros;
+            if (memcmp(torn, states[0].data + at, n) == 0)
+                continue;
+            cr_assert_eq(pwrite(fd, torn, n, (off_t)at), (ssize_t)n);
+            cr_assert_eq(restore(p.session, "bad"), HEARTH_E_STATE, "sector at %zu: %s", at, err.message);
+            cr_assert_eq(pwrite(fd, states[0].data + at, n, (off_t)at), (ssize_t)n);
+            n_refused++;
+        }
+    (void)close(fd);
+    cr_expect(n_refused > 300, "%" PRIu32, n_refused);
+    cr_expect_eq(restore(p.session, "bad"), HEARTH_OK, "%s", err.message);
+    free(states[0].data);
+    free(states[1].data);
+    close_pair(&p);
+}
+
 /* With right checksums, as somebody would make them: the file's sums follow its bytes. One chunk. */
 static void forge(struct bytes *state)
 {
