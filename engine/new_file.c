@@ -64,9 +64,11 @@ bool hearth_new_file_open(struct hearth_new_file *f, int folder, const char *nam
         if (f->fd < 0)
             continue;
         /* Before the lock was ours somebody may have taken the file for a left-over one. */
-        f->open = flock(f->fd, LOCK_EX | LOCK_NB) == 0 && is_named(f, f->fd);
+        const bool locked = flock(f->fd, LOCK_EX | LOCK_NB) == 0;
+        const bool impossible = !locked && errno != EWOULDBLOCK;
+        f->open = impossible || (locked && is_named(f, f->fd));
         if (f->open)
-            return true;
+            return !impossible;
         (void)close(f->fd);
         f->fd = -1;
     }

@@ -365,6 +365,62 @@ Test(state, extra_bytes_come_back)
     close_pair(&p);
 }
 
+/* Writes into the file between the two passes, as nobody should. */
+struct spoiler {
+    const char *path;
+    struct bytes with;
+    off_t size;
+};
+
+static hearth_status spoil(const void *bytes, uint64_t n, void *user, hearth_error *e)
+{
+    const struct spoiler *s = user;
+    (void)bytes;
+    (void)n;
+    (void)e;
+    const int fd = open(s->path, O_WRONLY | O_CLOEXEC);
+    cr_assert(fd >= 0 && pwrite(fd, s->with.data, s->with.n, 0) == (ssize_t)s->with.n && ftruncate(fd, s->size) == 0);
+    (void)close(fd);
+    return HEARTH_OK;
+}
+
+Test(state, a_file_that_changes_under_the_reader)
+{
+    struct pair p = open_pair("llama", (hearth_limits){0});
+    struct pair fresh = open_pair("llama", (hearth_limits){0});
+    struct bytes states[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        hearth_session_reset(p.session);
+        feed(p.session, ids + i, 100);
+        save(p.session, i ? "other" : "state");
+        states[i] = read_all(in_folder(i ? "other" : "state"));
+    }
+    struct bytes torn = {malloc(states[0].n), states[0].n};
+    memcpy(torn.data, states[0].data, torn.n);
+    torn.data[torn.n / 2] ^= 1;
+    const struct {
+        struct bytes with;
+        off_t size;
+        const char *detail;
+    } ways[] = {{states[1], (off_t)states[1].n, "E_CHANGED"}, {torn, (off_t)torn.n, "E_SUM"}, {states[0], 5000, "E_TRUNC"}};
+    for (size_t i = 0; i < 3; i++) {
+        write_all(in_folder("bad"), states[0].data, states[0].n);
+        struct spoiler spoiler = {in_folder("bad"), ways[i].with, ways[i].size};
+        cr_expect_eq(hearth_state_restore(p.session, in_folder("bad"), spoil, &spoiler, &err), HEARTH_E_STATE, "way %zu", i);
+        cr_expect_str_eq(err.detail, ways[i].detail, "way %zu: %s", i, err.message);
+        cr_expect(hearth_session_position(p.session) == 0 && !hearth_session_logits(p.session, 0), "way %zu: not empty", i);
+        hearth_session_reset(fresh.session);
+        feed(p.session, ids, 20);
+        feed(fresh.session, ids, 20);
+        cr_expect_eq(memcmp(hearth_session_logits(p.session, 0), hearth_session_logits(fresh.session, 0), ROW_BYTES), 0);
+    }
+    free(torn.data);
+    free(states[0].data);
+    free(states[1].data);
+    close_pair(&p);
+    close_pair(&fresh);
+}
+
 /* ---- Damage ----------------------------------------------------------------------------------------------------------- */
 
 /* What a refusal must leave alone. */
