@@ -471,7 +471,7 @@ Test(state, every_flip_and_every_cut_is_refused)
     const int fd = open(in_folder("bad"), O_RDWR | O_CLOEXEC);
     for (size_t i = 0; i < state.n; i++)
         for (int way = 0; way < 2; way++) {
-            const uint8_t byte = state.data[i] ^ (uint8_t)(way ? 1u << rng_below(&rng, 8) : 0xffu);
+            const uint8_t byte = (uint8_t)(state.data[i] ^ (way ? 1u << rng_below(&rng, 8) : 0xffu));
             cr_assert_eq(pwrite(fd, &byte, 1, (off_t)i), 1);
             cr_assert_eq(restore(p.session, "bad"), HEARTH_E_STATE, "byte %zu: %s", i, err.message);
             cr_assert(err.detail[0] == 'E' && strstr(err.message, "state: "), "%s", err.message);
