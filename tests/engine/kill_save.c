@@ -12,7 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define N_KILLS 200
+#define N_KILLS 200u
+#define N_KILLS_SLOW 30u /* with sanitizers each start takes a second */
 #define N_VOCAB 300u
 #define N_SAVES 4u /* that a process could do before it is killed */
 
@@ -164,7 +165,9 @@ int main(int argc, char **argv)
     write_model();
     open_all(&s, 3);
     const uint32_t most_us = 1 + microseconds_of_saves(&s);
-    for (int i = 0; i < N_KILLS; i++) {
+    const char *sanitize = getenv("HEARTH_SANITIZE");
+    const uint32_t n_kills = sanitize && sanitize[0] ? N_KILLS_SLOW : N_KILLS;
+    for (uint32_t i = 0; i < n_kills; i++) {
         kill_at_random(&rng, most_us);
         n_left += access(second_path, F_OK) == 0;
         seen[restored(&s)]++;
