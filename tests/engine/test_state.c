@@ -284,6 +284,33 @@ Test(state, windows_forget_as_before)
     close_pair(&c);
 }
 
+/* What a session has forgotten, a slot's former content and what was cancelled, is not in its file. */
+Test(state, holds_nothing_that_was_forgotten)
+{
+    enum { HEAD_DIM = 16, N_FED = 300, FIRST = N_FED - 256 };
+    struct pair p = open_pair("gemma2", (hearth_limits){.kv_type = HEARTH_KV_F32});
+    feed(p.session, ids + 7, 500);
+    hearth_session_reset(p.session);
+    feed(p.session, ids, N_FED);
+    save(p.session, "state");
+    struct bytes state = read_all(in_folder("state"));
+    uint32_t first;
+    memcpy(&first, state.data + 136, sizeof first);
+    cr_assert_eq(first, FIRST, "layer 0 has a window (got %" PRIu32 ")", first);
+    const uint8_t *keys =
+        state.data + 136 + 4 * sizeof first + sizeof(struct hearth_sampler_state) + N_FED * sizeof ids[0] + ROW_BYTES;
+    for (uint32_t at = FIRST / 32 * 32; at < N_FED; at += 32)
+        for (uint32_t i = 0; i < HEAD_DIM; i++)
+            for (uint32_t lane = 0; lane < 32; lane++, keys += sizeof(float)) {
+                float key;
+                memcpy(&key, keys, sizeof key);
+                const bool is_there = at + lane >= FIRST && at + lane < N_FED;
+                cr_assert_eq(key != 0.0f, is_there, "position %" PRIu32 ", dimension %" PRIu32, at + lane, i);
+            }
+    free(state.data);
+    close_pair(&p);
+}
+
 /* A state is a function of the session alone: also on another CPU level, where it then goes on with the same bits. */
 Test(state, travels_between_cpu_levels)
 {
