@@ -218,6 +218,16 @@ bool hearth_arena_populate(const struct hearth_arena *arena, uint32_t part, uint
     return true;
 }
 
+uint64_t hearth_arena_discard(const struct hearth_arena *arena, void *slice, uint64_t bytes)
+{
+    const uint64_t at = (uint64_t)((uint8_t *)slice - arena->base);
+    const uint64_t begin = hearth_align(at, SMALL_PAGE);
+    const uint64_t end = (at + bytes) & ~(uint64_t)(SMALL_PAGE - 1);
+    return begin < end && !arena->allocator && arena->held == 0 && madvise(arena->base + begin, end - begin, MADV_DONTNEED) == 0
+               ? end - begin
+               : 0;
+}
+
 void hearth_arena_release(struct hearth_arena *arena)
 {
     if (arena->base && arena->allocator)

@@ -59,6 +59,11 @@ void *hearth_arena_take(struct hearth_arena *arena, enum hearth_plan_item item, 
  * them. false: the system has promised hugetlb pages that it now refuses (a limit of their cgroup); touching them would end the
  * process. */
 bool hearth_arena_populate(const struct hearth_arena *arena, uint32_t part, uint32_t parts);
+/* Give the whole pages of 4 KiB within a piece of a slice back to the system: they read as zeros, and come back when they are
+ * written to. Returns their bytes. (Of a huge page, what is left keeps it together until the system needs the rest.)
+ * 0, and nothing happens, where the memory is the host's, and where some of it is hugetlb pages: these would be missing later if
+ * others took them meanwhile. */
+uint64_t hearth_arena_discard(const struct hearth_arena *arena, void *slice, uint64_t bytes);
 /* Give the memory back. A zeroed or counting arena is allowed. */
 void hearth_arena_release(struct hearth_arena *arena);
 

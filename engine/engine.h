@@ -119,7 +119,8 @@ struct hearth_session {
     uint32_t n_unfed;               /* 1 when there is one */
     uint32_t n_logits;              /* positions, counted back from the last, whose logits are valid */
     struct hearth_interrupt interrupt;
-    _Atomic uint32_t in_use; /* caught misuse from two threads */
+    _Atomic uint32_t in_use;  /* caught misuse from two threads */
+    _Atomic uint64_t n_calls; /* begun so far, of those that may change something */
 };
 
 /* Give arenas their memory within the engine's cap, populate them, and take them back. What lies in hugetlb pages is populated at
@@ -173,6 +174,13 @@ struct hearth_hash hearth_session_rope(const struct hearth_session *session);
  * logits, no history beyond it. */
 void hearth_session_stand_at(struct hearth_session *session, uint32_t position);
 
+/* Give the system what lies idle between two calls: keys and values beyond the position, activations and scratch. They stay in the
+ * plan; the next call that computes takes them again, page by page, and gives the same bits. Adds the bytes of the pages to both
+ * sums. E_BUSY. */
+hearth_status hearth_session_trim(struct hearth_session *session, uint64_t *kv_bytes, uint64_t *scratch_bytes, hearth_error *err);
+
+/* All fields known today, of limits of whatever version; NULL gives zeros. E_CONFIG for a struct_size that is too small. */
+hearth_status hearth_limits_copy(hearth_limits *out, const hearth_limits *limits, hearth_error *err);
 /* Fill in defaults and check ranges against the model. */
 hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hearth_limits *limits,
                                     const struct hearth_hparams *hparams, hearth_error *err);

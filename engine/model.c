@@ -132,7 +132,7 @@ static hearth_status open_planned(hearth_model *m, struct hearth_model_facts *fa
     HEARTH_TRY(hearth_limits_resolve(&resolved, limits, &facts->description.hparams, err));
     hearth_pack_cache_find(&facts->cache, m->engine, source, &facts->description);
     HEARTH_TRY(hearth_pack_cache_verify(&facts->cache, m->engine, source, options, err));
-    hearth_plan_make(&plan, m->engine, facts, &resolved);
+    hearth_plan_make(&plan, m->engine, facts, &resolved, 0);
     HEARTH_TRY(hearth_plan_check(&plan, err));
     m->description = facts->description;
     m->has_order = resolved.grammar;

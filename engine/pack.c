@@ -318,12 +318,19 @@ uint64_t hearth_weights_packed_bytes(const struct hearth_description *descriptio
     return total;
 }
 
+bool hearth_progress_go_on(uint64_t done_bytes, uint64_t total_bytes, void *user)
+{
+    (void)done_bytes, (void)total_bytes, (void)user;
+    return true;
+}
+
 struct hearth_progress hearth_progress_begin(struct hearth_engine *engine, const hearth_model_options *options, uint64_t total)
 {
     const bool own = options && options->progress;
     return (struct hearth_progress){.fn = own ? options->progress : engine->progress,
                                     .user = own ? options->progress_user : engine->progress_user,
                                     .engine = engine,
+                                    .asks_abort = engine->should_stop && !(own && options->progress == hearth_progress_go_on),
                                     .total = total};
 }
 
@@ -345,7 +352,7 @@ hearth_status hearth_progress_tell(const struct hearth_progress *p, uint64_t don
     struct question question = {.engine = p->engine};
     if (p->fn && !p->fn(p->before + done, p->total, p->user))
         question.answer = true;
-    else if (p->engine->should_stop)
+    else if (p->asks_abort)
         hearth_pool_run(p->engine->pool, ask_abort, &question);
     return question.answer ? hearth_fail(err, HEARTH_E_CANCELLED, NULL, "%s: loading: cancelled", shown) : HEARTH_OK;
 }

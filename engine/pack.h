@@ -19,8 +19,11 @@ struct hearth_progress {
     hearth_progress_fn *fn; /* may be NULL */
     void *user;
     struct hearth_engine *engine;
+    bool asks_abort;
     uint64_t before, total; /* bytes of the parts done before, and of all */
 };
+/* In a model's options: nobody may stop its loading, the engine's callback for aborting is not asked either. */
+bool hearth_progress_go_on(uint64_t done_bytes, uint64_t total_bytes, void *user);
 /* The model's own callback where its options (may be NULL) name one, else the engine's. */
 struct hearth_progress hearth_progress_begin(struct hearth_engine *engine, const hearth_model_options *options, uint64_t total);
 /* E_CANCELLED when that callback, or the engine's for aborting, says so. */

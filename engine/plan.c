@@ -86,9 +86,10 @@ static void add_arena(struct hearth_plan *plan, const struct hearth_arena *arena
 }
 
 /* What other models and sessions of the engine have taken is not there to be planned with. */
-static uint64_t cap_left(const struct hearth_engine *engine)
+uint64_t hearth_plan_cap_left(const struct hearth_engine *engine, uint64_t given_back)
 {
-    const uint64_t others = atomic_load(&engine->reserved) - hearth_engine_own_bytes(engine);
+    const uint64_t taken = atomic_load(&engine->reserved) - hearth_engine_own_bytes(engine);
+    const uint64_t others = taken > given_back ? taken - given_back : 0;
     return engine->cap > others ? engine->cap - others : 0;
 }
 
@@ -101,10 +102,10 @@ static uint64_t loading_bytes(const struct hearth_engine *engine, const struct h
 }
 
 static void make(struct hearth_plan *out, const struct hearth_engine *engine, struct hearth_model_facts *facts,
-                 const struct hearth_session_limits *limits)
+                 const struct hearth_session_limits *limits, uint64_t given_back)
 {
     *out = (struct hearth_plan){.allocator = engine->allocator,
-                                .cap = cap_left(engine),
+                                .cap = hearth_plan_cap_left(engine, given_back),
                                 .limits = *limits,
                                 .weight_bytes = facts->description.weight_bytes,
                                 .mapped = facts->cache.map ? (facts->cache.map_bytes + 4095) & ~(uint64_t)4095 : 0};
@@ -142,7 +143,7 @@ static uint64_t total_with(const struct hearth_engine *engine, struct hearth_mod
     struct hearth_plan plan;
     limits.batch = limits.batch < limits.context ? limits.batch : limits.context;
     limits.logits_rows = limits.logits_rows < limits.batch ? limits.logits_rows : limits.batch;
-    make(&plan, engine, facts, &limits);
+    make(&plan, engine, facts, &limits, 0);
     return plan.total;
 }
 
@@ -212,17 +213,17 @@ static void advise(struct hearth_plan *plan, const struct hearth_engine *engine,
 }
 
 void hearth_plan_make(struct hearth_plan *out, const struct hearth_engine *engine, struct hearth_model_facts *facts,
-                      const struct hearth_session_limits *limits)
+                      const struct hearth_session_limits *limits, uint64_t given_back)
 {
-    make(out, engine, facts, limits);
+    make(out, engine, facts, limits, given_back);
     if (out->total > out->cap)
         advise(out, engine, facts);
 }
 
 /* ---- Public --------------------------------------------------------------------------------------------------------- */
 
-hearth_status hearth_plan_open_source(hearth_plan **out, struct hearth_engine *engine, const struct hearth_source *source,
-                                      const hearth_limits *limits, hearth_error *error)
+static hearth_status open_source(hearth_plan **out, struct hearth_engine *engine, const struct hearth_source *source,
+                                 const hearth_limits *limits, uint64_t given_back, hearth_error *error)
 {
     *out = NULL;
     HEARTH_TRY(hearth_engine_check(engine, error));
@@ -236,26 +237,39 @@ hearth_status hearth_plan_open_source(hearth_plan **out, struct hearth_engine *e
     struct hearth_plan *plan = handle;
     if (plan) {
         hearth_pack_cache_find(&facts.cache, engine, source, &facts.description);
-        hearth_plan_make(plan, engine, &facts, &resolved);
+        hearth_plan_make(plan, engine, &facts, &resolved, given_back);
     }
     hearth_model_facts_free(&facts);
     *out = plan;
     return status;
 }
 
-hearth_status hearth_plan_open(hearth_plan **out, hearth_engine *engine, const char *path, const hearth_limits *limits,
-                               hearth_error *error)
+hearth_status hearth_plan_open_source(hearth_plan **out, struct hearth_engine *engine, const struct hearth_source *source,
+                                      const hearth_limits *limits, hearth_error *error)
+{
+    return open_source(out, engine, source, limits, 0, error);
+}
+
+hearth_status hearth_plan_open_beside(hearth_plan **out, struct hearth_engine *engine, const char *path,
+                                      const hearth_limits *limits, uint64_t given_back, hearth_error *error)
 {
     struct hearth_source source;
     struct hearth_file_source file;
+    *out = NULL;
+    HEARTH_TRY(hearth_source_open_file(&source, &file, path, error));
+    const hearth_status status = open_source(out, engine, &source, limits, given_back, error);
+    hearth_parts_close(&file.parts);
+    return status;
+}
+
+hearth_status hearth_plan_open(hearth_plan **out, hearth_engine *engine, const char *path, const hearth_limits *limits,
+                               hearth_error *error)
+{
     HEARTH_NEED(out, error);
     *out = NULL;
     HEARTH_NEED(engine, error);
     HEARTH_NEED(path, error);
-    HEARTH_TRY(hearth_source_open_file(&source, &file, path, error));
-    const hearth_status status = hearth_plan_open_source(out, engine, &source, limits, error);
-    hearth_parts_close(&file.parts);
-    return status;
+    return hearth_plan_open_beside(out, engine, path, limits, 0, error);
 }
 
 void hearth_plan_close(hearth_plan *plan)

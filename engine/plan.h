@@ -31,7 +31,12 @@ hearth_status hearth_model_facts_read(struct hearth_model_facts *out, struct hea
                                       const struct hearth_source *source, hearth_error *err);
 void hearth_model_facts_free(struct hearth_model_facts *facts);
 
+/* What the cap leaves to a plan once models and sessions that hold `given_back` bytes of it have gone. */
+uint64_t hearth_plan_cap_left(const struct hearth_engine *engine, uint64_t given_back);
 void hearth_plan_make(struct hearth_plan *out, const struct hearth_engine *engine, struct hearth_model_facts *facts,
-                      const struct hearth_session_limits *limits);
+                      const struct hearth_session_limits *limits, uint64_t given_back);
+/* hearth_plan_open() of a file, held against that. */
+hearth_status hearth_plan_open_beside(hearth_plan **out, struct hearth_engine *engine, const char *path,
+                                      const hearth_limits *limits, uint64_t given_back, hearth_error *error);
 
 #endif

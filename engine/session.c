@@ -10,16 +10,24 @@
 #define BATCH_MAX (1u << 16)
 #define STREAM_PIECE 256 /* bytes of a token's text taken at once; longer ones in steps */
 
-hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hearth_limits *limits,
-                                    const struct hearth_hparams *hparams, hearth_error *err)
+hearth_status hearth_limits_copy(hearth_limits *out, const hearth_limits *limits, hearth_error *err)
 {
-    hearth_limits known = {.struct_size = sizeof known};
     const size_t least = offsetof(hearth_limits, grammar); /* of the first version */
+    *out = (hearth_limits){0};
     if (limits && limits->struct_size < least)
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: struct_size is too small (got %" PRIu32 ", need %zu)",
                            limits->struct_size, least);
     if (limits)
-        memcpy(&known, limits, limits->struct_size < sizeof known ? limits->struct_size : sizeof known);
+        memcpy(out, limits, limits->struct_size < sizeof *out ? limits->struct_size : sizeof *out);
+    out->struct_size = sizeof *out;
+    return HEARTH_OK;
+}
+
+hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hearth_limits *limits,
+                                    const struct hearth_hparams *hparams, hearth_error *err)
+{
+    hearth_limits known;
+    HEARTH_TRY(hearth_limits_copy(&known, limits, err));
     limits = &known;
     if (limits->context > HEARTH_CONTEXT_MAX)
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: context is too long (got %" PRIu32 ", need at most %u)",
@@ -146,7 +154,7 @@ void hearth_session_layout(struct hearth_session *s, const struct hearth_model *
 {
     const struct hearth_hparams *h = &model->description.hparams;
     layout_cache(s, h, arena);
-    layout_buffers(s, model, arena);
+    layout_buffers(s, model, arena); /* from here to the tokenizer's scratch, trim.c knows the order */
     s->scratch = hearth_arena_take(arena, HEARTH_PLAN_SCRATCH, HEARTH_TOKENIZER_SCRATCH, 1);
     s->ids = hearth_arena_take(arena, HEARTH_PLAN_SESSION, s->limits.context, sizeof(int32_t));
     s->pending = hearth_arena_take(arena, HEARTH_PLAN_SESSION, s->limits.context, sizeof(int32_t));
@@ -234,6 +242,7 @@ hearth_status hearth_session_enter(struct hearth_session *s, hearth_error *err)
     uint32_t free_ = 0;
     if (!atomic_compare_exchange_strong(&s->in_use, &free_, 1))
         return hearth_fail(err, HEARTH_E_BUSY, NULL, "session: another thread is using it");
+    atomic_fetch_add(&s->n_calls, 1);
     return HEARTH_OK;
 }
 

@@ -680,6 +680,125 @@ HEARTH_API hearth_status hearth_chat_save(hearth_chat *chat, const char *path, h
  */
 HEARTH_API hearth_status hearth_chat_restore(hearth_chat *chat, const char *path, hearth_error *error);
 
+/* ---- Manager ---------------------------------------------------------------------------------------------------- */
+
+/** Several models by name under the engine's cap, one of them current. A resident model has its session beside it, so switching
+ * between resident models costs nothing. Where memory is needed, idle ones (resident, not current) leave, least recently used
+ * first, and no more of them than needed. Their conversations lie in state files and go on, when they are back, with the bits of
+ * one that was never interrupted; what hearth_session_save() does not save (grammar, deadline, cancellation) is off then.
+ *
+ * Threads: "manager-bound", one at a time for each manager; a second one, or a callback of one of its calls, gets E_BUSY, NULL or
+ * 0. */
+typedef struct hearth_manager hearth_manager;
+
+typedef struct hearth_manager_options {
+    uint32_t struct_size;
+    const char *state_folder; /* required; NAME.state lies there, mode 0600. Made with mode 0700 where it is missing. Not kept */
+} hearth_manager_options;
+
+/**
+ * @param out  Receives the manager, NULL on failure. Owned by the caller: hearth_manager_close().
+ * @return HEARTH_OK, E_CONFIG, E_MEMORY, E_IO (the folder cannot be made or written to, is another user's, or others may write to
+ *         it), E_BUSY (another manager has the folder). Thread-safe.
+ */
+HEARTH_API hearth_status hearth_manager_open(hearth_manager **out, hearth_engine *engine, const hearth_manager_options *options,
+                                             hearth_error *error);
+/** Save what has not been saved, and close all. What cannot be saved is lost with a warning in the engine's log: call
+ * hearth_manager_save() before to know. NULL is allowed. Init-only. */
+HEARTH_API void hearth_manager_close(hearth_manager *manager);
+
+/**
+ * Make a model known. Reads its header, so that what cannot run is refused here; what only does not fit is not.
+ * A state of that name which lies in the folder, from an earlier process perhaps, is its conversation when it is loaded.
+ *
+ * @param name    1 to 64 of A-Z a-z 0-9 . _ -, not "." or "..". Copied.
+ * @param path    As hearth_model_open() takes it; a relative one is looked up at each load. Copied.
+ * @param limits  Of its session; NULL for defaults. Copied.
+ * @return HEARTH_OK, E_CONFIG (detail E_NAME: no name, or taken; limits out of range), E_NOT_FOUND, E_IO, E_FORMAT, E_UNSUPPORTED.
+ * Threads: manager-bound.
+ */
+HEARTH_API hearth_status hearth_manager_register(hearth_manager *manager, const char *name, const char *path,
+                                                 const hearth_limits *limits, hearth_error *error);
+/** Unload it, and take its name back. Its state stays in the folder: it is the caller's to delete. Manager-bound. */
+HEARTH_API hearth_status hearth_manager_forget(hearth_manager *manager, const char *name, hearth_error *error);
+
+/**
+ * Make a model current, and load it first where it is not resident. What may fail comes before what cannot be taken back:
+ * 1. The plan, from the header, is held against what the cap leaves when idle models go, and the current one too where these are
+ *    not enough. E_MEMORY (needed, available), E_NOT_FOUND, E_IO, E_FORMAT, E_UNSUPPORTED: nothing has changed.
+ * 2. The conversations of those that must leave are saved. E_IO (the disk is full), E_BUSY (a session is in use): none has left.
+ * 3. They leave. A model on which the caller has opened sessions of its own never does.
+ * 4. The weights are read, with the engine's progress and abort callbacks, then the conversation. E_IO, E_FORMAT (the weights are
+ *    damaged), E_CANCELLED: the current model is current still. If it was among those that left it is loaded again, nobody may stop
+ *    that, and its conversation goes on with the same bits; the message says so. Only if that fails as well there is no current
+ *    model, as hearth_manager_current() tells; even then its conversation is safe in its state.
+ *
+ * A state that is damaged, of other weights, or not for these limits (E_STATE, E_CONTEXT_FULL) does not stop a switch: the
+ * conversation begins anew, hearth_manager_info() and a warning in the log say so, and the file is kept as NAME.state.bad, in place
+ * of an older one.
+ *
+ * After a call, whatever it returned, ask anew for hearth_manager_session() and the others. Manager-bound.
+ */
+HEARTH_API hearth_status hearth_manager_switch(hearth_manager *manager, const char *name, hearth_error *error);
+/** Make a model resident, not current, so that a later switch is quick. As hearth_manager_switch(), but the current model never
+ * leaves. Manager-bound. */
+HEARTH_API hearth_status hearth_manager_load(hearth_manager *manager, const char *name, hearth_error *error);
+/** Save a model's conversation and close it; when it is current, none is then. Not resident: nothing to do. On failure (E_IO,
+ * E_BUSY) it stays. Manager-bound. */
+HEARTH_API hearth_status hearth_manager_unload(hearth_manager *manager, const char *name, hearth_error *error);
+/** Save every resident conversation that has changed. Goes on after a failure; the first is returned, all are in the log.
+ * Manager-bound. */
+HEARTH_API hearth_status hearth_manager_save(hearth_manager *manager, hearth_error *error);
+
+/** The current model's name, session and handle (for hearth_tokenize() and the like); NULL where none is current. Owned by the
+ * manager, valid until its next hearth_manager_switch(), _unload(), _forget() or _close(). Manager-bound. */
+HEARTH_API const char *hearth_manager_current(hearth_manager *manager);
+HEARTH_API hearth_session *hearth_manager_session(hearth_manager *manager);
+HEARTH_API hearth_model *hearth_manager_model(hearth_manager *manager);
+
+#define HEARTH_MODEL_REGISTERED 0 /* in no memory */
+#define HEARTH_MODEL_RESIDENT 1
+#define HEARTH_MODEL_CURRENT 2
+
+#define HEARTH_CONVERSATION_NEW 0      /* there was no state when the model was loaded last, or it never was */
+#define HEARTH_CONVERSATION_RESTORED 1 /* it goes on from its state */
+#define HEARTH_CONVERSATION_LOST 2     /* its state did not serve, and is kept as NAME.state.bad */
+
+typedef struct hearth_model_info {
+    uint32_t struct_size;
+    int32_t state;    /* HEARTH_MODEL_* */
+    const char *name; /* this and the path: owned by the manager, until the model is forgotten */
+    const char *path;
+    int32_t conversation;    /* HEARTH_CONVERSATION_* */
+    bool saved;              /* the conversation as it stands lies in NAME.state */
+    uint64_t resident_bytes; /* of the cap, held by model and session now */
+    uint64_t plan_bytes;     /* the most they take of it, loading included */
+    uint64_t last_used;      /* the larger, the later; 0: never */
+} hearth_model_info;
+
+/** How many models are registered. Manager-bound. */
+HEARTH_API size_t hearth_manager_count(hearth_manager *manager);
+/** One of them, index 0 ... count-1, in the order of registration. E_CONFIG past the end. Manager-bound. */
+HEARTH_API hearth_status hearth_manager_info(hearth_manager *manager, size_t index, hearth_model_info *out, hearth_error *error);
+
+typedef struct hearth_optimized {
+    uint32_t struct_size;
+    uint32_t n_unloaded;  /* idle models that left */
+    uint64_t bytes_freed; /* private memory of the process by the kernel's count, before less after; 0 where it tells none */
+    uint64_t weights;     /* what was given up, by the plan: models, keys and values, ... */
+    uint64_t kv;
+    uint64_t cache;   /* ... the prefix cache, ... */
+    uint64_t scratch; /* ... and the rest of sessions */
+} hearth_optimized;
+
+/**
+ * Give memory back to the system: idle models leave (saved), and of the current one keys and values beyond its position,
+ * activations and scratch. The plan still holds these: the next answer takes them again, with the same bits.
+ * @return HEARTH_OK; E_IO, E_BUSY: the first conversation that could not be saved, whose model stayed; out is filled in.
+ * Cost: some milliseconds, and writing states. Threads: manager-bound.
+ */
+HEARTH_API hearth_status hearth_manager_optimize(hearth_manager *manager, hearth_optimized *out, hearth_error *error);
+
 #ifdef __cplusplus
 }
 #endif

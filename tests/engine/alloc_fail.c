@@ -188,6 +188,7 @@ static const hearth_allocator host_allocator = {
 /* ---- Opening --------------------------------------------------------------------------------------------------------- */
 
 static const char *pack_cache;            /* NULL: none */
+static const char *states;                /* of a manager */
 static const hearth_allocator *allocator; /* NULL: the system */
 static bool host_failed;                  /* a refusal of the host's was not told as it should be */
 
@@ -210,6 +211,29 @@ static hearth_status use(hearth_session *session, hearth_error *err)
     const hearth_generation generation = {.struct_size = sizeof generation, .max_tokens = 4};
     const hearth_status status = hearth_session_feed(session, ids, 2, err);
     return status == HEARTH_OK ? hearth_generate(session, &generation, NULL, err) : status;
+}
+
+/* What cannot be saved when it is closed is a warning, which nobody hears here. */
+static hearth_status manage_and_close(hearth_engine *engine, const char *path, const hearth_limits *limits, hearth_error *err)
+{
+    const hearth_manager_options options = {.struct_size = sizeof options, .state_folder = states};
+    static const int32_t id = 5;
+    hearth_manager *manager = NULL;
+    hearth_status status;
+    do
+        status = hearth_manager_open(&manager, engine, &options, err);
+    while (again(status, err));
+    while (status == HEARTH_OK && again(status = hearth_manager_register(manager, "model", path, limits, err), err))
+        status = HEARTH_OK;
+    while (status == HEARTH_OK && again(status = hearth_manager_switch(manager, "model", err), err))
+        status = HEARTH_OK;
+    hearth_session_reset(hearth_manager_session(manager)); /* of the times before */
+    if (status == HEARTH_OK)
+        status = hearth_session_feed(hearth_manager_session(manager), &id, 1, err);
+    if (status == HEARTH_OK)
+        status = hearth_manager_unload(manager, "model", err);
+    hearth_manager_close(manager);
+    return status;
 }
 
 static hearth_status open_and_close(const char *path, hearth_error *err)
@@ -240,6 +264,8 @@ static hearth_status open_and_close(const char *path, hearth_error *err)
     hearth_model_close(model);
     hearth_model_close(vocabulary);
     hearth_plan_close(plan);
+    if (status == HEARTH_OK)
+        status = manage_and_close(engine, path, &limits, err);
     hearth_engine_close(engine);
     return status;
 }
@@ -336,13 +362,16 @@ int main(void)
     (void)close(fd);
     gguf_builder_write_file(&builder, path);
     gguf_builder_free(&builder);
-    bool good = refuse_each(path) && refuse_each_of_the_host(path);
+    char states_folder[] = "alloc_fail_states.XXXXXX";
+    states = mkdtemp(states_folder);
+    bool good = states && refuse_each(path) && refuse_each_of_the_host(path);
     allocator = NULL;
     char folder[] = "alloc_fail_packed.XXXXXX";
     pack_cache = mkdtemp(folder);
     (void)sleep(4); /* a model that changed just now is not kept */
     good = good && pack_cache && refuse_each(path) && rmdir(folder) != 0 && refuse_each_of_the_host(path); /* something is in it */
     remove_folder(folder);
+    remove_folder(states_folder);
     (void)unlink(path);
     return good ? 0 : 1;
 }
