@@ -59,9 +59,15 @@ printf 'Turn on the kitchen light.\nTurn off the kitchen light.\nWho are you?\nT
     ./chat "$model" 96 >conversation
 grep -q 'kitchen light' conversation
 grep -q 'forgotten: message 1' conversation
-./two_models 100 "$model" "$model" | grep -q 'both are open'
+one=$("$prefix/bin/hearth" plan -c 512 -b 128 --kv q8_0 | awk '/private memory/ { print int($3 / 1048576) + 1 }') # megabytes
+for cap in 1000 "$one"; do # room for both, and for one of them at a time
+    ./two_models "$cap" states."$cap" "$model" "$model" >talk."$cap"
+    ./two_models "$cap" states."$cap" "$model" "$model" >>talk."$cap"
+done
+cmp talk.1000 talk."$one"
+[ "$(grep -c '^\[second, [1-9][0-9]* tokens so far\]' talk.1000)" = 3 ]
 code=0
-./two_models 18 "$model" "$model" >small 2>&1 || code=$?
+./two_models $((one - 2)) states "$model" "$model" >small 2>&1 || code=$?
 [ $code = 5 ] && grep -q 'needs [0-9]* bytes of [0-9]*: memory plan: does not fit the cap' small
 ./cancel "$model" 5 >cancelled
 grep -q '^\[OK\]$' cancelled
