@@ -99,6 +99,7 @@ static hearth_status enter(struct hearth_chat *chat, hearth_error *err)
     HEARTH_NEED(chat, err);
     HEARTH_TRY(hearth_engine_check(chat->session->model->engine, err));
     HEARTH_TRY(begin(chat, err));
+    atomic_fetch_add(&chat->session->n_calls, 1);
     if (chat->is_open)
         return HEARTH_OK;
     return leave(chat, hearth_fail(err, HEARTH_E_CONFIG, NULL, "chat: it has been closed"));

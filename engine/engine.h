@@ -120,7 +120,7 @@ struct hearth_session {
     uint32_t n_logits;              /* positions, counted back from the last, whose logits are valid */
     struct hearth_interrupt interrupt;
     _Atomic uint32_t in_use;  /* caught misuse from two threads */
-    _Atomic uint64_t n_calls; /* begun so far, of those that may change something */
+    _Atomic uint64_t n_calls; /* begun so far that may change something, those of a chat on it too */
 };
 
 /* Give arenas their memory within the engine's cap, populate them, and take them back. What lies in hugetlb pages is populated at

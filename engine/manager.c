@@ -7,6 +7,7 @@
 #include "engine.h"
 #include "pack.h"
 #include "plan.h"
+#include "state.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,7 +18,7 @@
 
 #define NAME_BYTES 65u /* of a model, its NUL included */
 
-/* A registered model. Resident: model and session are there. */
+/* A registered model. Resident: model and session are there, and the chat where the limits ask for one. */
 struct entry {
     struct entry *next;
     char name[NAME_BYTES];
@@ -26,6 +27,7 @@ struct entry {
     uint64_t last_used; /* the manager's clock; 0: never */
     hearth_model *model;
     hearth_session *session;
+    hearth_chat *chat;
     int32_t conversation; /* HEARTH_CONVERSATION_* */
     bool has_state;       /* the state file holds its conversation as it was ... */
     uint64_t state_calls; /* ... when the session had seen so many calls; without a state, it was empty then */
@@ -38,6 +40,7 @@ struct hearth_manager {
     struct hearth_engine *engine;
     struct entry *first; /* in the order of registration */
     struct entry *current;
+    hearth_chat_options chat_options;
     uint64_t clock;          /* of uses */
     _Atomic uint32_t in_use; /* caught misuse from two threads, and from callbacks */
     int folder_fd;           /* of states; locked: two managers would overwrite each other's; -1: not open */
@@ -145,7 +148,7 @@ static hearth_status save_conversation(hearth_manager *m, struct entry *e, heart
     if (is_unchanged(e) && (!e->has_state || has_state_file(m, e)))
         return HEARTH_OK;
     state_path(m, e, "", path);
-    const hearth_status status = hearth_session_save(e->session, path, err);
+    const hearth_status status = e->chat ? hearth_chat_save(e->chat, path, err) : hearth_session_save(e->session, path, err);
     if (status == HEARTH_E_NOT_FOUND) /* the folder; for us that status is of models */
         return folder_failed(m->folder, "is not there any more", err);
     if (status == HEARTH_OK)
@@ -168,6 +171,17 @@ static hearth_status put_aside(hearth_manager *m, struct entry *e, const char *p
     return HEARTH_OK;
 }
 
+/* Restoring only the tokens would lose the messages when they are saved next. */
+static hearth_status refuse_messages(const void *bytes, uint64_t n, void *user, hearth_error *err)
+{
+    const struct entry *e = user;
+    (void)bytes;
+    if (n == 0)
+        return HEARTH_OK;
+    return hearth_fail(err, HEARTH_E_STATE, "E_CHAT", "manager: %s: its state is of a chat, for which its limits have no room",
+                       e->name);
+}
+
 static hearth_status restore_conversation(hearth_manager *m, struct entry *e, hearth_error *err)
 {
     char path[PATH_MAX];
@@ -175,7 +189,8 @@ static hearth_status restore_conversation(hearth_manager *m, struct entry *e, he
     hearth_status status = HEARTH_E_NOT_FOUND;
     state_path(m, e, "", path);
     if (has_state_file(m, e))
-        status = hearth_session_restore(e->session, path, &why);
+        status =
+            e->chat ? hearth_chat_restore(e->chat, path, &why) : hearth_state_restore(e->session, path, refuse_messages, e, &why);
     e->conversation = status == HEARTH_OK ? HEARTH_CONVERSATION_RESTORED : HEARTH_CONVERSATION_NEW;
     remember_state(e, status == HEARTH_OK);
     if (status == HEARTH_OK || status == HEARTH_E_NOT_FOUND)
@@ -201,8 +216,10 @@ static void use(hearth_manager *m, struct entry *e)
 
 static void close_entry(struct entry *e)
 {
+    hearth_chat_close(e->chat);
     hearth_session_close(e->session);
     hearth_model_close(e->model);
+    e->chat = NULL;
     e->session = NULL;
     e->model = NULL;
 }
@@ -212,6 +229,8 @@ static hearth_status open_entry(hearth_manager *m, struct entry *e, const hearth
     hearth_status status = hearth_model_open(&e->model, m->engine, e->path, &e->limits, options, err);
     if (status == HEARTH_OK)
         status = hearth_session_open(&e->session, e->model, &e->limits, err);
+    if (status == HEARTH_OK && e->limits.chat)
+        status = hearth_chat_open(&e->chat, e->session, &m->chat_options, err);
     if (status == HEARTH_OK)
         status = restore_conversation(m, e, err);
     if (status != HEARTH_OK)
@@ -524,11 +543,16 @@ hearth_status hearth_manager_open(hearth_manager **out, hearth_engine *engine, c
         return hearth_fail(error, HEARTH_E_CONFIG, NULL, "manager options: struct_size is too small (got %" PRIu32 ", need %zu)",
                            options->struct_size, sizeof *options);
     HEARTH_NEED(options->state_folder, error);
+    if (options->chat && options->chat->struct_size < sizeof *options->chat)
+        return hearth_fail(error, HEARTH_E_CONFIG, NULL,
+                           "manager options: chat: struct_size is too small (got %" PRIu32 ", need %zu)",
+                           options->chat->struct_size, sizeof *options->chat);
     HEARTH_TRY(hearth_engine_check(engine, error));
     void *handle;
     HEARTH_TRY(hearth_handle_take(&handle, &engine->allocator, sizeof(struct hearth_manager), "manager", error));
     struct hearth_manager *m = handle;
     m->engine = engine;
+    m->chat_options = options->chat ? *options->chat : (hearth_chat_options){.struct_size = sizeof m->chat_options};
     m->folder_fd = -1;
     atomic_fetch_add(&engine->users, 1);
     const hearth_status status = open_folder(m, options->state_folder, error);
@@ -591,6 +615,7 @@ struct handles {
     const char *name;
     hearth_model *model;
     hearth_session *session;
+    hearth_chat *chat;
 };
 
 static struct handles current_handles(hearth_manager *m)
@@ -599,7 +624,7 @@ static struct handles current_handles(hearth_manager *m)
     if (!take(m))
         return handles;
     if (m->current)
-        handles = (struct handles){m->current->name, m->current->model, m->current->session};
+        handles = (struct handles){m->current->name, m->current->model, m->current->session, m->current->chat};
     (void)leave(m, HEARTH_OK);
     return handles;
 }
@@ -612,6 +637,11 @@ const char *hearth_manager_current(hearth_manager *m)
 hearth_session *hearth_manager_session(hearth_manager *m)
 {
     return current_handles(m).session;
+}
+
+hearth_chat *hearth_manager_chat(hearth_manager *m)
+{
+    return current_handles(m).chat;
 }
 
 hearth_model *hearth_manager_model(hearth_manager *m)

@@ -694,6 +694,7 @@ typedef struct hearth_manager hearth_manager;
 typedef struct hearth_manager_options {
     uint32_t struct_size;
     const char *state_folder; /* required; NAME.state lies there, mode 0600. Made with mode 0700 where it is missing. Not kept */
+    const hearth_chat_options *chat; /* of the chats of all models; NULL: defaults. What it points to must outlive the manager */
 } hearth_manager_options;
 
 /**
@@ -750,10 +751,12 @@ HEARTH_API hearth_status hearth_manager_unload(hearth_manager *manager, const ch
  * Manager-bound. */
 HEARTH_API hearth_status hearth_manager_save(hearth_manager *manager, hearth_error *error);
 
-/** The current model's name, session and handle (for hearth_tokenize() and the like); NULL where none is current. Owned by the
- * manager, valid until its next hearth_manager_switch(), _unload(), _forget() or _close(). Manager-bound. */
+/** The current model's name, session, chat (where its limits have one) and handle (for hearth_tokenize() and the like); NULL where
+ * none is current. Owned by the manager, valid until its next hearth_manager_switch(), _unload(), _forget() or _close().
+ * Manager-bound. */
 HEARTH_API const char *hearth_manager_current(hearth_manager *manager);
 HEARTH_API hearth_session *hearth_manager_session(hearth_manager *manager);
+HEARTH_API hearth_chat *hearth_manager_chat(hearth_manager *manager);
 HEARTH_API hearth_model *hearth_manager_model(hearth_manager *manager);
 
 #define HEARTH_MODEL_REGISTERED 0 /* in no memory */

@@ -371,6 +371,80 @@ Test(manager, never_evicts_the_current_model_to_load_another)
     switch_and_step(A);
 }
 
+/* ---- Chats ---------------------------------------------------------------------------------------------------------- */
+
+static const hearth_limits with_chat = {.struct_size = sizeof with_chat, .context = 512, .batch = 32, .chat = 1};
+
+struct text {
+    char bytes[4096];
+    size_t n;
+};
+
+static bool collect(const char *bytes, size_t n, void *user)
+{
+    struct text *t = user;
+    memcpy(t->bytes + t->n, bytes, n);
+    t->n += n;
+    return true;
+}
+
+static void say(hearth_chat *chat, const char *words, struct text *answer)
+{
+    const hearth_generation g = {.struct_size = sizeof g, .max_tokens = 24, .text = collect, .text_user = answer};
+    answer->n = 0;
+    cr_assert_eq(hearth_chat_send(chat, words, strlen(words), &g, NULL, &err), HEARTH_OK, "%s", err.message);
+}
+
+static void expect_message(hearth_chat *chat, size_t index, const struct text *want)
+{
+    hearth_message message = {.struct_size = sizeof message};
+    cr_assert_eq(hearth_chat_message(chat, index, &message, &err), HEARTH_OK, "%s", err.message);
+    cr_expect_eq(message.text_bytes, want->n);
+    cr_expect_eq(memcmp(message.text, want->bytes, want->n), 0);
+}
+
+Test(manager, keeps_the_messages_of_chats)
+{
+    struct text first, again, twin_first, twin_again;
+    struct talk *t = &talks[HOME];
+    hearth_chat *twin;
+    cr_assert_eq(hearth_model_open(&t->model, twins, paths[HOME], &with_chat, NULL, &err), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_session_open(&t->twin, t->model, &with_chat, &err), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_chat_open(&twin, t->twin, NULL, &err), HEARTH_OK, "%s", err.message);
+
+    open_under(size_of(HOME) + 4 * MIB);
+    cr_assert_eq(hearth_manager_register(manager, "chat", paths[HOME], &with_chat, &err), HEARTH_OK, "%s", err.message);
+    switch_to(HOME);
+    cr_expect_null(hearth_manager_chat(manager));
+    cr_assert_eq(hearth_manager_switch(manager, "chat", &err), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_chat_set_system(hearth_manager_chat(manager), "Be brief.", 9, &err), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_chat_set_system(twin, "Be brief.", 9, &err), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_manager_save(manager, &err), HEARTH_OK, "%s", err.message);
+    cr_expect(exists(state_of("chat", "")), "a message alone is something to be saved");
+    say(hearth_manager_chat(manager), "Turn on the kitchen light.", &first);
+    say(twin, "Turn on the kitchen light.", &twin_first);
+    switch_to(A);
+    cr_expect_null(hearth_manager_chat(manager));
+    cr_assert_eq(hearth_manager_switch(manager, "chat", &err), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_chat_count(hearth_manager_chat(manager)), 3);
+    expect_message(hearth_manager_chat(manager), 2, &first);
+    say(hearth_manager_chat(manager), "And off again.", &again);
+    say(twin, "And off again.", &twin_again);
+    cr_expect_eq(again.n, twin_again.n);
+    cr_expect_eq(memcmp(again.bytes, twin_again.bytes, again.n), 0);
+    cr_expect_eq(memcmp(hearth_session_logits(hearth_manager_session(manager), 0), hearth_session_logits(t->twin, 0),
+                        hearth_model_vocabulary_size(t->model) * sizeof(float)),
+                 0);
+
+    /* With limits that have no room for messages, they are put aside, not lost. */
+    cr_assert_eq(hearth_manager_forget(manager, "chat", &err), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_manager_register(manager, "chat", paths[HOME], &limits, &err), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_manager_switch(manager, "chat", &err), HEARTH_OK, "%s", err.message);
+    cr_expect_eq(hearth_session_position(hearth_manager_session(manager)), 0);
+    cr_expect(exists(state_of("chat", ".bad")));
+    hearth_chat_close(twin);
+}
+
 /* ---- Failures in the middle ----------------------------------------------------------------------------------------- */
 
 Test(manager, brings_the_current_model_back_when_loading_fails)
