@@ -22,6 +22,7 @@ enum hearth_plan_item {
     HEARTH_PLAN_SESSION,
     HEARTH_PLAN_CHAT, /* messages, and what the template works in */
     HEARTH_PLAN_THREADS,
+    HEARTH_PLAN_PREFIX_CACHE,
     HEARTH_PLAN_LOADING,  /* buffers while loading, where they exceed what the session takes later */
     HEARTH_PLAN_ROUNDING, /* to whole pages */
     HEARTH_PLAN_PROCESS,  /* libc, hwloc, the program: measured once */

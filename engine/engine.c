@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define PREFETCH_WINDOW ((uint64_t)64 << 20)
+#define CACHE_BUDGET_MAX ((uint64_t)1 << 48) /* as much as addresses have */
 
 const char *hearth_version(void)
 {
@@ -128,7 +129,25 @@ uint64_t hearth_engine_blas_bytes(const struct hearth_engine *e)
 
 uint64_t hearth_engine_own_bytes(const struct hearth_engine *e)
 {
-    return HEARTH_PROCESS_BYTES + hearth_engine_blas_bytes(e) + e->arena.bytes;
+    return HEARTH_PROCESS_BYTES + hearth_engine_blas_bytes(e) + e->arena.bytes +
+           hearth_arena_rounded(e->prefix_cache.counted.used, e->pages);
+}
+
+hearth_status hearth_engine_start_prefix_cache(struct hearth_engine *e, hearth_error *err)
+{
+    struct hearth_prefix_cache *c = &e->prefix_cache;
+    struct hearth_arena arena;
+    hearth_status status = HEARTH_OK;
+    (void)pthread_mutex_lock(&c->starting);
+    if (c->counted.used && !c->arena.base) {
+        status = reserve(e, &arena, &c->counted, err);
+        if (status == HEARTH_OK) {
+            (void)hearth_engine_populate(e, &arena);
+            hearth_prefix_cache_start(c, &arena);
+        }
+    }
+    (void)pthread_mutex_unlock(&c->starting);
+    return status;
 }
 
 void hearth_engine_release(struct hearth_engine *e, struct hearth_arena *arena)
@@ -255,8 +274,19 @@ static hearth_status copy_text(struct hearth_engine *e, char **out, const char *
     return HEARTH_OK;
 }
 
+static hearth_status take_cache_budget(struct hearth_engine *e, uint64_t budget, hearth_error *err)
+{
+    hearth_prefix_cache_init(&e->prefix_cache, budget <= CACHE_BUDGET_MAX ? budget : 0);
+    return budget <= CACHE_BUDGET_MAX
+               ? HEARTH_OK
+               : hearth_fail(err, HEARTH_E_CONFIG, NULL,
+                             "engine options: cache_budget is too large (got %" PRIu64 ", need at most %" PRIu64 ")", budget,
+                             CACHE_BUDGET_MAX);
+}
+
 static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_options *options, hearth_error *err)
 {
+    HEARTH_TRY(take_cache_budget(e, options->cache_budget, err));
     e->log = options->log;
     e->log_user = options->log_user;
     e->progress = options->progress;
@@ -326,6 +356,7 @@ void hearth_engine_leave(struct hearth_engine *e)
         return;
     if (e->pool && !hearth_machine_forked(e->fork_mark))
         hearth_pool_close(e->pool);
+    hearth_prefix_cache_close(&e->prefix_cache);
     hearth_arena_release(&e->arena);
     hearth_blas_close(&e->blas);
     const hearth_allocator allocator = e->allocator;

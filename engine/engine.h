@@ -13,6 +13,7 @@
 #include "hash.h"
 #include "machine.h"
 #include "pool.h"
+#include "prefix_cache.h"
 #include "sampler.h"
 #include "source.h"
 #include "text_stream.h"
@@ -42,9 +43,10 @@ struct hearth_engine {
     struct hearth_blas blas; /* open where the options ask for it */
     uint32_t workers;
     uint64_t cap;
-    int32_t pages;             /* HEARTH_PAGES_* of the arenas of models and sessions */
-    _Atomic bool told_pages;   /* that the system had fewer; said once */
-    uint64_t prefetch_window;  /* bytes of a file asked for ahead */
+    int32_t pages;            /* HEARTH_PAGES_* of the arenas of models and sessions */
+    _Atomic bool told_pages;  /* that the system had fewer; said once */
+    uint64_t prefetch_window; /* bytes of a file asked for ahead */
+    struct hearth_prefix_cache prefix_cache;
     _Atomic uint64_t reserved; /* bytes of all arenas of this engine */
     _Atomic uint32_t users;    /* the handle and the models; the last to leave takes everything down */
     hearth_log_fn *log;
@@ -119,14 +121,17 @@ struct hearth_session {
     uint32_t n_unfed;               /* 1 when there is one */
     uint32_t n_logits;              /* positions, counted back from the last, whose logits are valid */
     struct hearth_interrupt interrupt;
-    _Atomic uint32_t in_use;  /* caught misuse from two threads */
-    _Atomic uint64_t n_calls; /* begun so far that may change something, those of a chat on it too */
+    struct hearth_prefix_view prefix; /* of the cache, for the engine's; piece_bytes 0: it is not used */
+    _Atomic uint32_t in_use;          /* caught misuse from two threads */
+    _Atomic uint64_t n_calls;         /* begun so far that may change something, those of a chat on it too */
 };
 
 /* Give arenas their memory within the engine's cap, populate them, and take them back. What lies in hugetlb pages is populated at
  * once; only then can populating be refused. */
 hearth_status hearth_engine_reserve(struct hearth_engine *engine, struct hearth_arena *out, const struct hearth_arena *counted,
                                     hearth_error *err);
+/* The memory of the prefix cache, which is reserved from the beginning; once, however often it is asked for. */
+hearth_status hearth_engine_start_prefix_cache(struct hearth_engine *engine, hearth_error *err);
 bool hearth_engine_populate(struct hearth_engine *engine, const struct hearth_arena *arena);
 void hearth_engine_release(struct hearth_engine *engine, struct hearth_arena *arena);
 /* What the engine alone takes: every byte reserved beyond it belongs to models and sessions. */
@@ -181,8 +186,8 @@ hearth_status hearth_session_trim(struct hearth_session *session, uint64_t *kv_b
 
 /* All fields known today, of limits of whatever version; NULL gives zeros. E_CONFIG for a struct_size that is too small. */
 hearth_status hearth_limits_copy(hearth_limits *out, const hearth_limits *limits, hearth_error *err);
-/* Fill in defaults and check ranges against the model. */
+/* Fill in defaults and check ranges against the model, and the budget of the prefix cache against the cache they ask for. */
 hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hearth_limits *limits,
-                                    const struct hearth_hparams *hparams, hearth_error *err);
+                                    const struct hearth_engine *engine, const struct hearth_hparams *hparams, hearth_error *err);
 
 #endif

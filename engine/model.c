@@ -129,11 +129,12 @@ static hearth_status open_planned(hearth_model *m, struct hearth_model_facts *fa
 {
     struct hearth_session_limits resolved;
     struct hearth_plan plan;
-    HEARTH_TRY(hearth_limits_resolve(&resolved, limits, &facts->description.hparams, err));
+    HEARTH_TRY(hearth_limits_resolve(&resolved, limits, m->engine, &facts->description.hparams, err));
     hearth_pack_cache_find(&facts->cache, m->engine, source, &facts->description);
     HEARTH_TRY(hearth_pack_cache_verify(&facts->cache, m->engine, source, options, err));
     hearth_plan_make(&plan, m->engine, facts, &resolved, 0);
     HEARTH_TRY(hearth_plan_check(&plan, err));
+    HEARTH_TRY(hearth_engine_start_prefix_cache(m->engine, err));
     m->description = facts->description;
     m->has_order = resolved.grammar;
     facts->description.layers = NULL; /* the layers are the model's now, and the map of packed weights */

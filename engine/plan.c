@@ -6,13 +6,21 @@
 #include "pack_cache.h"
 
 static const char *const line_names[HEARTH_PLAN_ITEM_COUNT] = {
-    [HEARTH_PLAN_WEIGHTS] = "weights",         [HEARTH_PLAN_DESCRIPTION] = "model description",
-    [HEARTH_PLAN_TOKENIZER] = "tokenizer",     [HEARTH_PLAN_KV] = "KV cache",
-    [HEARTH_PLAN_ACTIVATIONS] = "activations", [HEARTH_PLAN_LOGITS] = "logits",
-    [HEARTH_PLAN_SCRATCH] = "scratch",         [HEARTH_PLAN_SESSION] = "session",
-    [HEARTH_PLAN_THREADS] = "threads",         [HEARTH_PLAN_LOADING] = "loading buffers",
-    [HEARTH_PLAN_ROUNDING] = "page rounding",  [HEARTH_PLAN_PROCESS] = "process and libraries",
-    [HEARTH_PLAN_BLAS] = "OpenBLAS",           [HEARTH_PLAN_CHAT] = "chat",
+    [HEARTH_PLAN_WEIGHTS] = "weights",
+    [HEARTH_PLAN_DESCRIPTION] = "model description",
+    [HEARTH_PLAN_TOKENIZER] = "tokenizer",
+    [HEARTH_PLAN_KV] = "KV cache",
+    [HEARTH_PLAN_ACTIVATIONS] = "activations",
+    [HEARTH_PLAN_LOGITS] = "logits",
+    [HEARTH_PLAN_SCRATCH] = "scratch",
+    [HEARTH_PLAN_SESSION] = "session",
+    [HEARTH_PLAN_CHAT] = "chat",
+    [HEARTH_PLAN_THREADS] = "threads",
+    [HEARTH_PLAN_PREFIX_CACHE] = "prefix cache",
+    [HEARTH_PLAN_LOADING] = "loading buffers",
+    [HEARTH_PLAN_ROUNDING] = "page rounding",
+    [HEARTH_PLAN_PROCESS] = "process and libraries",
+    [HEARTH_PLAN_BLAS] = "OpenBLAS",
 };
 
 /* Scales of attention and rotation are numbers of the contract, and come from divisions and a root: they are made on a worker,
@@ -110,6 +118,7 @@ static void make(struct hearth_plan *out, const struct hearth_engine *engine, st
                                 .weight_bytes = facts->description.weight_bytes,
                                 .mapped = facts->cache.map ? (facts->cache.map_bytes + 4095) & ~(uint64_t)4095 : 0};
     add_arena(out, &engine->arena, HEARTH_PAGES_4K);
+    add_arena(out, &engine->prefix_cache.counted, engine->pages);
 
     struct hearth_model model = {.description = facts->description,
                                  .cache = facts->cache,
@@ -193,6 +202,9 @@ static void advise(struct hearth_plan *plan, const struct hearth_engine *engine,
         if (total <= plan->cap)
             append(plan, total, "a Q8_0 cache");
     }
+    const uint64_t kept = hearth_arena_rounded(engine->prefix_cache.counted.used, engine->pages);
+    if (kept && plan->total - kept <= plan->cap)
+        append(plan, plan->total - kept, "no prefix cache");
     limits = plan->limits;
     for (limits.batch = 256; limits.batch >= 16; limits.batch /= 2) {
         const uint64_t total = total_with(engine, facts, limits);
@@ -230,7 +242,7 @@ static hearth_status open_source(hearth_plan **out, struct hearth_engine *engine
     struct hearth_model_facts facts;
     struct hearth_session_limits resolved;
     HEARTH_TRY(hearth_model_facts_read(&facts, engine, source, error));
-    hearth_status status = hearth_limits_resolve(&resolved, limits, &facts.description.hparams, error);
+    hearth_status status = hearth_limits_resolve(&resolved, limits, engine, &facts.description.hparams, error);
     void *handle = NULL;
     if (status == HEARTH_OK)
         status = hearth_handle_take(&handle, &engine->allocator, sizeof(struct hearth_plan), source->shown, error);

@@ -10,6 +10,28 @@
 #define BATCH_MAX (1u << 16)
 #define STREAM_PIECE 256 /* bytes of a token's text taken at once; longer ones in steps */
 
+/* Of layer l; `at` is left open. */
+static struct hearth_kv_layer cache_layer(const struct hearth_session_limits *limits, const struct hearth_hparams *h, uint32_t l)
+{
+    const uint32_t whole = (uint32_t)hearth_align(limits->context, HEARTH_KEY_BLOCK);
+    const uint32_t window = h->windowed[l] ? limits->window : 0;
+    const uint64_t ring = hearth_align((uint64_t)window + limits->batch - 1, HEARTH_SEGMENT);
+    const uint32_t slots = window > 0 && ring < whole ? (uint32_t)ring : whole;
+    return (struct hearth_kv_layer){.head_bytes =
+                                        slots / HEARTH_KEY_BLOCK * hearth_cache_block_bytes(limits->kv_format, h->head_dim),
+                                    .slots = slots,
+                                    .window = window};
+}
+
+/* Whether every layer has a slot for every position: then position p lies in slot p, for good. */
+static bool forgets_nothing(const struct hearth_session_limits *limits, const struct hearth_hparams *h)
+{
+    for (uint32_t i = 0; i < h->n_layer; i++)
+        if (cache_layer(limits, h, i).slots < limits->context)
+            return false;
+    return true;
+}
+
 hearth_status hearth_limits_copy(hearth_limits *out, const hearth_limits *limits, hearth_error *err)
 {
     const size_t least = offsetof(hearth_limits, grammar); /* of the first version */
@@ -24,7 +46,7 @@ hearth_status hearth_limits_copy(hearth_limits *out, const hearth_limits *limits
 }
 
 hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hearth_limits *limits,
-                                    const struct hearth_hparams *hparams, hearth_error *err)
+                                    const struct hearth_engine *engine, const struct hearth_hparams *hparams, hearth_error *err)
 {
     hearth_limits known;
     HEARTH_TRY(hearth_limits_copy(&known, limits, err));
@@ -50,23 +72,12 @@ hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hea
     out->grammar = limits->grammar != 0;
     out->chat = limits->chat != 0;
     out->window = !hparams->window_when_asked || limits->sliding_window ? hparams->window : 0;
-    return HEARTH_OK;
+    if (!forgets_nothing(out, hparams))
+        return HEARTH_OK;
+    return hearth_prefix_cache_check(&engine->prefix_cache, hearth_prefix_unit_bytes(hparams, out->kv_format), err);
 }
 
 /* ---- Memory --------------------------------------------------------------------------------------------------------- */
-
-/* Of layer l; `at` is left open. */
-static struct hearth_kv_layer cache_layer(const struct hearth_session_limits *limits, const struct hearth_hparams *h, uint32_t l)
-{
-    const uint32_t whole = (uint32_t)hearth_align(limits->context, HEARTH_KEY_BLOCK);
-    const uint32_t window = h->windowed[l] ? limits->window : 0;
-    const uint64_t ring = hearth_align((uint64_t)window + limits->batch - 1, HEARTH_SEGMENT);
-    const uint32_t slots = window > 0 && ring < whole ? (uint32_t)ring : whole;
-    return (struct hearth_kv_layer){.head_bytes =
-                                        slots / HEARTH_KEY_BLOCK * hearth_cache_block_bytes(limits->kv_format, h->head_dim),
-                                    .slots = slots,
-                                    .window = window};
-}
 
 static void layout_cache(struct hearth_session *s, const struct hearth_hparams *h, struct hearth_arena *arena)
 {
@@ -173,6 +184,32 @@ void hearth_session_layout(struct hearth_session *s, const struct hearth_model *
     s->stream = stream ? hearth_text_stream_init(stream, STREAM_PIECE) : NULL;
 }
 
+/* The session's cache as the engine's prefix cache sees it; zeros where it cannot take part. */
+static struct hearth_prefix_view prefix_view(const struct hearth_session *s)
+{
+    const struct hearth_hparams *h = &s->model->description.hparams;
+    if (s->model->engine->prefix_cache.counted.used == 0 || !forgets_nothing(&s->limits, h))
+        return (struct hearth_prefix_view){0};
+    return (struct hearth_prefix_view){.scope = {.model = s->model->identity,
+                                                 .tokenizer = s->model->vocabulary_identity,
+                                                 .rope = hearth_session_rope(s),
+                                                 .unit_bytes = hearth_prefix_unit_bytes(h, s->limits.kv_format),
+                                                 .kv_format = s->limits.kv_format,
+                                                 .window = s->limits.window},
+                                       .cache = &s->cache,
+                                       .n_layer = h->n_layer,
+                                       .n_head_kv = h->n_head_kv,
+                                       .piece_bytes = hearth_prefix_piece_bytes(s->limits.kv_format, h->head_dim)};
+}
+
+/* Give the engine's prefix cache what the session is about to lose; `next`: what it will be asked for instead. A restored state may
+ * lack what layers with a window do not see. */
+static void keep_prefix(struct hearth_session *s, const int32_t *next, size_t n_next)
+{
+    if (s->prefix.piece_bytes && s->position >= HEARTH_PREFIX_UNIT && s->held == 0)
+        hearth_prefix_cache_keep(&s->model->engine->prefix_cache, &s->prefix, s->ids, s->position, next, (uint32_t)n_next);
+}
+
 static hearth_status take_memory(struct hearth_session *s, hearth_error *err)
 {
     struct hearth_engine *e = s->model->engine;
@@ -184,6 +221,7 @@ static hearth_status take_memory(struct hearth_session *s, hearth_error *err)
     if (s->arena.overflow)
         return hearth_fail_needed(err, HEARTH_E_MEMORY, counting.used, s->arena.bytes,
                                   "session: memory: the layout exceeds its plan");
+    s->prefix = prefix_view(s);
     return HEARTH_OK;
 }
 
@@ -196,7 +234,7 @@ hearth_status hearth_session_open(hearth_session **out, hearth_model *model, con
     if (model->description.hparams.n_layer == 0)
         return hearth_fail(error, HEARTH_E_CONFIG, NULL, "session: the model was opened for its vocabulary only");
     struct hearth_session_limits resolved;
-    HEARTH_TRY(hearth_limits_resolve(&resolved, limits, &model->description.hparams, error));
+    HEARTH_TRY(hearth_limits_resolve(&resolved, limits, model->engine, &model->description.hparams, error));
     if (resolved.grammar && !model->has_order)
         return hearth_fail(error, HEARTH_E_CONFIG, NULL, "session: limits: grammar: the model was opened without it");
     void *handle;
@@ -221,6 +259,8 @@ void hearth_session_close(hearth_session *s)
     if (!s)
         return;
     struct hearth_model *model = s->model;
+    if (!hearth_machine_forked(model->engine->fork_mark))
+        keep_prefix(s, NULL, 0);
     hearth_engine_release(model->engine, &s->arena);
     hearth_handle_release(&model->engine->allocator, s, sizeof *s);
     hearth_model_leave(model);
@@ -254,9 +294,11 @@ hearth_status hearth_session_leave(struct hearth_session *s, hearth_status statu
 
 /* ---- Feeding -------------------------------------------------------------------------------------------------------- */
 
-/* The sampler knows no other text than what is left. */
-void hearth_session_forget_from(struct hearth_session *s, uint32_t position)
+/* The sampler knows no other text than what is left. `next`: the tokens that are wanted instead. */
+static void forget_for(struct hearth_session *s, uint32_t position, const int32_t *next, size_t n_next)
 {
+    if (position < s->position)
+        keep_prefix(s, next, n_next);
     s->position = position;
     s->n_unfed = 0;
     s->n_logits = 0;
@@ -264,6 +306,11 @@ void hearth_session_forget_from(struct hearth_session *s, uint32_t position)
     if (position == 0)
         s->written = s->held = 0;
     hearth_sampler_rewrite_history(s->sampler, s->ids, position);
+}
+
+void hearth_session_forget_from(struct hearth_session *s, uint32_t position)
+{
+    forget_for(s, position, NULL, 0);
 }
 
 static void restart(struct hearth_session *s)
@@ -553,6 +600,19 @@ static uint32_t common_prefix(const struct hearth_session *s, const int32_t *ids
     return has_lost(s, common) ? 0 : common;
 }
 
+/* Take over what the prefix cache holds of ids, n tokens, beyond the position; not the last, whose logits are wanted. */
+static uint32_t restore_prefix(struct hearth_session *s, const int32_t *ids, size_t n)
+{
+    const uint32_t from = s->position;
+    if (!s->prefix.piece_bytes)
+        return 0;
+    uint32_t held = hearth_prefix_cache_restore(&s->model->engine->prefix_cache, &s->prefix, ids, (uint32_t)n, from);
+    held = held < n ? held : (uint32_t)n - 1;
+    s->written = held > s->written ? held : s->written;
+    move_over(s, ids + from, held - from);
+    return held - from;
+}
+
 /* Batch by batch, so that what was computed before a failure stays. */
 static hearth_status prompt(struct hearth_session *s, const int32_t *ids, size_t n, hearth_prompt_info *info, hearth_error *err)
 {
@@ -561,7 +621,8 @@ static hearth_status prompt(struct hearth_session *s, const int32_t *ids, size_t
         return hearth_fail_needed(err, HEARTH_E_CONTEXT_FULL, n, s->limits.context,
                                   "context: too many tokens (got %zu, need at most %" PRIu32 ")", n, s->limits.context);
     info->n_kept = common_prefix(s, ids, n);
-    hearth_session_forget_from(s, info->n_kept);
+    forget_for(s, info->n_kept, ids, n);
+    info->n_restored = restore_prefix(s, ids, n);
     while (s->position < n) {
         uint32_t n_logits;
         const uint32_t now = next_batch(s, n - s->position, &n_logits);

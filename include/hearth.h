@@ -132,6 +132,9 @@ typedef struct hearth_engine_options {
     int32_t pages;                     /* HEARTH_PAGES_* */
     uint64_t prefetch_window;          /* bytes of a file that the system is asked for ahead of what is being packed; 0: 64 MiB */
     const hearth_allocator *allocator; /* NULL: the system; not kept, but what it names must live as long as the last handle */
+    uint64_t cache_budget; /* bytes for keys and values that sessions give up and hearth_session_prompt() takes up again, a line of
+                              the plan, taken with the first model; 0: none. HEARTH_E_CONFIG from a plan, model or session of
+                              whose cache not even 64 positions have room (docs/architecture.md, "Prefix cache") */
 } hearth_engine_options;
 
 /**
@@ -388,7 +391,7 @@ HEARTH_API const int32_t *hearth_session_tokens(const hearth_session *session, u
  * @return HEARTH_OK; HEARTH_E_CONFIG beyond hearth_session_position(); HEARTH_E_UNSUPPORTED, detail E_WINDOW, where layers with a
  *         window have overwritten what the next token would see: later positions, and 0, can still be gone back to. After a
  *         failure nothing has changed.
- * Cost: linear in the text that is left, microseconds. Threads: session-bound.
+ * Cost: linear in the text that is left, microseconds; with a prefix cache, copying what is given up. Threads: session-bound.
  */
 HEARTH_API hearth_status hearth_session_rewind(hearth_session *session, uint32_t position, hearth_error *error);
 
@@ -433,15 +436,16 @@ HEARTH_API hearth_status hearth_session_feed_text(hearth_session *session, const
 typedef struct hearth_prompt_info {
     uint32_t struct_size;
     uint32_t n_kept;     /* tokens that were in the session already */
-    uint32_t n_restored; /* 0 */
+    uint32_t n_restored; /* taken from the engine's prefix cache; 0 where it has none */
     uint32_t n_computed;
 } hearth_prompt_info;
 
 /**
  * Make `ids` the whole content of the session and compute only what is new: the longest beginning that the session has already is
- * kept, the rest of its tokens are forgotten as by hearth_session_rewind(), and the rest of ids is fed; at least the last one, so
- * that there are logits. The logits have the bits of hearth_session_reset() and hearth_session_feed(). The random stream goes on;
- * hearth_session_set_sampling() restarts it. Where a window forbids going back, everything is computed.
+ * kept, the rest of its tokens are forgotten as by hearth_session_rewind(), what the engine's prefix cache has of the rest of ids
+ * is copied, and what is left is fed; at least the last token, so that there are logits. The logits have the bits of
+ * hearth_session_reset() and hearth_session_feed(). The random stream goes on; hearth_session_set_sampling() restarts it. Where a
+ * window forbids going back, everything is computed.
  *
  * @param info  Receives what was done, also on failure; may be NULL.
  * @return HEARTH_OK; before anything is changed HEARTH_E_CONFIG and HEARTH_E_CONTEXT_FULL; HEARTH_E_CANCELLED and

@@ -16,6 +16,7 @@ static const struct argp_option table[] = {
     OPTION_FLOAT_GEMM,
     OPTION_RAM_CAP,
     OPTION_PAGES,
+    OPTION_CACHE_BUDGET,
     OPTION_PACK_CACHE,
     OPTION_JSON,
     OPTION_QUIET,

@@ -69,9 +69,9 @@ static error_t take_seed(struct parse *parse, int key, const char *value)
     return 0;
 }
 
-static error_t take_ram_cap(struct parse *parse, int key, const char *value)
+static error_t take_size(struct parse *parse, int key, const char *value, uint64_t *out)
 {
-    if (!text_parse_size(&parse->options->ram_cap, value) || parse->options->ram_cap == 0)
+    if (!text_parse_size(out, value) || *out == 0)
         return bad_value(parse, key, value, "bytes: digits and perhaps K, M, G or T");
     return 0;
 }
@@ -387,7 +387,9 @@ static error_t take_option(int key, char *value, struct argp_state *argp)
     case OPTION_KEY_STOP:
         return take_stop(parse, key, value);
     case OPTION_KEY_RAM_CAP:
-        return take_ram_cap(parse, key, value);
+        return take_size(parse, key, value, &o->ram_cap);
+    case OPTION_KEY_CACHE_BUDGET:
+        return take_size(parse, key, value, &o->cache_budget);
     case OPTION_KEY_PAGES:
         return take_pages(parse, key, value);
     case OPTION_KEY_PACK_CACHE:
@@ -644,7 +646,8 @@ hearth_status options_open_engine(hearth_engine **out, const struct options *opt
                                           .log = report_log,
                                           .float_gemm = options->float_gemm,
                                           .pack_cache = options->pack_cache,
-                                          .pages = options->pages};
+                                          .pages = options->pages,
+                                          .cache_budget = options->cache_budget};
     return hearth_engine_open(out, &engine, error);
 }
 

@@ -38,6 +38,7 @@ struct options {
     const char *stops[OPTIONS_STOPS_MAX];
     uint32_t n_stops;
     uint64_t ram_cap;       /* 0 when not given */
+    uint64_t cache_budget;  /* 0 when not given */
     int32_t pages;          /* HEARTH_PAGES_* */
     const char *pack_cache; /* NULL when not given */
     int32_t kv_type;
@@ -104,6 +105,7 @@ enum option_key {
     OPTION_KEY_AGAINST,
     OPTION_KEY_PACK_CACHE,
     OPTION_KEY_PAGES,
+    OPTION_KEY_CACHE_BUDGET,
     OPTION_KEY_REPEAT_LAST_N,
     OPTION_KEY_FREQUENCY_PENALTY,
     OPTION_KEY_PRESENCE_PENALTY,
@@ -173,6 +175,7 @@ enum option_key {
     {"sliding-window", OPTION_KEY_SLIDING_WINDOW, NULL, 0, "keep to the window that a llama file states", 6}
 #define OPTION_FLOAT_GEMM {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", 0, "float weights by own kernels (default) or blas", 6}
 #define OPTION_PAGES   {"pages", OPTION_KEY_PAGES, "KIND", 0, "memory in pages of auto (default), 4k, 2m or 1g", 6}
+#define OPTION_CACHE_BUDGET {"cache-budget", OPTION_KEY_CACHE_BUDGET, "SIZE", 0, "keep what conversations computed; K, M, G, T", 6}
 #define OPTION_PACK_CACHE {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", 0, "keep packed weights in a folder; map them", 6}
 #define OPTION_JSON    {"json", OPTION_KEY_JSON, NULL, 0, "JSON on standard output", 7}
 #define OPTION_QUIET   {"quiet", 'q', NULL, 0, "only errors on standard error", 7}

@@ -79,7 +79,8 @@ class _error(ctypes.Structure):
 class _engine_options(_Options):
     _fields_ = [("struct_size", c_uint32), ("threads", c_uint32), ("ram_cap", c_uint64), ("log", _log_fn), ("log_user", c_void_p),
                 ("float_gemm", c_int32), ("pack_cache", c_char_p), ("progress", _progress_fn), ("progress_user", c_void_p),
-                ("abort", _abort_fn), ("abort_user", c_void_p), ("pages", c_int32), ("prefetch_window", c_uint64)]
+                ("abort", _abort_fn), ("abort_user", c_void_p), ("pages", c_int32), ("prefetch_window", c_uint64),
+                ("cache_budget", c_uint64)]
 
 
 class _limits(_Options):
@@ -439,13 +440,14 @@ class Engine(_Handle):
     pack_cache       folder for packed weights, written once and then mapped
     pages            PAGES_...: pages for the memory of models and sessions
     prefetch_window  bytes of a file that the system is asked for ahead; 0: 64 MiB
+    cache_budget     bytes for keys and values that sessions give up and Session.prompt() takes up again; 0: none
     log              log(level, line), level 0 for information and 1 for a warning, on the thread that called; what it raises is
     lost"""
 
     _destroy = _c.hearth_engine_close
 
     def __init__(self, ram_cap=0, threads=0, pack_cache=None, log=None, float_gemm=FLOAT_GEMM_OWN, pages=PAGES_AUTO,
-                 prefetch_window=0):
+                 prefetch_window=0, cache_budget=0):
         super().__init__()
 
         def hear(level, line, _):
@@ -454,7 +456,7 @@ class Engine(_Handle):
 
         self._log = _log_fn(hear) if log else _log_fn()  # C keeps its address
         options = _engine_options(threads=threads, ram_cap=ram_cap, log=self._log, float_gemm=float_gemm, pages=pages,
-                                  prefetch_window=prefetch_window,
+                                  prefetch_window=prefetch_window, cache_budget=cache_budget,
                                   pack_cache=os.fsencode(pack_cache) if pack_cache else None)
         raw = c_void_p()
         _check(_c.hearth_engine_open, ctypes.byref(raw), ctypes.byref(options))

@@ -19,6 +19,7 @@
 static uint64_t peak;
 static const char *pack_cache; /* folder; NULL: none */
 static int32_t pages;          /* HEARTH_PAGES_* */
+static uint64_t cache_budget;
 
 static void sample(void)
 {
@@ -46,7 +47,8 @@ static bool ledgers_agree(const hearth_plan *plan, const hearth_engine *engine, 
 {
     bool agree = true;
     for (size_t i = 0; i < HEARTH_PLAN_ITEM_COUNT; i++) {
-        const uint64_t taken = engine->arena.taken[i] + model->arena.taken[i] + session->arena.taken[i];
+        const uint64_t taken =
+            engine->arena.taken[i] + engine->prefix_cache.arena.taken[i] + model->arena.taken[i] + session->arena.taken[i];
         if (i == HEARTH_PLAN_LOADING || i == HEARTH_PLAN_ROUNDING || i == HEARTH_PLAN_PROCESS ||
             taken == hearth_plan_line_bytes(plan, i))
             continue;
@@ -89,7 +91,7 @@ static int measure(const char *path, const hearth_limits *limits, uint32_t threa
     hearth_model *model;
     hearth_session *session;
     const hearth_engine_options options = {
-        .struct_size = sizeof options, .threads = threads, .pack_cache = pack_cache, .pages = pages};
+        .struct_size = sizeof options, .threads = threads, .pack_cache = pack_cache, .pages = pages, .cache_budget = cache_budget};
     const hearth_model_options loading = {.struct_size = sizeof loading, .progress = sample_while_loading};
     if (hearth_engine_open(&engine, &options, &err) != HEARTH_OK ||
         hearth_plan_open(&plan, engine, path, limits, &err) != HEARTH_OK)
@@ -124,6 +126,11 @@ static int measure(const char *path, const hearth_limits *limits, uint32_t threa
         int32_t id;
         if (hearth_session_sample(session, &id, &err) != HEARTH_OK || hearth_session_feed(session, &id, 1, &err) != HEARTH_OK)
             return fail("generate", &err);
+    }
+    for (uint32_t i = 0; cache_budget && i < 3; i++) { /* the cache is filled and used */
+        hearth_prompt_info info = {.struct_size = sizeof info};
+        if (hearth_session_prompt(session, ids + i % 2, 300, &info, &err) != HEARTH_OK || (i == 2 && info.n_restored != 256))
+            return fail("conversations", &err);
     }
     sample();
     const uint64_t planned = hearth_plan_private_bytes(plan);
@@ -242,6 +249,10 @@ int main(void)
         if (in_child(path, &cases[1], 2, 40, 20) != 0)
             worst = 1;
     pages = HEARTH_PAGES_AUTO;
+    for (cache_budget = 5u << 20; cache_budget <= (40u << 20); cache_budget *= 8)
+        if (in_child(path, &cases[0], 2, 40, 20) != 0 || in_child(path, &cases[2], 2, 40, 20) != 0)
+            worst = 1;
+    cache_budget = 0;
     const int sparse = measure_sparse();
     if (sparse != 0 && sparse != 77)
         worst = 1;

@@ -110,6 +110,9 @@ fine run -n 1 --dry-multiplier 1 --dry-sequence-breaker none
 for value in '' 0 -1 1KK 1P 1.5G K 18446744073709551615K; do
     expect 2 E_USAGE run --ram-cap "$value"
 done
+for value in '' 0 -1 1KK; do
+    expect 2 E_USAGE plan --cache-budget "$value"
+done
 expect 2 E_USAGE run --kv q4_0
 expect 2 E_USAGE run --float-gemm mkl
 for value in '' 4 8k 2M huge; do

@@ -47,7 +47,7 @@ LD_LIBRARY_PATH=$libdir ./by_pkg_config
 
 # The examples, as their README says.
 model=$(find "$prefix" -name '*.gguf')
-for example in generate chat two_models cancel; do
+for example in generate chat two_models conversations cancel; do
     # shellcheck disable=SC2086 # flags
     "$HEARTH_CC" -std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -pthread "$HEARTH_SOURCE_DIR/examples/$example.c" \
         -o $example $flags
@@ -69,6 +69,8 @@ cmp talk.1000 talk."$one"
 code=0
 ./two_models $((one - 2)) states "$model" "$model" >small 2>&1 || code=$?
 [ $code = 5 ] && grep -q 'needs [0-9]* bytes of [0-9]*: memory plan: does not fit the cap' small
+./conversations "$model" 200 16 >kept
+[ "$(grep -c ': 192 tokens restored, 8 computed' kept)" = 4 ]
 ./cancel "$model" 5 >cancelled
 grep -q '^\[OK\]$' cancelled
 unset LD_LIBRARY_PATH

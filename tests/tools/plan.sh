@@ -53,5 +53,12 @@ for pages in auto 4k 2m 1g; do
     "$HEARTH" run -q --pages $pages --ram-cap "$planned" -n 4 -p ROMEO: >"$scratch/out" 2>"$scratch/err" || fail "pages $pages: refused"
     [ $pages = 4k ] || [ "$planned" = "$private" ] || fail "pages $pages: another plan"
 done
+# The prefix cache is a line of its own, of the size asked for; one without room for 64 positions is refused.
+[ "$(number private_bytes --cache-budget 4M)" = $((private + 4194304)) ] || fail "the plan has not the budget of the cache"
+got=0
+"$HEARTH" plan --cache-budget 1K >"$scratch/out" 2>"$scratch/err" || got=$?
+[ "$got" = 2 ] && grep -q 'cache_budget .*got 1024, need [0-9]*' "$scratch/err" || fail "a budget of 1K: exit code $got"
+need=$(sed -n 's/.*got 1024, need \([0-9]*\)).*/\1/p' "$scratch/err")
+"$HEARTH" plan -q --cache-budget "$need" >"$scratch/out" || fail "the budget that is said to be needed is refused"
 [ "$(number private_bytes --pages 4k)" -lt "$private" ] || fail "small pages round as much as large ones"
 [ "$failures" = 0 ]

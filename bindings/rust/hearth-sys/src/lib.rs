@@ -99,6 +99,7 @@ structures! {
         pub abort_user: *mut c_void,
         pub pages: i32,
         pub prefetch_window: u64,
+        pub cache_budget: u64,
     }
     pub struct hearth_limits {
         pub struct_size: u32,

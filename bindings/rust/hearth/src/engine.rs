@@ -16,6 +16,8 @@ pub struct MemoryConfig {
     pub page_size: PageSize,
     /// Bytes of a file that the system is asked for ahead of what is being read; 0: 64 MiB.
     pub prefetch_size: u64,
+    /// Bytes for keys and values that sessions give up and `Session::prompt` takes up again; 0: none.
+    pub cache_size: u64,
 }
 
 /// Pages for the memory of models and sessions; where the system has too few of a kind the next smaller one serves.
@@ -139,6 +141,7 @@ impl Engine {
             abort_user: user,
             pages: options.memory.page_size as i32,
             prefetch_window: options.memory.prefetch_size,
+            cache_budget: options.memory.cache_size,
             pack_cache: pack_cache.as_ref().map_or(std::ptr::null(), |path| path.as_ptr()),
             ..Default::default()
         };
