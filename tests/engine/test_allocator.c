@@ -104,8 +104,24 @@ static hearth_status open_all(struct opened *o, const hearth_allocator *allocato
 
 struct answer {
     float logits[N_VOCAB];
-    int32_t ids[N_ANSWER];
+    int32_t ids[N_ANSWER], in_chat[N_ANSWER];
 };
+
+/* Two turns, in the session's own memory. */
+static void converse(int32_t *ids, hearth_session *session)
+{
+    static const char template[] = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
+    const hearth_chat_options options = {
+        .struct_size = sizeof options, .chat_template = template, .chat_template_bytes = sizeof template - 1, .now = 1};
+    const hearth_generation g = {.struct_size = sizeof g, .max_tokens = N_ANSWER / 2, .ids = ids, .ids_capacity = N_ANSWER / 2};
+    hearth_generation second = g;
+    hearth_chat *chat;
+    second.ids += N_ANSWER / 2;
+    cr_assert_eq(hearth_chat_open(&chat, session, &options, &err), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_chat_send(chat, "a b", 3, &g, NULL, &err), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_chat_send(chat, "c", 1, &second, NULL, &err), HEARTH_OK, "%s", err.message);
+    hearth_chat_close(chat);
+}
 
 static void answer(struct answer *out, const hearth_allocator *allocator, const hearth_limits *limits)
 {
@@ -129,6 +145,8 @@ static void answer(struct answer *out, const hearth_allocator *allocator, const 
     if (limits->grammar)
         cr_assert_eq(hearth_session_set_grammar(o.session, grammar, sizeof grammar - 1, &err), HEARTH_OK, "%s", err.message);
     cr_assert_eq(hearth_generate(o.session, &g, NULL, &err), HEARTH_OK, "%s", err.message);
+    if (limits->chat)
+        converse(out->in_chat, o.session);
     close_all(&o);
 }
 
@@ -142,7 +160,7 @@ Test(allocator, dirty_memory_gives_the_same_bits)
         {.arch = "phi2", .n_embd = 256, .n_ff = 256, .format = HEARTH_Q4_K},
     };
     static const hearth_limits limits[] = {
-        {.struct_size = sizeof limits[0], .context = 64, .batch = 16},
+        {.struct_size = sizeof limits[0], .context = 120, .batch = 16, .chat = 1},
         {.struct_size = sizeof limits[0], .context = 100, .batch = 7, .kv_type = HEARTH_KV_Q8_0, .logits_rows = 5, .grammar = 1},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
