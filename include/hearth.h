@@ -41,7 +41,7 @@ HEARTH_API int32_t hearth_abi(void);
 
 typedef int32_t hearth_status;
 #define HEARTH_OK 0
-#define HEARTH_E_NOT_FOUND 1    /* no such file */
+#define HEARTH_E_NOT_FOUND 1    /* no such file, or no model of this name in a manager */
 #define HEARTH_E_MEMORY 2       /* does not fit the cap: needed and available are filled in */
 #define HEARTH_E_CONFIG 3       /* an option or argument is out of its range */
 #define HEARTH_E_INFERENCE 4    /* numbers are not finite, or a kernel failed its self-test */
@@ -718,7 +718,8 @@ HEARTH_API void hearth_manager_close(hearth_manager *manager);
  *
  * @param name    1 to 64 of A-Z a-z 0-9 . _ -, not "." or "..". Copied.
  * @param path    As hearth_model_open() takes it; a relative one is looked up at each load. Copied.
- * @param limits  Of its session; NULL for defaults. Copied.
+ * @param limits  Of its session; NULL for defaults. Copied. With `chat` it has a chat as well; that a model has no format for one
+ *                is found when it is loaded.
  * @return HEARTH_OK, E_CONFIG (detail E_NAME: no name, or taken; limits out of range), E_NOT_FOUND, E_IO, E_FORMAT, E_UNSUPPORTED.
  * Threads: manager-bound.
  */
@@ -801,7 +802,8 @@ typedef struct hearth_optimized {
 /**
  * Give memory back to the system: idle models leave (saved), and of the current one keys and values beyond its position,
  * activations and scratch. The plan still holds these: the next answer takes them again, with the same bits.
- * @return HEARTH_OK; E_IO, E_BUSY: the first conversation that could not be saved, whose model stayed; out is filled in.
+ * @return HEARTH_OK; E_IO, E_BUSY: of the first model whose conversation could not be saved, or whose session is in use, and which
+ *         stayed as it was; out is filled in.
  * Cost: some milliseconds, and writing states. Threads: manager-bound.
  */
 HEARTH_API hearth_status hearth_manager_optimize(hearth_manager *manager, hearth_optimized *out, hearth_error *error);
