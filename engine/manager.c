@@ -724,6 +724,7 @@ static hearth_status optimize(hearth_manager *m, hearth_optimized *out, hearth_e
             *err = why;
         first = first == HEARTH_OK ? status : first;
     }
+    out->cache = hearth_prefix_cache_forget(&m->engine->prefix_cache);
     const uint64_t after = hearth_machine_private_bytes();
     out->bytes_freed = before > after ? before - after : 0;
     return first;

@@ -34,6 +34,17 @@ void hearth_prefix_cache_init(struct hearth_prefix_cache *c, uint64_t budget)
     (void)hearth_arena_take(&c->counted, HEARTH_PLAN_PREFIX_CACHE, budget, 1);
 }
 
+static void make_empty(struct hearth_prefix_cache *c)
+{
+    for (uint32_t i = 0; i < c->n_blocks; i++) {
+        c->next[i] = c->entries[i].next_in_bucket = i + 1 < c->n_blocks ? i + 1 : NONE;
+        c->buckets[i] = NONE;
+    }
+    c->n_free = c->n_blocks;
+    c->free_block = c->free_entry = c->n_blocks ? 0 : NONE;
+    c->newest = c->oldest = NONE;
+}
+
 /* Blocks first, then what is aligned less and less. */
 void hearth_prefix_cache_start(struct hearth_prefix_cache *c, const struct hearth_arena *arena)
 {
@@ -42,13 +53,19 @@ void hearth_prefix_cache_start(struct hearth_prefix_cache *c, const struct heart
     c->entries = (struct hearth_prefix_entry *)(void *)(c->blocks + (uint64_t)c->n_blocks * BLOCK_BYTES);
     c->next = (uint32_t *)(void *)(c->entries + c->n_blocks);
     c->buckets = c->next + c->n_blocks;
-    for (uint32_t i = 0; i < c->n_blocks; i++) {
-        c->next[i] = c->entries[i].next_in_bucket = i + 1 < c->n_blocks ? i + 1 : NONE;
-        c->buckets[i] = NONE;
+    make_empty(c);
+}
+
+uint64_t hearth_prefix_cache_forget(struct hearth_prefix_cache *c)
+{
+    uint64_t bytes = 0;
+    (void)pthread_mutex_lock(&c->lock);
+    if (c->arena.base) {
+        make_empty(c);
+        bytes = hearth_arena_discard(&c->arena, c->blocks, (uint64_t)c->n_blocks * BLOCK_BYTES);
     }
-    c->n_free = c->n_blocks;
-    c->free_block = c->free_entry = c->n_blocks ? 0 : NONE;
-    c->newest = c->oldest = NONE;
+    (void)pthread_mutex_unlock(&c->lock);
+    return bytes;
 }
 
 void hearth_prefix_cache_close(struct hearth_prefix_cache *c)

@@ -58,6 +58,8 @@ void hearth_prefix_cache_init(struct hearth_prefix_cache *cache, uint64_t budget
 /* Take the memory: an arena reserved for cache->counted. Once, before anything is kept. */
 void hearth_prefix_cache_start(struct hearth_prefix_cache *cache, const struct hearth_arena *arena);
 void hearth_prefix_cache_close(struct hearth_prefix_cache *cache);
+/* Forget everything and give its pages back to the system; they stay in the plan. Returns their bytes. */
+uint64_t hearth_prefix_cache_forget(struct hearth_prefix_cache *cache);
 
 /* Bytes of a unit, and the piece of it that one head of one layer has, keys or values. */
 uint64_t hearth_prefix_piece_bytes(enum hearth_format kv_format, uint32_t head_dim);

@@ -801,7 +801,8 @@ typedef struct hearth_optimized {
 
 /**
  * Give memory back to the system: idle models leave (saved), and of the current one keys and values beyond its position,
- * activations and scratch. The plan still holds these: the next answer takes them again, with the same bits.
+ * activations and scratch, and all of the prefix cache. The plan still holds these: the next answers take them again, with the same
+ * bits.
  * @return HEARTH_OK; E_IO, E_BUSY: of the first model whose conversation could not be saved, or whose session is in use, and which
  *         stayed as it was; out is filled in.
  * Cost: some milliseconds, and writing states. Threads: manager-bound.

@@ -904,3 +904,31 @@ Test(manager, gives_memory_back_and_answers_with_the_same_bits)
     switch_and_step(A);
     switch_and_step(B);
 }
+
+Test(manager, empties_the_prefix_cache_too)
+{
+    static int32_t ids[200];
+    static float first[300];
+    hearth_optimized out = {.struct_size = sizeof out};
+    hearth_prompt_info info = {.struct_size = sizeof info};
+    const hearth_engine_options options = {.struct_size = sizeof options, .threads = 2, .cache_budget = 4 * MIB};
+    for (int32_t i = 0; i < 200; i++)
+        ids[i] = 3 + i;
+    cr_assert_eq(hearth_engine_open(&engine, &options, &err), HEARTH_OK, "%s", err.message);
+    open_manager();
+    switch_to(A);
+    hearth_session *session = hearth_manager_session(manager);
+    for (int i = 0; i < 3; i++) {
+        hearth_session_reset(session);
+        if (i == 2) {
+            cr_assert_eq(hearth_manager_optimize(manager, &out, &err), HEARTH_OK, "%s", err.message);
+            cr_expect_gt(out.cache, 3 * MIB);
+            cr_expect_gt(out.bytes_freed, out.cache * 9 / 10);
+        }
+        cr_assert_eq(hearth_session_prompt(session, ids, 200, &info, &err), HEARTH_OK, "%s", err.message);
+        cr_expect_eq(info.n_restored, i == 1 ? 192 : 0, "%u", info.n_restored);
+        if (i == 0)
+            memcpy(first, hearth_session_logits(session, 0), sizeof first);
+        cr_expect_eq(memcmp(first, hearth_session_logits(session, 0), sizeof first), 0);
+    }
+}
