@@ -9,6 +9,7 @@
 #include "process.h"
 #include "report.h"
 #include "sampling.h"
+#include "stream.h"
 #include "text.h"
 #include "token_probs.h"
 #include <errno.h>
@@ -37,17 +38,7 @@ static const struct argp_option table[] = {
     {"special", OPTION_KEY_KEEP_SPECIAL, NULL, OPTION_HIDDEN, NULL, 3},
     OPTIONS_SAMPLING,
     OPTIONS_SAMPLING_MORE,
-    OPTION_CONTEXT,
-    {"ctx-size", 'c', "CTX", OPTION_HIDDEN, NULL, 6},
-    {"batch", 'b', "BATCH", OPTION_MORE, "prompt tokens computed together (512)", 6},
-    {"batch-size", 'b', "BATCH", OPTION_HIDDEN, NULL, 6},
-    OPTION_THREADS,
-    OPTION_RAM_CAP,
-    {"pages", OPTION_KEY_PAGES, "KIND", OPTION_MORE, "memory in pages of auto (default), 4k, 2m or 1g", 6},
-    {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", OPTION_MORE, "keep packed weights in a folder; map them", 6},
-    OPTION_KV,
-    {"sliding-window", OPTION_KEY_SLIDING_WINDOW, NULL, OPTION_MORE, "keep to the window that a llama file states", 6},
-    {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", OPTION_MORE, "float weights by own kernels (default) or blas", 6},
+    OPTIONS_RESOURCES,
     OPTION_JSON,
     {"logprobs", OPTION_KEY_LOGPROBS, "N", OPTION_MORE, "with --json: probabilities, and the N likeliest (0-20)", 7},
     OPTION_QUIET,
@@ -72,10 +63,9 @@ enum { GRAMMAR_BYTES_MAX = 131072 };
 
 /* Generated text on its way out. */
 struct sink {
-    bool stream, terminal;
-    int write_errno;      /* of the first failed write, 0 before */
-    double first_seconds; /* from the start of the program to the first text; 0 before */
-    char *kept;           /* for --json */
+    struct stream out;
+    bool keep; /* for --json */
+    char *kept;
     size_t n, capacity;
     bool out_of_memory;
 };
@@ -296,36 +286,15 @@ static void keep(struct sink *sink, const char *text, size_t n)
     sink->n += n;
 }
 
-/* To a terminal no control characters but newline and tab: a model's text must not move the cursor or rename the window. */
-static void write_to_terminal(const char *text, size_t n)
-{
-    for (size_t i = 0; i < n;) {
-        const size_t length = text_character((const unsigned char *)text + i, n - i);
-        const unsigned char c = (unsigned char)text[i], next = length == 2 ? (unsigned char)text[i + 1] : 0;
-        const bool control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f || (c == 0xc2 && next < 0xa0);
-        if (!control)
-            (void)fwrite(text + i, 1, length ? length : 1, stdout);
-        i += length ? length : 1;
-    }
-}
-
 static bool on_text(const char *text, size_t n, void *user)
 {
     struct sink *sink = user;
-    if (sink->first_seconds == 0)
-        sink->first_seconds = process_running_seconds();
-    if (!sink->stream) {
-        keep(sink, text, n);
-    } else {
-        errno = 0;
-        if (sink->terminal)
-            write_to_terminal(text, n);
-        else
-            (void)fwrite(text, 1, n, stdout);
-        if (fflush(stdout) != 0 || ferror(stdout))
-            sink->write_errno = errno ? errno : EIO;
-    }
-    return sink->write_errno == 0 && !sink->out_of_memory && !process_interrupted();
+    if (!sink->keep)
+        return stream_write(&sink->out, text, n) && !process_interrupted();
+    if (sink->out.first_seconds == 0)
+        sink->out.first_seconds = process_running_seconds();
+    keep(sink, text, n);
+    return !sink->out_of_memory && !process_interrupted();
 }
 
 static bool on_token(const hearth_token *token, void *user)
@@ -380,8 +349,8 @@ static void tell_end(const struct run *run)
     char plan[TEXT_BYTES_MAX], peak[TEXT_BYTES_MAX], seed[40] = "", first[48] = "";
     if (!run->options.seed_given && run->options.sampling.temperature > 0)
         (void)snprintf(seed, sizeof seed, "; seed %" PRIu64, run->options.sampling.seed);
-    if (run->sink.first_seconds > 0)
-        (void)snprintf(first, sizeof first, ", first token after %.2f s", run->sink.first_seconds);
+    if (run->sink.out.first_seconds > 0)
+        (void)snprintf(first, sizeof first, ", first token after %.2f s", run->sink.out.first_seconds);
     report_note("prompt %" PRIu32 " tokens, %.1f t/s; generated %" PRIu32 " tokens, %.1f t/s%s; plan %s, peak private %s; "
                 "loaded in %.2f s%s",
                 run->n_prompt, rate(run->n_prompt, run->prompt_seconds), run->result.n_generated,
@@ -403,7 +372,7 @@ static int print_json(const struct run *run)
     json_t *ids = json_array();
     for (size_t i = 0; i < run->result.n_generated && i < run->ids_capacity; i++)
         output_append(ids, json_integer(run->ids[run->n_prompt + i]));
-    json_t *first = run->sink.first_seconds > 0 ? json_real(run->sink.first_seconds) : json_null();
+    json_t *first = run->sink.out.first_seconds > 0 ? json_real(run->sink.out.first_seconds) : json_null();
     json_t *object = json_pack(
         "{s:o, s:o, s:I, s:I, s:s, s:f, s:f, s:I, s:I, s:f, s:o}", "text", output_text(run->sink.kept, run->sink.n), "ids", ids,
         "n_prompt", (json_int_t)run->n_prompt, "n_gen", (json_int_t)run->result.n_generated, "stop", stop_name(run), "prompt_ts",
@@ -446,9 +415,9 @@ static int finish(struct run *run, hearth_status status, const hearth_error *err
 {
     if (status != HEARTH_OK)
         return report_error(error);
-    if (run->sink.write_errno)
-        return report_output_failed(run->sink.write_errno);
-    if (run->sink.stream && run->sink.terminal)
+    if (run->sink.out.write_errno)
+        return report_output_failed(run->sink.out.write_errno);
+    if (!run->sink.keep && run->sink.out.terminal)
         (void)putchar('\n');
     const int exit_code = run->options.json ? print_json(run) : report_finish_output();
     if (exit_code == 0)
@@ -470,8 +439,8 @@ int cmd_run(int argc, char **argv)
         return report_usage("--logprobs: needs --json");
     process_catch_interrupts();
     run.infill = run.options.prefix_file || run.options.suffix_file;
-    run.sink.stream = !run.options.json;
-    run.sink.terminal = isatty(STDOUT_FILENO);
+    stream_open(&run.sink.out);
+    run.sink.keep = run.options.json;
     hearth_error error = {0};
     const hearth_status status = run_all(&run, &error);
     close_all(&run);

@@ -3,6 +3,7 @@
 
 const struct command commands[] = {
     {"run", cmd_run, &command_run, "generate text"},
+    {"chat", cmd_chat, &command_chat, "talk with a model"},
     {"models", cmd_models, &command_models, "the models there are, and whether they fit"},
     {"list", cmd_models, &command_models, NULL},
     {"plan", cmd_plan, &command_plan, "the memory a model will take, line by line"},

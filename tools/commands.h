@@ -15,6 +15,7 @@ extern const struct command commands[];
 extern const size_t command_count;
 
 int cmd_run(int argc, char **argv);
+int cmd_chat(int argc, char **argv);
 int cmd_models(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_info(int argc, char **argv);
@@ -27,7 +28,7 @@ int cmd_perplexity(int argc, char **argv);
 int cmd_template(int argc, char **argv);
 int cmd_quantize(int argc, char **argv);
 
-extern const struct options_command command_run, command_models, command_plan, command_info, command_doctor, command_tokenize,
-    command_logits, command_selftest, command_bench, command_perplexity, command_template, command_quantize;
+extern const struct options_command command_run, command_chat, command_models, command_plan, command_info, command_doctor,
+    command_tokenize, command_logits, command_selftest, command_bench, command_perplexity, command_template, command_quantize;
 
 #endif

@@ -57,6 +57,7 @@ static error_t take_generate(struct parse *parse, int key, const char *value)
     int64_t number;
     if (!text_parse_signed(&number, value, -1, INT32_MAX))
         return bad_value(parse, key, value, "a whole number from 0 to 2147483647, or -1: until the context is full");
+    parse->options->n_generate_given = true;
     parse->options->n_generate = number < 0 ? UINT32_MAX : (uint32_t)number;
     return 0;
 }
@@ -217,7 +218,13 @@ static error_t take_now(struct parse *parse, int key, const char *value)
     return same ? 0 : bad_value(parse, key, value, "a time such as 2026-01-15T12:00:00");
 }
 
-/* The options of template. */
+static error_t take_when_full(struct parse *parse, int key, const char *value)
+{
+    parse->options->refuse_when_full = strcmp(value, "refuse") == 0;
+    return parse->options->refuse_when_full || strcmp(value, "drop") == 0 ? 0 : bad_value(parse, key, value, "drop or refuse");
+}
+
+/* The options of template and chat. */
 static error_t take_template_option(struct parse *parse, int key, char *value)
 {
     struct options *o = parse->options;
@@ -236,6 +243,11 @@ static error_t take_template_option(struct parse *parse, int key, char *value)
         return 0;
     case OPTION_KEY_SYSTEM:
         o->system = value;
+        return 0;
+    case OPTION_KEY_WHEN_FULL:
+        return take_when_full(parse, key, value);
+    case OPTION_KEY_NO_HISTORY:
+        o->no_history = true;
         return 0;
     case OPTION_KEY_MESSAGES:
         o->messages = value;
@@ -635,7 +647,8 @@ hearth_limits options_limits(const struct options *options)
                            .batch = options->batch,
                            .kv_type = options->kv_type,
                            .grammar = options->grammar || options->json_schema,
-                           .sliding_window = options->sliding_window};
+                           .sliding_window = options->sliding_window,
+                           .chat = options->converses};
 }
 
 hearth_status options_open_engine(hearth_engine **out, const struct options *options, uint32_t threads, hearth_error *error)

@@ -31,8 +31,9 @@ struct options {
     const char *file;
     const char *prefix_file, *suffix_file; /* NULL when not given */
     uint32_t n_generate;                   /* UINT32_MAX: as many as the context holds */
-    uint32_t context, batch, threads;      /* 0 when not given */
-    hearth_sampling sampling;              /* its pointers name the two below, or what the library has */
+    bool n_generate_given;
+    uint32_t context, batch, threads; /* 0 when not given */
+    hearth_sampling sampling;         /* its pointers name the two below, or what the library has */
     hearth_logit_bias biases[HEARTH_LOGIT_BIAS_MAX];
     const char *breakers[HEARTH_DRY_BREAKERS_MAX];
     const char *stops[OPTIONS_STOPS_MAX];
@@ -67,6 +68,8 @@ struct options {
     bool now_given, no_generation_prompt;
     bool chat; /* run, from here; system is NULL when not given */
     const char *system;
+    bool refuse_when_full, no_history;
+    bool converses; /* chat: sessions have room for a conversation */
     bool logprobs;
     uint32_t n_top_logprobs;
 };
@@ -145,6 +148,8 @@ enum option_key {
     OPTION_KEY_LOGPROBS,
     OPTION_KEY_PURE,
     OPTION_KEY_IMATRIX,
+    OPTION_KEY_WHEN_FULL,
+    OPTION_KEY_NO_HISTORY,
     OPTION_KEY_OPERANDS,
     OPTION_KEY_COUNT
 };
@@ -154,8 +159,7 @@ enum option_key {
 /* Flags of an entry that --help-all shows and --help does not. (argp has the second for its line of usage, which is not shown.) */
 #define OPTION_MORE (OPTION_HIDDEN | OPTION_NO_USAGE)
 
-/* The entry of a command whose arguments stand without an option. names: "IN OUT", one space between two, all of them are needed;
- * or
+/* The entry of a command whose arguments stand without an option. names: "IN OUT", one space between two, all of them needed; or
  * "[WHAT...]", none to OPTIONS_OPERANDS_MAX. */
 #define OPTION_OPERANDS(names, doc)                                                                                                \
     {                                                                                                                              \
@@ -177,6 +181,18 @@ enum option_key {
 #define OPTION_PAGES   {"pages", OPTION_KEY_PAGES, "KIND", 0, "memory in pages of auto (default), 4k, 2m or 1g", 6}
 #define OPTION_CACHE_BUDGET {"cache-budget", OPTION_KEY_CACHE_BUDGET, "SIZE", 0, "keep what conversations computed; K, M, G, T", 6}
 #define OPTION_PACK_CACHE {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", 0, "keep packed weights in a folder; map them", 6}
+#define OPTIONS_RESOURCES /* of commands that generate; the rarer ones marked */                                                   \
+    OPTION_CONTEXT,                                                                                                                \
+    {"ctx-size", 'c', "CTX", OPTION_HIDDEN, NULL, 6},                                                                              \
+    {"batch", 'b', "BATCH", OPTION_MORE, "prompt tokens computed together (512)", 6},                                              \
+    {"batch-size", 'b', "BATCH", OPTION_HIDDEN, NULL, 6},                                                                          \
+    OPTION_THREADS,                                                                                                                \
+    OPTION_RAM_CAP,                                                                                                                \
+    {"pages", OPTION_KEY_PAGES, "KIND", OPTION_MORE, "memory in pages of auto (default), 4k, 2m or 1g", 6},                        \
+    {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", OPTION_MORE, "keep packed weights in a folder; map them", 6},                     \
+    OPTION_KV,                                                                                                                     \
+    {"sliding-window", OPTION_KEY_SLIDING_WINDOW, NULL, OPTION_MORE, "keep to the window that a llama file states", 6},            \
+    {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", OPTION_MORE, "float weights by own kernels (default) or blas", 6}
 #define OPTION_JSON    {"json", OPTION_KEY_JSON, NULL, 0, "JSON on standard output", 7}
 #define OPTION_QUIET   {"quiet", 'q', NULL, 0, "only errors on standard error", 7}
 #define OPTION_HELP    {"help", 'h', NULL, 0, "show this and end", 8}

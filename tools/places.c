@@ -2,9 +2,11 @@
 #include "places.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Where the bundled model may lie, separated by ':'; the first that exists is taken. What does not begin with '/' is looked for
@@ -36,6 +38,19 @@ bool places_own(char out[PLACES_PATH_MAX], enum place place)
     if (named && named[0] == '/') /* what is not absolute does not count, says the specification */
         return join(out, named, "/hearth", "");
     return home && home[0] == '/' && join(out, home, places[place].below_home, "/hearth");
+}
+
+bool places_make(const char *path)
+{
+    char folder[PLACES_PATH_MAX];
+    if (!join(folder, path, "", ""))
+        return false;
+    for (char *slash = folder; (slash = strchr(slash + 1, '/')) != NULL; *slash = '/') {
+        *slash = '\0';
+        if (mkdir(folder, 0700) != 0 && errno != EEXIST && access(folder, F_OK) != 0)
+            return false;
+    }
+    return true;
 }
 
 /* ---- The bundled model ----------------------------------------------------------------------------------------------- */

@@ -15,6 +15,9 @@ enum place { PLACE_DATA, PLACE_STATE };
  * environment names none, or one too long. */
 bool places_own(char out[PLACES_PATH_MAX], enum place place);
 
+/* Make the folders that a path lies in, with mode 0700, where they are not there. False: it could not be; errno says why. */
+bool places_make(const char *path);
+
 /* Folder `index` of those where models are looked for: of $HEARTH_MODELS, the user's own, that of the bundled model. False behind
  * the last. A folder need not exist. */
 bool places_models(char out[PLACES_PATH_MAX], size_t index);

@@ -6,15 +6,21 @@
 #include "report.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { OUTPUT_BUFFER_BYTES = 65536, FIRST_READ_BYTES = 65536, ROLLUP_BYTES = 4096 };
 
-static volatile sig_atomic_t interrupts;
+static volatile sig_atomic_t interrupts, ends; /* SIGINT has come; another signal has */
+static bool forgives;                          /* process_catch_stops() */
+static double last_interrupt;                  /* process_seconds(); the handler's own */
+static bool has_terminal;
+static struct termios terminal; /* as it was */
 static hearth_session *_Atomic to_cancel;
 static double started; /* process_seconds() */
 
@@ -33,30 +39,87 @@ void process_start(void)
 
 static void on_signal(int number)
 {
-    if (interrupts > 0 && number == SIGINT)
+    const int code = errno;
+    const double now = process_seconds();
+    if (number == SIGINT && interrupts + ends > 0 && !forgives)
         _exit(PROCESS_INTERRUPTED_EXIT);
-    interrupts = 1;
+    if (number == SIGINT && forgives && last_interrupt > 0 && now - last_interrupt < 1) {
+        if (has_terminal)
+            (void)tcsetattr(STDIN_FILENO, TCSANOW, &terminal); /* a line may be edited just now */
+        _exit(PROCESS_INTERRUPTED_EXIT);
+    }
+    if (number == SIGINT) {
+        last_interrupt = now;
+        interrupts = 1;
+    } else {
+        ends = 1;
+    }
     hearth_session_cancel(atomic_load(&to_cancel));
+    errno = code;
 }
 
 void process_interrupts_cancel(hearth_session *session)
 {
     atomic_store(&to_cancel, session);
-    if (interrupts > 0) /* it came before */
+    if (process_interrupted()) /* it came before */
         hearth_session_cancel(session);
+}
+
+static void handle(int number, void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler}; /* no SA_RESTART: a waiting read() ends */
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaddset(&action.sa_mask, SIGINT); /* one at a time */
+    (void)sigaddset(&action.sa_mask, SIGTERM);
+    (void)sigaction(number, &action, NULL);
 }
 
 void process_catch_interrupts(void)
 {
-    struct sigaction action = {.sa_handler = on_signal}; /* no SA_RESTART: a waiting read() ends */
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
+    handle(SIGINT, on_signal);
+    handle(SIGTERM, on_signal);
+}
+
+static void on_continue(int number)
+{
+    (void)number;
+}
+
+void process_catch_stops(void)
+{
+    forgives = true;
+    has_terminal = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &terminal) == 0;
+    process_catch_interrupts();
+    handle(SIGHUP, on_signal);
+    handle(SIGCONT, on_continue); /* ends the reading of a line, so that the terminal is prepared for one again */
 }
 
 bool process_interrupted(void)
 {
-    return interrupts > 0;
+    return interrupts > 0 || ends > 0;
+}
+
+bool process_take_stop(void)
+{
+    const bool stopped = interrupts > 0 && ends == 0;
+    interrupts = 0;
+    return stopped;
+}
+
+/* Signals come in the wait or not at all, so that none is lost between the look at the flags and the wait. */
+bool process_wait_input(void)
+{
+    sigset_t ours, before;
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    (void)sigemptyset(&ours);
+    (void)sigaddset(&ours, SIGINT);
+    (void)sigaddset(&ours, SIGTERM);
+    (void)sigaddset(&ours, SIGHUP);
+    (void)sigaddset(&ours, SIGCONT);
+    (void)pthread_sigmask(SIG_BLOCK, &ours, &before);
+    const bool ready = !process_interrupted() && (ppoll(&input, 1, NULL, &before) >= 0 || errno != EINTR);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ready && !process_interrupted();
 }
 
 double process_seconds(void)

@@ -10,6 +10,13 @@ void process_start(void);
 /* From here on the first SIGINT or SIGTERM only sets a flag; a second SIGINT ends the program at once. */
 void process_catch_interrupts(void);
 bool process_interrupted(void);
+/* For a conversation instead: SIGINT sets a flag that can be taken back, and ends the program only when a second follows within a
+ * second; the terminal is left as it is now. SIGTERM and SIGHUP set one that stays. */
+void process_catch_stops(void);
+/* Take the flag of SIGINT back. True: it was set, and nothing else was. */
+bool process_take_stop(void);
+/* Wait until standard input can be read, or has ended. False: a signal came, now or since the last flag was taken back. */
+bool process_wait_input(void);
 /* Which session that flag cancels as well; NULL: none. */
 void process_interrupts_cancel(hearth_session *session);
 /* Exit code of an interrupted program. */

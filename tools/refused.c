@@ -28,7 +28,7 @@ static const struct {
     {" -sp ", "use --keep-special"},
     {" -cnv --conversation -no-cnv --no-conversation -i --interactive -if --interactive-first -mli --multiline-input -st"
      " --single-turn ",
-     "this command continues one prompt and ends; leave it out"},
+     "this command continues one prompt and ends; leave it out, or use hearth chat"},
     {" -sys --system-prompt -sysf --system-prompt-file ",
      "use --chat --system TEXT"},
     {" --in-prefix --in-suffix --in-prefix-bos ", "there is no input after the prompt; for filling in use --prefix-file"},

@@ -92,16 +92,28 @@ void report_set_quiet(bool quiet)
     state.quiet = quiet;
 }
 
-void report_note(const char *format, ...)
+static void say(const char *format, va_list args)
 {
-    if (state.quiet)
-        return;
     char line[LINE_MAX_BYTES];
+    (void)vsnprintf(line, sizeof line, format, args);
+    write_line(line);
+}
+
+void report_say(const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(line, sizeof line, format, args);
+    say(format, args);
     va_end(args);
-    write_line(line);
+}
+
+void report_note(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (!state.quiet)
+        say(format, args);
+    va_end(args);
 }
 
 void report_log(int32_t level, const char *message, void *user)

@@ -21,6 +21,8 @@ hearth_status report_no_memory(hearth_error *error, const char *what);
 void report_set_quiet(bool quiet);
 /* A line of information on stderr, unless quiet. */
 HEARTH_PRINTF(1, 2) void report_note(const char *format, ...);
+/* A line on stderr that was asked for, or must be seen: also with quiet. */
+HEARTH_PRINTF(1, 2) void report_say(const char *format, ...);
 /* For hearth_engine_options.log: lines are kept until report_release_log(), because opening may still fail. */
 void report_log(int32_t level, const char *message, void *user);
 void report_release_log(void);

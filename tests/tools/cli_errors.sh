@@ -41,7 +41,7 @@ fine() {
 expect 2 E_USAGE
 expect 2 E_USAGE walk
 expect 2 E_USAGE --walk
-for command in run plan info doctor tokenize logits selftest quantize models; do
+for command in run chat plan info doctor tokenize logits selftest quantize models; do
     expect 2 E_USAGE $command --walk
     expect 2 E_USAGE $command -W
     [ $command = models ] || expect 2 E_USAGE $command operand
@@ -53,6 +53,9 @@ for command in plan logits perplexity; do
     fine $command --help
     grep -q -e '--sliding-window' "$scratch/out" || failed "$command --help: no --sliding-window"
 done
+fine chat --help-all
+fine chat -h
+[ "$(wc -l <"$scratch/out")" -le 24 ] || failed "chat -h: longer than a screen"
 fine run --help-all
 [ "$(grep -c -e '--mirostat' "$scratch/out")" = 3 ] || failed "run --help-all: not every option"
 fine run -h
@@ -264,6 +267,19 @@ fine template --messages "$scratch/messages" # the bundled model's
 fine template --messages "$scratch/messages" --variables "$scratch/object" --no-generation-prompt
 [ "$(cat "$scratch/out")" = "$(printf '<s><|user|>\nHi<|end|>\n')" ] || failed "template: another text without a generation prompt"
 
+for option in --system --family --template --when-full -n --stop; do
+    expect 2 E_USAGE chat $option
+done
+expect 2 E_USAGE chat --when-full later
+expect 2 E_USAGE chat --family none
+expect 2 E_USAGE chat -p x
+expect 6 E_NOT_FOUND chat -m "$scratch/nowhere"
+expect 6 E_NOT_FOUND chat --template "$scratch/nowhere"
+expect 3 E_TRUNC chat -m "$scratch/empty"
+expect 3 E_TEMPLATE chat --template "$scratch/unclosed"
+expect 5 E_MEMORY chat --ram-cap 1
+fine chat
+fine chat --when-full drop -n 1
 expect 2 E_USAGE run --system x -p y
 expect 2 E_USAGE run --family chatml -p y
 expect 2 E_USAGE run --chat --family none -p y
