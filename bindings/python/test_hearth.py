@@ -83,7 +83,7 @@ class Library(unittest.TestCase):
         self.assertEqual((session.answer.text, session.answer.stop), ("".join(pieces), hearth.STOP_END))
         self.assertTrue(self.model.is_end(session.answer.ids[-1]))
         pushed = []
-        session = self.session(stop_tokens=["light"])
+        session = self.session(stop_tokens="light")
         answer = session.generate(pushed.append)
         self.assertEqual((answer.text, answer.stop), ("Okay, the kitchen ", hearth.STOP_STRING))
         self.assertEqual("".join(pushed), answer.text)
@@ -159,6 +159,16 @@ class Library(unittest.TestCase):
         self.assertEqual(session.prompt(ids), (5, 0, len(ids) - 5))
         self.assertEqual(session.logits(), logits)
 
+    def test_a_prefix_is_taken_up_again(self):
+        with hearth.Engine(ram_cap=CAP, cache_budget=8 << 20) as engine, engine.model(HOME, **LIMITS) as model:
+            ids = model.tokenize("The hearth is warm, and the light is on. " * 8, bos=True)
+            with model.session() as session:
+                session.feed(ids)
+                logits = session.logits()
+            with model.session() as session:
+                self.assertGreaterEqual(session.prompt(ids).n_restored, 64)
+                self.assertEqual(session.logits(), logits)
+
     def test_tokens_come_with_their_probabilities(self):
         session = self.session()
         tokens = []
@@ -172,6 +182,35 @@ class Library(unittest.TestCase):
         self.assertEqual(session.generate(on_token=lambda token: token.logprob is not None).stop, hearth.STOP_CALLBACK)
         with self.assertRaises(hearth.InvalidConfig):
             session.generate(on_token=print, top_logprobs=21)
+
+    def test_states(self):
+        params = {"temperature": 0.9, "seed": 5, "ignore_end": True, "max_tokens": 20}
+        twin = self.session("The hearth", **params)
+        twin.generate()
+        whole = twin.generate().ids
+        session = self.session("The hearth", **params)
+        session.generate()
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "state")
+            session.save(path)
+            tokens = session.tokens()
+            other = self.model.session(batch=32)
+            self.addCleanup(other.close)
+            other.set_params(**params)  # of which max_tokens stays, and the rest is restored
+            other.restore(path)
+            self.assertEqual(other.tokens(), tokens)
+            self.assertEqual(other.generate().ids, whole)
+            with open(path, "r+b") as file:
+                file.seek(1000)
+                file.write(bytes([file.read(1)[0] ^ 1]))
+            tokens = other.tokens()
+            with self.assertRaises(hearth.StateError):
+                other.restore(path)
+            self.assertEqual(other.tokens(), tokens)
+            with self.assertRaises(hearth.ModelNotFound):
+                other.restore(path + ".missing")
+            with self.assertRaises(hearth.FileError):
+                other.restore(folder)
 
     def test_errors_are_exceptions(self):
         with self.assertRaises(hearth.ModelNotFound) as caught:
@@ -193,10 +232,16 @@ class Library(unittest.TestCase):
                 hearth.Engine(**bad)
         session = self.session()
         for bad in ({"temperature": float("nan")}, {"top_p": 1.5}, {"top_q": 1}, {"order": [2] * 9}, {"seed": -1}, {"top_k": 2**40},
-                    {"struct_size": 8}, {"stop_tokens": ["a\0b"]}, {"logit_bias": dict.fromkeys(range(257), 0.0)},
+                    {"struct_size": 8}, {"max_tokens": -1}, {"max_tokens": 2**32}, {"stop_tokens": ["a\0b"]},
+                    {"logit_bias": dict.fromkeys(range(257), 0.0)},
                     {"temperature": "hot"}):
             with self.assertRaises(hearth.InvalidConfig, msg=str(bad)):
                 session.set_params(**bad)
+        for mistake in (lambda: self.model.tokenize(5), lambda: self.model.tokenize(None), lambda: session.feed_text(["a"])):
+            with self.assertRaises(TypeError):
+                mistake()
+        with self.assertRaises(hearth.InvalidConfig):
+            session.estimate("The hearth", -1)
         with self.assertRaises(hearth.ContextFull) as caught:
             session.feed([1] * 300)
         self.assertEqual(caught.exception.needed, 300)
@@ -302,7 +347,7 @@ class Library(unittest.TestCase):
         with self.assertRaises(hearth.Busy):
             session.feed([1])
         with self.assertRaises(hearth.Busy):  # the model's close() would close the session of another thread's call
-            super(hearth.Session, session).close()
+            hearth._Handle.close(session)
         stream.close()
         session.feed([1])
 
@@ -348,6 +393,195 @@ class Library(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder, hearth.Engine(threads=1, pack_cache=folder, log=log) as engine:
             engine.model(HOME, **LIMITS).close()
         self.assertTrue(any("pack cache" in line for _, line in lines), lines)
+
+
+class Chat(unittest.TestCase):
+    def chat(self, context=256, **options):
+        engine = hearth.Engine(ram_cap=CAP, threads=2)
+        self.addCleanup(engine.close)
+        session = engine.model(HOME, context=context, batch=64, chat=True).session()
+        session.set_params(temperature=0, max_tokens=40)
+        return session.chat(**options)
+
+    def test_a_conversation_grows_and_goes_back(self):
+        chat = self.chat()
+        self.assertEqual("".join(chat.stream("Turn on the kitchen light.")), "Okay, the kitchen light is now on.")
+        self.assertEqual(chat.prompt_info.n_kept, 0)
+        second = chat.send("And the bedroom light?").text
+        self.assertGreater(chat.prompt_info.n_kept, 0)
+        self.assertEqual([(m.role, m.number) for m in chat.messages], [(1, 0), (2, 1), (1, 2), (2, 3)])
+        self.assertEqual(chat.messages[1].text, "Okay, the kitchen light is now on.")
+        self.assertTrue(chat.max_length == 256 > chat.current_length > 20)
+        chat.pop()
+        self.assertEqual(chat.ask().text, second)
+        chat.pop()
+        self.assertEqual("".join(chat.stream()), second)
+        chat.set_system("Be brief.")
+        self.assertEqual(chat.messages[0].role, hearth.ROLE_SYSTEM)
+        chat.clear()
+        chat.set_system(None)
+        self.assertEqual(chat.messages, [])
+        for bad in (chat.pop, chat.ask, lambda: chat.add(hearth.ROLE_SYSTEM, "x")):
+            with self.assertRaises(hearth.InvalidConfig):
+                bad()
+
+    def test_notes(self):
+        chat = self.chat()
+        self.assertIsNone(chat.metadata("title"))
+        chat.set_metadata("title", b"Lights\0on")
+        chat.set_metadata("empty", "")
+        self.assertEqual((chat.metadata("title"), chat.metadata("empty")), (b"Lights\0on", b""))
+        chat.set_metadata("title", None)
+        self.assertIsNone(chat.metadata("title"))
+        with self.assertRaises(hearth.InvalidConfig):
+            chat.set_metadata("a\0b", "")
+
+    def test_what_is_dropped_is_told(self):
+        dropped = []
+        chat = self.chat(96, when_full=hearth.CHAT_DROP_OLDEST, reserve=20, dropped=dropped.append)
+        for _ in range(8):
+            chat.send("Turn on the kitchen light.")
+        self.assertEqual([message.number for message in dropped], list(range(len(dropped))))
+        self.assertEqual(chat.messages[0].number, len(dropped))
+        self.assertGreater(len(dropped), 0)
+        chat = self.chat(96, reserve=20)
+        with self.assertRaises(hearth.ContextFull) as caught:
+            for _ in range(8):
+                chat.send("Turn on the kitchen light.")
+        self.assertGreater(caught.exception.needed, caught.exception.available)
+        self.assertEqual(len(chat.messages) % 2, 0)
+
+    def test_a_conversation_goes_on_from_its_file(self):
+        twin = self.chat()
+        twin.set_metadata("title", "Lights")
+        twin.send("Turn on the kitchen light.")
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "state")
+            twin.save(path)
+            whole = twin.send("And the bedroom light?")
+            chat = self.chat()
+            chat.restore(path)
+            self.assertEqual(chat.metadata("title"), b"Lights")
+            answer = chat.send("And the bedroom light?")
+            self.assertEqual((answer.ids, answer.text), (whole.ids, whole.text))
+            self.assertEqual((chat.messages, chat.prompt_info), (twin.messages, twin.prompt_info))
+            self.assertEqual(len(chat.messages), 4)
+            with self.assertRaises(hearth.ModelNotFound):
+                chat.restore(path + ".missing")
+
+    def test_refusals_and_exceptions(self):
+        with self.assertRaisesRegex(hearth.InvalidConfig, "never"):
+            self.chat(chat_template="{{ raise_exception('never') }}").send("Hello")
+        with self.assertRaises(hearth.InvalidConfig):
+            self.chat(family="none")
+
+        def refuse(_):
+            raise KeyError("not this one")
+
+        chat = self.chat(96, when_full=hearth.CHAT_DROP_OLDEST, reserve=20, dropped=refuse)
+        with self.assertRaises(KeyError):
+            for _ in range(8):
+                chat.send("Turn on the kitchen light.")
+        chat = self.chat()
+        with self.assertRaises(hearth.Cancelled):
+            chat.send("Turn on the kitchen light.", lambda _: chat.session.cancel())
+        chat.session.resume()
+        self.assertEqual(len(chat.messages), 2)
+        session = chat.session
+        session.close()  # and with it the chat
+        with self.assertRaises(hearth.InvalidConfig):
+            chat.messages
+
+
+class Manager(unittest.TestCase):
+    """The application's whole day is application.py."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        engine = hearth.Engine(ram_cap=CAP, threads=2)
+        self.addCleanup(engine.close)
+        self.manager = engine.manager(os.path.join(folder.name, "states"))
+        self.manager.register("home", HOME, **LIMITS)
+        self.manager.register("again", HOME, **LIMITS)
+
+    def answer(self, session):
+        session.set_params(temperature=0, max_tokens=20)
+        session.feed_text(LIGHT, bos=True, special=True)
+        return session.generate().ids
+
+    def test_models_come_and_go(self):
+        manager = self.manager
+        self.assertIsNone(manager.session)
+        self.assertIsNone(manager.current)
+        for name, path, error in (("home", HOME, hearth.InvalidConfig), ("../home", HOME, hearth.InvalidConfig),
+                                  ("a\0b", HOME, hearth.InvalidConfig), ("c", "/nonexistent", hearth.ModelNotFound),
+                                  ("text", os.path.join(SOURCE, "README.md"), hearth.FormatError)):
+            with self.assertRaises(error):
+                manager.register(name, path)
+        with self.assertRaises(hearth.ModelNotFound):
+            manager.switch("c")
+        manager.load("again")
+        session = manager.switch("home")
+        ids = self.answer(session)
+        self.assertTrue(manager.model.is_end(ids[-1]))
+        home, again = manager.models
+        self.assertEqual((home.name, home.path, home.state, again.state),
+                         ("home", HOME, hearth.MODEL_CURRENT, hearth.MODEL_RESIDENT))
+        self.assertTrue(home.last_used > 0 and home.resident_bytes > 0)
+        self.assertEqual(manager.optimize().n_unloaded, 1)
+        manager.save()
+        self.assertTrue(manager.models[0].saved)
+        manager.unload("home")
+        with self.assertRaises(hearth.InvalidConfig):  # it was closed
+            session.position
+        session = manager.switch("home")
+        self.assertEqual(manager.models[0].conversation, hearth.CONVERSATION_RESTORED)
+        self.assertEqual(session.tokens()[-len(ids) + 1:], ids[:-1])
+        manager.forget("home")
+        self.assertEqual((manager.current, manager.session, len(manager.models)), (None, None, 1))
+
+    def test_chats_go_with_their_models(self):
+        manager = self.manager
+        self.assertIsNone(manager.chat)
+        manager.register("chat", HOME, chat=True, **LIMITS)
+        manager.switch("chat").set_params(temperature=0, max_tokens=20)
+        self.assertEqual(manager.chat.send("Turn on the kitchen light.").text, "Okay, the kitchen light is now on.")
+        manager.chat.set_metadata("title", "Light")
+        chat = manager.chat
+        manager.unload("chat")
+        with self.assertRaises(hearth.InvalidConfig):  # it was closed
+            chat.messages
+        manager.switch("home")
+        self.assertIsNone(manager.chat)
+        manager.switch("chat")
+        self.assertEqual((len(manager.chat.messages), manager.chat.metadata("title")), (2, b"Light"))
+
+    def test_a_refused_switch_takes_nothing_away(self):
+        self.manager.register("huge", HOME, context=1 << 24)
+        ids = self.answer(self.manager.switch("home"))
+        with self.assertRaises(hearth.OutOfMemory) as caught:
+            self.manager.switch("huge")
+        self.assertGreater(caught.exception.needed, caught.exception.available)
+        self.assertEqual(self.manager.current, "home")
+        self.manager.session.reset()
+        self.assertEqual(self.answer(self.manager.session), ids)
+
+    def test_no_switch_while_an_answer_is_made(self):
+        session = self.manager.switch("home")
+        session.feed_text(LIGHT, bos=True, special=True)
+
+        def switch(_):
+            with self.assertRaises(hearth.Busy):
+                self.manager.switch("again")
+            return False
+
+        session.generate(switch)
+        self.assertEqual(self.manager.current, "home")
+        stream = session.stream()
+        next(stream)
+        self.manager.switch("again")  # ends the stream
+        self.assertEqual(list(stream), [])
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ def structure(name, body):
     """Lines for a structure and its fields."""
     yield 'printf("struct %s %%zu\\n", sizeof(%s));' % (name, name)
     for declaration in body.split(";")[:-1]:
-        for declarator in declaration.split(","):
+        pointer_to_function = re.search(r"\(\*(\w+)\)", declaration)
+        for declarator in [pointer_to_function.group(1)] if pointer_to_function else declaration.split(","):
             field, array = re.search(r"(\w+)\s*(\[[^\]]*\])?\s*$", declarator).groups()
             member = "((%s *)0)->%s" % (name, field)
             format_, argument = (' %zu %s[%zu]', "KIND(%s[0]), sizeof %s / sizeof %s[0]" % ((member,) * 3)) if array else (

@@ -35,3 +35,22 @@ said=$(cargo run --quiet --offline --locked --example from_async -- "$HEARTH_SOU
     echo "FAILED: from_async said: $said"
     exit 1
 }
+
+# day CAP_MIB A B: several models under one cap, and conversations that go on.
+day() {
+    rm -rf "$scratch/states"
+    cargo run --quiet --offline --locked --example application -- "$@" "$scratch/states" >"$scratch/day" || {
+        cat "$scratch/day"
+        exit 1
+    }
+}
+
+a=$HEARTH_SOURCE_DIR/models/hearth-home.Q4_K_M.gguf
+b=$HEARTH_SOURCE_DIR/tests/data/llama-Q4_K_M.gguf
+day 600 "$a" "$b"
+grep -q '^  a: Resident' "$scratch/day"
+fits_one=$("$HEARTH" plan -m "$a" -c 512 -b 128 --json | sed -n 's/.*"private_bytes": \([0-9]*\).*/\1/p' |
+    awk '{ print int($1 / 1048576) + 1 }')
+day "$fits_one" "$a" "$b"
+grep -q '^  a: Registered' "$scratch/day"
+cat "$scratch/day"

@@ -53,13 +53,7 @@ macro_rules! structures {
 /// Types of functions that C calls.
 macro_rules! callbacks {
     ($(pub fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
-        $(pub type $name = unsafe extern "C" fn($($argument: $type),*) $(-> $result)?;
-        #[cfg(test)]
-        impl Kind for Option<$name> {
-            fn kind() -> String {
-                "p8".to_string()
-            }
-        })*
+        $(pub type $name = unsafe extern "C" fn($($argument: $type),*) $(-> $result)?;)*
         #[cfg(test)]
         fn list_callbacks(list: &mut Vec<String>) {
             $(list.push(prototype("callback", stringify!($name), result_kind!($($result)?), &[$(<$type as Kind>::kind()),*]));)*

@@ -32,6 +32,13 @@ impl<T> Kind for *mut T {
     }
 }
 
+/// Of functions.
+impl<T> Kind for Option<T> {
+    fn kind() -> String {
+        "p8".to_string()
+    }
+}
+
 impl<T: Kind, const N: usize> Kind for [T; N] {
     fn kind() -> String {
         format!("{}[{N}]", T::kind())

@@ -42,6 +42,18 @@ constants! {
         HEARTH_STOP_CONTEXT = 3;
         HEARTH_STOP_CALLBACK = 4;
         HEARTH_STOP_CANCELLED = 5;
+        HEARTH_ROLE_SYSTEM = 0;
+        HEARTH_ROLE_USER = 1;
+        HEARTH_ROLE_ASSISTANT = 2;
+        HEARTH_ROLE_TOOL = 3;
+        HEARTH_CHAT_REFUSE = 0;
+        HEARTH_CHAT_DROP_OLDEST = 1;
+        HEARTH_MODEL_REGISTERED = 0;
+        HEARTH_MODEL_RESIDENT = 1;
+        HEARTH_MODEL_CURRENT = 2;
+        HEARTH_CONVERSATION_NEW = 0;
+        HEARTH_CONVERSATION_RESTORED = 1;
+        HEARTH_CONVERSATION_LOST = 2;
     }
     hearth_status {
         HEARTH_OK = 0;
@@ -67,6 +79,8 @@ constants! {
         HEARTH_DRY_BREAKERS_MAX = 16;
         HEARTH_SAMPLER_STEPS = 7;
         HEARTH_TOP_LOGPROBS_MAX = 20;
+        HEARTH_CHAT_KEY_MAX = 255;
+        HEARTH_CHAT_METADATA_BYTES = 8192;
     }
 }
 
@@ -75,6 +89,8 @@ handles! {
     hearth_plan
     hearth_model
     hearth_session
+    hearth_chat
+    hearth_manager
 }
 
 structures! {
@@ -84,6 +100,12 @@ structures! {
         pub needed: u64,
         pub available: u64,
         pub message: [c_char; 400],
+    }
+    pub struct hearth_allocator {
+        pub struct_size: u32,
+        pub allocate: Option<unsafe extern "C" fn(usize, usize, *mut c_void) -> *mut c_void>,
+        pub release: Option<unsafe extern "C" fn(*mut c_void, usize, *mut c_void)>,
+        pub user: *mut c_void,
     }
     pub struct hearth_engine_options {
         pub struct_size: u32,
@@ -99,6 +121,7 @@ structures! {
         pub abort_user: *mut c_void,
         pub pages: i32,
         pub prefetch_window: u64,
+        pub allocator: *const hearth_allocator,
         pub cache_budget: u64,
     }
     pub struct hearth_limits {
@@ -109,6 +132,7 @@ structures! {
         pub logits_rows: u32,
         pub grammar: u32,
         pub sliding_window: u32,
+        pub chat: u32,
     }
     pub struct hearth_model_options {
         pub struct_size: u32,
@@ -199,6 +223,50 @@ structures! {
         pub stop: i32,
         pub seconds: f64,
     }
+    pub struct hearth_message {
+        pub struct_size: u32,
+        pub role: i32,
+        pub number: u64,
+        pub n_tokens: u32,
+        pub text: *const c_char,
+        pub text_bytes: usize,
+    }
+    pub struct hearth_chat_options {
+        pub struct_size: u32,
+        pub chat_template: *const c_char,
+        pub chat_template_bytes: usize,
+        pub family: *const c_char,
+        pub when_full: i32,
+        pub reserve: u32,
+        pub dropped: Option<hearth_dropped_fn>,
+        pub dropped_user: *mut c_void,
+        pub now: i64,
+    }
+    pub struct hearth_manager_options {
+        pub struct_size: u32,
+        pub state_folder: *const c_char,
+        pub chat: *const hearth_chat_options,
+    }
+    pub struct hearth_model_info {
+        pub struct_size: u32,
+        pub state: i32,
+        pub name: *const c_char,
+        pub path: *const c_char,
+        pub conversation: i32,
+        pub saved: bool,
+        pub resident_bytes: u64,
+        pub plan_bytes: u64,
+        pub last_used: u64,
+    }
+    pub struct hearth_optimized {
+        pub struct_size: u32,
+        pub n_unloaded: u32,
+        pub bytes_freed: u64,
+        pub weights: u64,
+        pub kv: u64,
+        pub cache: u64,
+        pub scratch: u64,
+    }
 }
 
 callbacks! {
@@ -207,6 +275,7 @@ callbacks! {
     pub fn hearth_abort_fn(user: *mut c_void) -> bool;
     pub fn hearth_text_fn(text: *const c_char, bytes: usize, user: *mut c_void) -> bool;
     pub fn hearth_token_fn(token: *const hearth_token, user: *mut c_void) -> bool;
+    pub fn hearth_dropped_fn(message: *const hearth_message, user: *mut c_void);
 }
 
 functions! {
@@ -296,10 +365,71 @@ functions! {
     pub fn hearth_session_prompt(
         session: *mut hearth_session, ids: *const i32, n_ids: usize, info: *mut hearth_prompt_info, error: *mut hearth_error
     ) -> hearth_status;
+    pub fn hearth_session_save(session: *mut hearth_session, path: *const c_char, error: *mut hearth_error) -> hearth_status;
+    pub fn hearth_session_restore(session: *mut hearth_session, path: *const c_char, error: *mut hearth_error) -> hearth_status;
     pub fn hearth_session_logits(session: *const hearth_session, back: u32) -> *const f32;
     pub fn hearth_session_sample(session: *mut hearth_session, token: *mut i32, error: *mut hearth_error) -> hearth_status;
     pub fn hearth_generate(
         session: *mut hearth_session, generation: *const hearth_generation, result: *mut hearth_result,
         error: *mut hearth_error
+    ) -> hearth_status;
+    pub fn hearth_chat_open(
+        out: *mut *mut hearth_chat, session: *mut hearth_session, options: *const hearth_chat_options,
+        error: *mut hearth_error
+    ) -> hearth_status;
+    pub fn hearth_chat_close(chat: *mut hearth_chat);
+    pub fn hearth_chat_session(chat: *mut hearth_chat) -> *mut hearth_session;
+    pub fn hearth_chat_set_system(
+        chat: *mut hearth_chat, text: *const c_char, bytes: usize, error: *mut hearth_error
+    ) -> hearth_status;
+    pub fn hearth_chat_add(
+        chat: *mut hearth_chat, role: i32, text: *const c_char, bytes: usize, error: *mut hearth_error
+    ) -> hearth_status;
+    pub fn hearth_chat_answer(
+        chat: *mut hearth_chat, generation: *const hearth_generation, result: *mut hearth_result, error: *mut hearth_error
+    ) -> hearth_status;
+    pub fn hearth_chat_send(
+        chat: *mut hearth_chat, text: *const c_char, bytes: usize, generation: *const hearth_generation,
+        result: *mut hearth_result, error: *mut hearth_error
+    ) -> hearth_status;
+    pub fn hearth_chat_prompt_info(
+        chat: *const hearth_chat, info: *mut hearth_prompt_info, error: *mut hearth_error
+    ) -> hearth_status;
+    pub fn hearth_chat_pop(chat: *mut hearth_chat, error: *mut hearth_error) -> hearth_status;
+    pub fn hearth_chat_clear(chat: *mut hearth_chat);
+    pub fn hearth_chat_count(chat: *const hearth_chat) -> usize;
+    pub fn hearth_chat_message(
+        chat: *const hearth_chat, index: usize, out: *mut hearth_message, error: *mut hearth_error
+    ) -> hearth_status;
+    pub fn hearth_chat_set_metadata(
+        chat: *mut hearth_chat, key: *const c_char, value: *const c_char, bytes: usize, error: *mut hearth_error
+    ) -> hearth_status;
+    pub fn hearth_chat_metadata(chat: *const hearth_chat, key: *const c_char, bytes: *mut usize) -> *const c_char;
+    pub fn hearth_chat_save(chat: *mut hearth_chat, path: *const c_char, error: *mut hearth_error) -> hearth_status;
+    pub fn hearth_chat_restore(chat: *mut hearth_chat, path: *const c_char, error: *mut hearth_error) -> hearth_status;
+    pub fn hearth_manager_open(
+        out: *mut *mut hearth_manager, engine: *mut hearth_engine, options: *const hearth_manager_options,
+        error: *mut hearth_error
+    ) -> hearth_status;
+    pub fn hearth_manager_close(manager: *mut hearth_manager);
+    pub fn hearth_manager_register(
+        manager: *mut hearth_manager, name: *const c_char, path: *const c_char, limits: *const hearth_limits,
+        error: *mut hearth_error
+    ) -> hearth_status;
+    pub fn hearth_manager_forget(manager: *mut hearth_manager, name: *const c_char, error: *mut hearth_error) -> hearth_status;
+    pub fn hearth_manager_switch(manager: *mut hearth_manager, name: *const c_char, error: *mut hearth_error) -> hearth_status;
+    pub fn hearth_manager_load(manager: *mut hearth_manager, name: *const c_char, error: *mut hearth_error) -> hearth_status;
+    pub fn hearth_manager_unload(manager: *mut hearth_manager, name: *const c_char, error: *mut hearth_error) -> hearth_status;
+    pub fn hearth_manager_save(manager: *mut hearth_manager, error: *mut hearth_error) -> hearth_status;
+    pub fn hearth_manager_current(manager: *mut hearth_manager) -> *const c_char;
+    pub fn hearth_manager_session(manager: *mut hearth_manager) -> *mut hearth_session;
+    pub fn hearth_manager_chat(manager: *mut hearth_manager) -> *mut hearth_chat;
+    pub fn hearth_manager_model(manager: *mut hearth_manager) -> *mut hearth_model;
+    pub fn hearth_manager_count(manager: *mut hearth_manager) -> usize;
+    pub fn hearth_manager_info(
+        manager: *mut hearth_manager, index: usize, out: *mut hearth_model_info, error: *mut hearth_error
+    ) -> hearth_status;
+    pub fn hearth_manager_optimize(
+        manager: *mut hearth_manager, out: *mut hearth_optimized, error: *mut hearth_error
     ) -> hearth_status;
 }

@@ -1,6 +1,6 @@
 //! The engine: workers and the memory cap; and the plan, which tells what a model will take.
 use crate::error::{check, LLMError, Result};
-use crate::guard;
+use crate::guard::{self, Held};
 use crate::text::{c_path, size_of, text_of};
 use hearth_sys as sys;
 use std::os::raw::{c_char, c_void};
@@ -16,7 +16,8 @@ pub struct MemoryConfig {
     pub page_size: PageSize,
     /// Bytes of a file that the system is asked for ahead of what is being read; 0: 64 MiB.
     pub prefetch_size: u64,
-    /// Bytes for keys and values that sessions give up and `Session::prompt` takes up again; 0: none.
+    /// Bytes for keys and values that sessions give up and [`Session::prompt`](crate::Session::prompt) takes up again,
+    /// conversations too; 0: none.
     pub cache_size: u64,
 }
 
@@ -76,10 +77,11 @@ pub struct Engine {
 
 struct Inner {
     raw: *mut sys::hearth_engine,
-    _heard: Box<Heard>, // C has its address
+    _heard: Held<Heard>,
 }
 
-// SAFETY: every function of an engine is thread-safe or takes the engine's lock; closing it is left to the last clone.
+// SAFETY: every function of an engine is thread-safe or takes the engine's lock; closing it is left to the last clone. What is
+// heard is Send and Sync itself.
 unsafe impl Send for Inner {}
 unsafe impl Sync for Inner {}
 
@@ -127,17 +129,18 @@ impl Engine {
             return Err(LLMError::Unsupported { message });
         }
         let pack_cache = options.pack_cache.as_deref().map(c_path).transpose()?;
-        let heard = Box::new(Heard { log: options.log, progress: options.progress, abort: options.abort });
-        let user = &*heard as *const Heard as *mut c_void;
+        let (log_it, tell, stop) = (options.log.is_some(), options.progress.is_some(), options.abort.is_some());
+        let heard = Held::new(Heard { log: options.log, progress: options.progress, abort: options.abort });
+        let user = heard.user();
         let c = sys::hearth_engine_options {
             struct_size: size_of::<sys::hearth_engine_options>(),
             threads: options.threads,
             ram_cap: options.memory.max_ram_usage,
-            log: heard.log.as_ref().map(|_| log as sys::hearth_log_fn),
+            log: log_it.then(|| log as sys::hearth_log_fn),
             log_user: user,
-            progress: heard.progress.as_ref().map(|_| progress as sys::hearth_progress_fn),
+            progress: tell.then(|| progress as sys::hearth_progress_fn),
             progress_user: user,
-            abort: heard.abort.as_ref().map(|_| abort as sys::hearth_abort_fn),
+            abort: stop.then(|| abort as sys::hearth_abort_fn),
             abort_user: user,
             pages: options.memory.page_size as i32,
             prefetch_window: options.memory.prefetch_size,
@@ -238,6 +241,8 @@ pub struct Limits {
     pub grammar: bool,
     /// Keep to the window that a file of architecture `llama` states.
     pub sliding_window: bool,
+    /// Room for a [`Context`](crate::Context).
+    pub chat: bool,
 }
 
 impl Limits {
@@ -250,6 +255,7 @@ impl Limits {
             logits_rows: self.logits_rows,
             grammar: self.grammar.into(),
             sliding_window: self.sliding_window.into(),
+            chat: self.chat.into(),
         }
     }
 }

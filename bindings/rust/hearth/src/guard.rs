@@ -2,6 +2,7 @@
 //! and the panic goes on when C has returned.
 use std::any::Any;
 use std::cell::RefCell;
+use std::os::raw::c_void;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 
 thread_local! {
@@ -27,5 +28,26 @@ pub(crate) fn call<R>(stop: R, closure: impl FnOnce() -> R) -> R {
 pub(crate) fn resume() {
     if let Some(panic) = PANIC.with(|panic| panic.borrow_mut().take()) {
         resume_unwind(panic);
+    }
+}
+
+/// A value that C has the address of.
+pub(crate) struct Held<T>(*mut T);
+
+impl<T> Held<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Held(Box::into_raw(Box::new(value)))
+    }
+
+    /// For C; it gives the address back to our functions, which are called where they may use the value.
+    pub(crate) fn user(&self) -> *mut c_void {
+        self.0 as *mut c_void
+    }
+}
+
+impl<T> Drop for Held<T> {
+    fn drop(&mut self) {
+        // SAFETY: from new(), and C, which is done with it, has only lent it.
+        drop(unsafe { Box::from_raw(self.0) })
     }
 }

@@ -33,12 +33,31 @@
 //! }
 //! ```
 //!
+//! # Several models
+//!
+//! ```no_run
+//! # use hearth::*;
+//! # fn main() -> Result<()> {
+//! # let engine = Engine::open(MemoryConfig::default())?;
+//! let mut manager = ModelManager::open(&engine, "states")?;
+//! manager.register("home", "home.gguf", &Limits::default())?;
+//! manager.register("code", "code.gguf", &Limits::default())?;
+//! manager.switch_model("home")?;
+//! manager.session().expect("current").feed_text("The hearth", Tokenize::BOS)?;
+//! manager.switch_model("code")?; // checked before anything is given up; "home" is saved if it must leave
+//! manager.switch_model("home")?; // and goes on with the bits of a conversation that was never interrupted
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Threads
 //!
 //! | type | `Send` | `Sync` | |
 //! |---|---|---|---|
 //! | [`Engine`], [`Model`] | yes | yes | a clone is the same one; closed with the last |
 //! | [`Session`] | yes | no | one thread at a time; several sessions of a model compute side by side |
+//! | [`Context`] | yes | no | a conversation, on a session of its own or a manager's |
+//! | [`ModelManager`] | yes | no | its sessions are lent, for as long as it is left alone |
 //! | [`Canceller`] | yes | yes | stops a session from anywhere, also when the session is already gone |
 //!
 //! Closures run on the thread that called. A panic in one does not run through C: it stops the call and goes on behind it.
@@ -62,16 +81,20 @@
 //! ```
 //!
 //! `examples/from_async.rs` is the same with std alone: a thread, a channel that wakes, and a runtime of fifteen lines.
+mod context;
 mod engine;
 mod error;
 mod guard;
+mod manager;
 mod model;
 mod params;
 mod session;
 mod text;
 
+pub use context::{Context, ContextOptions, Message, Role, WhenFull};
 pub use engine::{version, Engine, EngineOptions, KvType, Level, Limits, MemoryConfig, PageSize, Plan};
 pub use error::{LLMError, Result};
-pub use model::{Model, Tokenize};
+pub use manager::{Conversation, ModelInfo, ModelManager, Optimized, Residence};
+pub use model::{Model, ModelView, Tokenize};
 pub use params::{InferenceParams, Sampler};
 pub use session::{Answer, Canceller, Estimate, Logprob, Logprobs, PromptInfo, Session, Stop, Token};

@@ -5,6 +5,7 @@ use crate::guard;
 use crate::session::Session;
 use crate::text::{c_path, size_of};
 use hearth_sys as sys;
+use std::ops::Deref;
 use std::os::raw::{c_char, c_void};
 use std::path::Path;
 use std::sync::Arc;
@@ -31,25 +32,38 @@ impl Tokenize {
     }
 }
 
-/// An opened model. A clone is the same model. `Send` and `Sync`.
+/// An opened model, for text, tokens and numbers. What a [`Model`] is to who owns it, and all that others see of it. `Sync`.
+pub struct ModelView {
+    raw: *mut sys::hearth_model,
+}
+
+// SAFETY: immutable once open; its functions are thread-safe or take the engine's lock, hearth_model_close() too.
+unsafe impl Send for ModelView {}
+unsafe impl Sync for ModelView {}
+
+/// An opened model of your own; all that can be asked of it is at [`ModelView`]. A clone is the same model. `Send` and `Sync`.
 #[derive(Clone)]
 pub struct Model {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    raw: *mut sys::hearth_model,
+    view: ModelView,
     engine: Engine,
 }
-
-// SAFETY: immutable once open; its functions are thread-safe or take the engine's lock, hearth_model_close() too.
-unsafe impl Send for Inner {}
-unsafe impl Sync for Inner {}
 
 impl Drop for Inner {
     fn drop(&mut self) {
         // SAFETY: sessions hold clones, so none of them is open any more.
-        unsafe { sys::hearth_model_close(self.raw) }
+        unsafe { sys::hearth_model_close(self.view.raw) }
+    }
+}
+
+impl Deref for Model {
+    type Target = ModelView;
+
+    fn deref(&self) -> &ModelView {
+        &self.inner.view
     }
 }
 
@@ -99,11 +113,7 @@ impl Model {
     }
 
     fn new(raw: *mut sys::hearth_model, engine: &Engine) -> Self {
-        Model { inner: Arc::new(Inner { raw, engine: engine.clone() }) }
-    }
-
-    pub(crate) fn raw(&self) -> *mut sys::hearth_model {
-        self.inner.raw
+        Model { inner: Arc::new(Inner { view: ModelView { raw }, engine: engine.clone() }) }
     }
 
     /// Begin a timeline on the model.
@@ -113,6 +123,17 @@ impl Model {
 
     pub fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+}
+
+impl ModelView {
+    /// The caller sees to it that nobody has it when the model is closed.
+    pub(crate) fn new(raw: *mut sys::hearth_model) -> Self {
+        ModelView { raw }
+    }
+
+    pub(crate) fn raw(&self) -> *mut sys::hearth_model {
+        self.raw
     }
 
     pub fn vocabulary_size(&self) -> u32 {
@@ -160,7 +181,7 @@ impl Model {
         all_ids(call)
     }
 
-    /// As [`Model::tokenize`] with `special`, which holds only where `from_caller` has 0 for a byte.
+    /// As [`ModelView::tokenize`] with `special`, which holds only where `from_caller` has 0 for a byte.
     pub fn tokenize_marked(&self, text: &str, from_caller: &[u8], how: Tokenize) -> Result<Vec<i32>> {
         if from_caller.len() != text.len() {
             return Err(LLMError::config(format!("tokenize: marks (got {}, need {}, one a byte)", from_caller.len(), text.len())));

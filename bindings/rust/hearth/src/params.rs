@@ -118,6 +118,7 @@ impl Default for InferenceParams {
 }
 
 /// Strings as C takes them: pointers to texts that end in NUL. They live as long as this does.
+#[derive(Default)]
 pub(crate) struct Strings {
     _texts: Vec<CString>,
     pointers: Vec<*const c_char>,

@@ -2,11 +2,12 @@
 use crate::engine::Limits;
 use crate::error::{check, Result};
 use crate::guard;
-use crate::model::{Model, Tokenize};
+use crate::model::{Model, ModelView, Tokenize};
 use crate::params::{InferenceParams, Strings};
-use crate::text::size_of;
+use crate::text::{c_path, size_of, slice};
 use hearth_sys as sys;
 use std::os::raw::{c_char, c_void};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -94,6 +95,12 @@ pub struct PromptInfo {
     pub n_computed: u32,
 }
 
+impl From<sys::hearth_prompt_info> for PromptInfo {
+    fn from(info: sys::hearth_prompt_info) -> Self {
+        PromptInfo { n_kept: info.n_kept, n_restored: info.n_restored, n_computed: info.n_computed }
+    }
+}
+
 /// A session as all its users share it, and how its answers end.
 pub(crate) struct Core {
     raw: *mut sys::hearth_session,
@@ -106,6 +113,74 @@ pub(crate) struct Core {
 // SAFETY: a session may be used by one thread after the other.
 unsafe impl Send for Core {}
 
+impl Core {
+    pub(crate) fn new(raw: *mut sys::hearth_session) -> Self {
+        let params = InferenceParams::default();
+        Core {
+            raw,
+            slot: Arc::new(Slot(Mutex::new(raw))),
+            max_tokens: params.max_tokens,
+            stop_tokens: Strings::default(),
+            keep_special: params.keep_special,
+        }
+    }
+
+    /// It is another session from here on, or none: NULL. Who cancels sees the old one until here, and then the new one.
+    pub(crate) fn become_session(&mut self, raw: *mut sys::hearth_session) {
+        *self.slot.lock() = raw;
+        self.raw = raw;
+    }
+
+    pub(crate) fn raw(&self) -> *mut sys::hearth_session {
+        self.raw
+    }
+
+    pub(crate) fn canceller(&self) -> Canceller {
+        Canceller { slot: self.slot.clone() }
+    }
+
+    /// Generate by a function of C.
+    pub(crate) fn generate<T: FnMut(&str) -> bool, K: FnMut(Token<'_>) -> bool>(
+        &self,
+        logprobs: Logprobs,
+        on_text: T,
+        on_token: K,
+        call: impl FnOnce(*const sys::hearth_generation, *mut sys::hearth_result, *mut sys::hearth_error) -> sys::hearth_status,
+    ) -> Result<Answer> {
+        let mut listener = Listener { text: String::new(), on_text, on_token };
+        // SAFETY: an open session. Every token chosen stands in the context in the end, but for the last.
+        let room = unsafe { sys::hearth_session_context(self.raw) }.saturating_add(1);
+        let mut ids = vec![0i32; if self.max_tokens == 0 { 256 } else { self.max_tokens }.min(room) as usize];
+        let user = &mut listener as *mut Listener<T, K> as *mut c_void;
+        let generation = sys::hearth_generation {
+            struct_size: size_of::<sys::hearth_generation>(),
+            max_tokens: self.max_tokens,
+            stop_strings: self.stop_tokens.as_ptr(),
+            n_stop_strings: self.stop_tokens.len(),
+            text: Some(hear_text::<T, K>),
+            text_user: user,
+            ids: ids.as_mut_ptr(),
+            ids_capacity: ids.len(),
+            keep_special: self.keep_special,
+            token: Some(hear_token::<T, K>),
+            token_user: user,
+            logprobs: logprobs.chosen || logprobs.top > 0,
+            n_top_logprobs: logprobs.top,
+        };
+        let mut result = sys::hearth_result { struct_size: size_of::<sys::hearth_result>(), ..Default::default() };
+        check(|error| call(&generation, &mut result, error))?;
+        ids.truncate(result.n_generated as usize);
+        let stop = match result.stop {
+            sys::HEARTH_STOP_END => Stop::End,
+            sys::HEARTH_STOP_STRING => Stop::StopToken,
+            sys::HEARTH_STOP_LENGTH => Stop::Length,
+            sys::HEARTH_STOP_CONTEXT => Stop::Context,
+            _ => Stop::Closure,
+        };
+        Ok(Answer { text: listener.text, ids, stop, seconds: result.seconds })
+    }
+}
+
 struct Owned {
     core: Core,
     model: Model,
@@ -113,17 +188,23 @@ struct Owned {
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        let raw = std::mem::replace(&mut *self.core.slot.lock(), std::ptr::null_mut());
+        let raw = self.core.raw;
+        self.core.become_session(std::ptr::null_mut());
         // SAFETY: open, and from here on nobody knows it.
         unsafe { sys::hearth_session_close(raw) }
     }
 }
 
+enum Hold<'a> {
+    Owned(Box<Owned>),
+    Lent(&'a mut Core, &'a ModelView),
+}
+
 /// One timeline of tokens. `Send`, but not `Sync`: one thread at a time, which the borrow checker sees to; several sessions of one
-/// model may compute at the same time. For one of your own, [`Model::session`], the lifetime is `'static`.
+/// model may compute at the same time. The lifetime is `'static` for one of your own, by [`Model::session`], and that of the
+/// owner's borrow for one that is lent, by a [`ModelManager`](crate::ModelManager) or a [`Context`](crate::Context).
 pub struct Session<'a> {
-    owned: Owned,
-    _lent: std::marker::PhantomData<&'a mut ()>,
+    hold: Hold<'a>,
 }
 
 /// A token as it was chosen. Its text may begin or end within a character, and is empty for a special token.
@@ -177,48 +258,54 @@ unsafe extern "C" fn hear_token<T, K: FnMut(Token<'_>) -> bool>(token: *const sy
     })
 }
 
-/// An array of C, which may be NULL when it has nothing.
-///
-/// # Safety
-/// `at` has `n` elements, which live as long as the caller says.
-unsafe fn slice<'a, T>(at: *const T, n: usize) -> &'a [T] {
-    if n == 0 {
-        return &[];
-    }
-    std::slice::from_raw_parts(at, n)
-}
-
 impl<'a> Session<'a> {
     pub(crate) fn open(model: &Model, limits: &Limits) -> Result<Session<'static>> {
         let mut raw = std::ptr::null_mut();
         // SAFETY: an open model.
         check(|error| unsafe { sys::hearth_session_open(&mut raw, model.raw(), &limits.to_c(), error) })?;
-        let params = InferenceParams::default();
-        let core = Core {
-            raw,
-            slot: Arc::new(Slot(Mutex::new(raw))),
-            max_tokens: params.max_tokens,
-            stop_tokens: Strings::new("stop_tokens", &[])?,
-            keep_special: false,
-        };
-        Ok(Session { owned: Owned { core, model: model.clone() }, _lent: std::marker::PhantomData })
+        Ok(Session { hold: Hold::Owned(Box::new(Owned { core: Core::new(raw), model: model.clone() })) })
     }
 
-    fn core(&self) -> &Core {
-        &self.owned.core
+    pub(crate) fn lend(core: &'a mut Core, model: &'a ModelView) -> Self {
+        Session { hold: Hold::Lent(core, model) }
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        match &self.hold {
+            Hold::Owned(owned) => &owned.core,
+            Hold::Lent(core, _) => core,
+        }
+    }
+
+    /// The same session, lent once more.
+    pub(crate) fn reborrow(&mut self) -> Session<'_> {
+        match &mut self.hold {
+            Hold::Owned(owned) => Session::lend(&mut owned.core, &owned.model),
+            Hold::Lent(core, model) => Session::lend(core, model),
+        }
+    }
+
+    fn core_mut(&mut self) -> &mut Core {
+        match &mut self.hold {
+            Hold::Owned(owned) => &mut owned.core,
+            Hold::Lent(core, _) => core,
+        }
     }
 
     fn raw(&mut self) -> *mut sys::hearth_session {
-        self.owned.core.raw
+        self.core().raw
     }
 
-    pub fn model(&self) -> &Model {
-        &self.owned.model
+    pub fn model(&self) -> &ModelView {
+        match &self.hold {
+            Hold::Owned(owned) => &owned.model,
+            Hold::Lent(_, model) => model,
+        }
     }
 
     /// A handle to stop it from elsewhere.
     pub fn canceller(&self) -> Canceller {
-        Canceller { slot: self.core().slot.clone() }
+        self.core().canceller()
     }
 
     /// Set how answers are chosen and where they end, and restart the random stream from the seed. On failure all is as before.
@@ -227,7 +314,7 @@ impl<'a> Session<'a> {
         let raw = self.raw();
         // SAFETY: an open session, and nobody else's while we have `&mut self`. So everywhere below.
         params.with_sampling(|sampling| check(|error| unsafe { sys::hearth_session_set_sampling(raw, sampling, error) }))?;
-        let core = &mut self.owned.core;
+        let core = self.core_mut();
         core.max_tokens = params.max_tokens;
         core.stop_tokens = stop_tokens;
         core.keep_special = params.keep_special;
@@ -287,7 +374,7 @@ impl<'a> Session<'a> {
         let mut info = sys::hearth_prompt_info { struct_size: size_of::<sys::hearth_prompt_info>(), ..Default::default() };
         let raw = self.raw();
         check(|error| unsafe { sys::hearth_session_prompt(raw, ids.as_ptr(), ids.len(), &mut info, error) })?;
-        Ok(PromptInfo { n_kept: info.n_kept, n_restored: info.n_restored, n_computed: info.n_computed })
+        Ok(info.into())
     }
 
     /// What a prompt and an answer would need here, before anything is computed.
@@ -337,53 +424,38 @@ impl<'a> Session<'a> {
     /// An answer in pieces is the answer in one: after `Length`, `Closure` or a cancellation the next call goes on where this one
     /// stopped.
     pub fn generate(&mut self, on_text: impl FnMut(&str) -> bool) -> Result<Answer> {
-        generate(self.raw(), &self.owned.core, Logprobs::default(), on_text, |_| true)
+        self.generate_by(Logprobs::default(), on_text, |_| true)
     }
 
     /// As [`Session::generate`], told of each token as it is chosen, before its text can be shown: the one that ends the answer,
     /// too.
     pub fn generate_tokens(&mut self, logprobs: Logprobs, on_token: impl FnMut(Token<'_>) -> bool) -> Result<Answer> {
-        generate(self.raw(), &self.owned.core, logprobs, |_| true, on_token)
+        self.generate_by(logprobs, |_| true, on_token)
     }
-}
 
-fn generate<T: FnMut(&str) -> bool, K: FnMut(Token<'_>) -> bool>(
-    raw: *mut sys::hearth_session,
-    core: &Core,
-    logprobs: Logprobs,
-    on_text: T,
-    on_token: K,
-) -> Result<Answer> {
-    let mut listener = Listener { text: String::new(), on_text, on_token };
-    // SAFETY: an open session. Every token chosen stands in the context in the end, but for the last.
-    let room = unsafe { sys::hearth_session_context(raw) }.saturating_add(1);
-    let mut ids = vec![0i32; if core.max_tokens == 0 { 256 } else { core.max_tokens }.min(room) as usize];
-    let user = &mut listener as *mut Listener<T, K> as *mut c_void;
-    let generation = sys::hearth_generation {
-        struct_size: size_of::<sys::hearth_generation>(),
-        max_tokens: core.max_tokens,
-        stop_strings: core.stop_tokens.as_ptr(),
-        n_stop_strings: core.stop_tokens.len(),
-        text: Some(hear_text::<T, K>),
-        text_user: user,
-        ids: ids.as_mut_ptr(),
-        ids_capacity: ids.len(),
-        keep_special: core.keep_special,
-        token: Some(hear_token::<T, K>),
-        token_user: user,
-        logprobs: logprobs.chosen || logprobs.top > 0,
-        n_top_logprobs: logprobs.top,
-    };
-    let mut result = sys::hearth_result { struct_size: size_of::<sys::hearth_result>(), ..Default::default() };
-    // SAFETY: what the structures name lives until the call returns, and C uses it no longer.
-    check(|error| unsafe { sys::hearth_generate(raw, &generation, &mut result, error) })?;
-    ids.truncate(result.n_generated as usize);
-    let stop = match result.stop {
-        sys::HEARTH_STOP_END => Stop::End,
-        sys::HEARTH_STOP_STRING => Stop::StopToken,
-        sys::HEARTH_STOP_LENGTH => Stop::Length,
-        sys::HEARTH_STOP_CONTEXT => Stop::Context,
-        _ => Stop::Closure,
-    };
-    Ok(Answer { text: listener.text, ids, stop, seconds: result.seconds })
+    fn generate_by(
+        &mut self,
+        logprobs: Logprobs,
+        on_text: impl FnMut(&str) -> bool,
+        on_token: impl FnMut(Token<'_>) -> bool,
+    ) -> Result<Answer> {
+        let raw = self.raw();
+        // SAFETY: an open session; what the structures name lives until the call returns, and C uses it no longer.
+        self.core().generate(logprobs, on_text, on_token, |generation, result, error| unsafe {
+            sys::hearth_generate(raw, generation, result, error)
+        })
+    }
+
+    /// Write the session to a file, whole or not at all, for [`Session::restore`] to go on from with the same bits. Not the
+    /// grammar, nor [`InferenceParams::max_tokens`], `stop_tokens` and `keep_special`.
+    pub fn save(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let path = c_path(path.as_ref())?;
+        check(|error| unsafe { sys::hearth_session_save(self.raw(), path.as_ptr(), error) })
+    }
+
+    /// Become what was saved. A damaged or foreign file is [`LLMError::State`](crate::LLMError::State), and nothing has changed.
+    pub fn restore(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let path = c_path(path.as_ref())?;
+        check(|error| unsafe { sys::hearth_session_restore(self.raw(), path.as_ptr(), error) })
+    }
 }

@@ -201,6 +201,57 @@ fn a_session_goes_back() {
 }
 
 #[test]
+fn a_session_goes_on_from_its_file() {
+    let model = model();
+    let params = InferenceParams { temperature: 0.9, seed: 5, ignore_end: true, max_tokens: 20, ..Default::default() };
+    let begun = || {
+        let mut session = model.session(&limits()).unwrap();
+        session.set_params(&params).unwrap();
+        session.feed_text("The hearth", Tokenize::BOS).unwrap();
+        session.generate(|_| true).unwrap();
+        session
+    };
+    let whole = begun().generate(|_| true).unwrap();
+    let scratch = Scratch::new("state");
+    let path = scratch.0.join("state");
+    let mut session = begun();
+    session.save(&path).unwrap();
+
+    let mut other = model.session(&Limits { batch: 32, ..limits() }).unwrap();
+    other.set_params(&params).unwrap(); // of which max_tokens stays, and the rest is restored
+    other.restore(&path).unwrap();
+    assert_eq!(other.tokens(), session.tokens());
+    assert_eq!(other.generate(|_| true).unwrap().ids, whole.ids);
+
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let before = other.tokens().to_vec();
+    assert!(matches!(other.restore(&path), Err(LLMError::State { .. })));
+    assert_eq!(other.tokens(), before);
+    assert!(matches!(other.restore(scratch.0.join("missing")), Err(LLMError::ModelNotFound { .. })));
+    assert!(matches!(other.restore(&scratch.0), Err(LLMError::Io { .. })));
+    assert!(matches!(other.save(scratch.0.join("missing/state")), Err(LLMError::ModelNotFound { .. })));
+}
+
+#[test]
+fn a_prefix_is_taken_up_again() {
+    let memory = MemoryConfig { max_ram_usage: 200 << 20, cache_size: 8 << 20, ..Default::default() };
+    let engine = Engine::open(memory).unwrap();
+    let model = Model::open(&engine, home(), &limits()).unwrap();
+    let ids = model.tokenize(&"The hearth is warm, and the light is on. ".repeat(8), Tokenize::BOS).unwrap();
+    assert!(ids.len() > 65);
+    let mut session = model.session(&limits()).unwrap();
+    session.feed(&ids).unwrap();
+    let logits = session.logits(0).unwrap().to_vec();
+    drop(session);
+    let mut session = model.session(&limits()).unwrap();
+    let info = session.prompt(&ids).unwrap();
+    assert!(info.n_restored >= 64 && info.n_kept + info.n_restored + info.n_computed == ids.len() as u32, "{info:?}");
+    assert_eq!(session.logits(0).unwrap(), logits);
+}
+
+#[test]
 fn tokens_come_with_their_probabilities() {
     let mut session = model().session(&limits()).unwrap();
     session.set_params(&greedy(40)).unwrap();
@@ -361,13 +412,14 @@ fn panics_go_around_c() {
 #[test]
 fn sessions_keep_their_model_and_engine() {
     let engine = engine();
+    assert!(engine.threads() == 2 && !engine.summary().is_empty() && !engine.cpu_level().is_empty());
     let model = Model::open(&engine, home(), &limits()).unwrap();
     let mut session = model.session(&limits()).unwrap();
     drop(engine);
+    assert_eq!(model.engine().threads(), 2);
     drop(model);
     session.feed_text("The hearth", Tokenize::BOS).unwrap();
-    assert!(session.model().engine().threads() >= 1);
-    assert!(!session.model().engine().summary().is_empty() && !session.model().engine().cpu_level().is_empty());
+    assert!(session.model().vocabulary_size() > 0);
 }
 
 #[test]
@@ -392,11 +444,10 @@ fn sessions_of_one_model_compute_on_many_threads() {
 fn the_log_is_heard_and_may_panic() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let heard = lines.clone();
-    let folder = std::env::temp_dir().join(format!("hearth-rust-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let scratch = Scratch::new("log");
     let options = EngineOptions {
         threads: 1,
-        pack_cache: Some(folder.clone()),
+        pack_cache: Some(scratch.0.clone()),
         log: Some(Box::new(move |level, line| {
             heard.lock().unwrap_or_else(PoisonError::into_inner).push((level, line.to_string()));
             assert!(level == Level::Warning, "a log that panics");
@@ -406,7 +457,6 @@ fn the_log_is_heard_and_may_panic() {
     let engine = Engine::open(options).unwrap();
     let panic = catch_unwind(AssertUnwindSafe(|| Model::open(&engine, home(), &limits())));
     assert!(panic.err().unwrap().downcast_ref::<&str>().unwrap().contains("a log that panics"));
-    std::fs::remove_dir_all(&folder).unwrap();
     let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(lines.iter().any(|line| line.0 == Level::Information && line.1.contains("pack cache")), "{lines:?}");
 }

@@ -25,6 +25,10 @@ fn send_and_sync_are_as_documented() {
     sync::<Model>();
     send::<Session<'static>>();
     not_sync!(Session<'static>);
+    send::<Context<'static>>();
+    not_sync!(Context<'static>);
+    send::<ModelManager>();
+    not_sync!(ModelManager);
     send::<Canceller>();
     sync::<Canceller>();
     send::<InferenceParams>();

@@ -1,4 +1,5 @@
 //! What the tests share: the bundled model, a small engine.
+#![allow(dead_code)] // each file of tests uses its part
 use hearth::{Engine, EngineOptions, InferenceParams, Limits, MemoryConfig, Model};
 use std::path::PathBuf;
 
@@ -32,3 +33,20 @@ pub fn greedy(max_tokens: u32) -> InferenceParams {
 }
 
 pub const LIGHT: &str = "<|user|>\nTurn on the kitchen light.<|end|>\n<|assistant|>\n";
+
+/// A folder that goes with the test.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("hearth-rust-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
