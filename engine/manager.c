@@ -374,34 +374,33 @@ static hearth_status make_resident(hearth_manager *m, struct entry *e, bool curr
     return status;
 }
 
-hearth_status hearth_manager_load(hearth_manager *m, const char *name, hearth_error *error)
+/* ---- One model ------------------------------------------------------------------------------------------------------ */
+
+typedef hearth_status entry_fn(hearth_manager *m, struct entry *e, hearth_error *err);
+
+static hearth_status do_with(hearth_manager *m, const char *name, entry_fn *what, hearth_error *err)
 {
     struct entry *e = NULL;
-    HEARTH_NEED(name, error);
-    HEARTH_TRY(enter(m, error));
-    hearth_status status = look_up(&e, m, name, error);
-    if (status == HEARTH_OK)
-        status = make_resident(m, e, false, error);
-    if (status == HEARTH_OK)
-        use(m, e);
-    return leave(m, status);
+    HEARTH_TRY(enter(m, err));
+    const hearth_status status = look_up(&e, m, name, err);
+    return leave(m, status == HEARTH_OK ? what(m, e, err) : status);
 }
 
-hearth_status hearth_manager_switch(hearth_manager *m, const char *name, hearth_error *error)
+static hearth_status load(hearth_manager *m, struct entry *e, hearth_error *err)
 {
-    struct entry *e = NULL;
-    HEARTH_NEED(name, error);
-    HEARTH_TRY(enter(m, error));
-    hearth_status status = look_up(&e, m, name, error);
-    if (status == HEARTH_OK && m->current)
+    HEARTH_TRY(make_resident(m, e, false, err));
+    use(m, e);
+    return HEARTH_OK;
+}
+
+static hearth_status make_current(hearth_manager *m, struct entry *e, hearth_error *err)
+{
+    if (m->current)
         use(m, m->current); /* until now */
-    if (status == HEARTH_OK)
-        status = make_resident(m, e, true, error);
-    if (status == HEARTH_OK) {
-        use(m, e);
-        m->current = e;
-    }
-    return leave(m, status);
+    HEARTH_TRY(make_resident(m, e, true, err));
+    use(m, e);
+    m->current = e;
+    return HEARTH_OK;
 }
 
 static hearth_status unload(hearth_manager *m, struct entry *e, hearth_error *err)
@@ -416,23 +415,44 @@ static hearth_status unload(hearth_manager *m, struct entry *e, hearth_error *er
     return HEARTH_OK;
 }
 
-hearth_status hearth_manager_unload(hearth_manager *m, const char *name, hearth_error *error)
-{
-    struct entry *e = NULL;
-    HEARTH_NEED(name, error);
-    HEARTH_TRY(enter(m, error));
-    hearth_status status = look_up(&e, m, name, error);
-    if (status == HEARTH_OK)
-        status = unload(m, e, error);
-    return leave(m, status);
-}
-
-/* ---- Registering ---------------------------------------------------------------------------------------------------- */
-
 static void free_entry(const hearth_manager *m, struct entry *e)
 {
     hearth_handle_release(&m->engine->allocator, e, sizeof *e + e->path_bytes);
 }
+
+static hearth_status forget(hearth_manager *m, struct entry *e, hearth_error *err)
+{
+    HEARTH_TRY(unload(m, e, err));
+    *find(m, e->name) = e->next;
+    free_entry(m, e);
+    return HEARTH_OK;
+}
+
+hearth_status hearth_manager_load(hearth_manager *m, const char *name, hearth_error *error)
+{
+    HEARTH_NEED(name, error);
+    return do_with(m, name, load, error);
+}
+
+hearth_status hearth_manager_switch(hearth_manager *m, const char *name, hearth_error *error)
+{
+    HEARTH_NEED(name, error);
+    return do_with(m, name, make_current, error);
+}
+
+hearth_status hearth_manager_unload(hearth_manager *m, const char *name, hearth_error *error)
+{
+    HEARTH_NEED(name, error);
+    return do_with(m, name, unload, error);
+}
+
+hearth_status hearth_manager_forget(hearth_manager *m, const char *name, hearth_error *error)
+{
+    HEARTH_NEED(name, error);
+    return do_with(m, name, forget, error);
+}
+
+/* ---- Registering ---------------------------------------------------------------------------------------------------- */
 
 static hearth_status new_entry(struct entry **out, const hearth_manager *m, const char *name, const char *path,
                                const hearth_limits *limits, hearth_error *err)
@@ -481,23 +501,6 @@ hearth_status hearth_manager_register(hearth_manager *m, const char *name, const
     HEARTH_NEED(path, error);
     HEARTH_TRY(enter(m, error));
     return leave(m, register_model(m, name, path, limits, error));
-}
-
-static hearth_status forget(hearth_manager *m, const char *name, hearth_error *err)
-{
-    struct entry *e = NULL;
-    HEARTH_TRY(look_up(&e, m, name, err));
-    HEARTH_TRY(unload(m, e, err));
-    *find(m, name) = e->next;
-    free_entry(m, e);
-    return HEARTH_OK;
-}
-
-hearth_status hearth_manager_forget(hearth_manager *m, const char *name, hearth_error *error)
-{
-    HEARTH_NEED(name, error);
-    HEARTH_TRY(enter(m, error));
-    return leave(m, forget(m, name, error));
 }
 
 /* ---- Opening and closing -------------------------------------------------------------------------------------------- */
