@@ -48,12 +48,14 @@ static void make_empty(struct hearth_prefix_cache *c)
 /* Blocks first, then what is aligned less and less. */
 void hearth_prefix_cache_start(struct hearth_prefix_cache *c, const struct hearth_arena *arena)
 {
+    (void)pthread_mutex_lock(&c->lock); /* somebody may be forgetting */
     c->arena = *arena;
     c->blocks = hearth_arena_take(&c->arena, HEARTH_PLAN_PREFIX_CACHE, c->counted.used, 1);
     c->entries = (struct hearth_prefix_entry *)(void *)(c->blocks + (uint64_t)c->n_blocks * BLOCK_BYTES);
     c->next = (uint32_t *)(void *)(c->entries + c->n_blocks);
     c->buckets = c->next + c->n_blocks;
     make_empty(c);
+    (void)pthread_mutex_unlock(&c->lock);
 }
 
 uint64_t hearth_prefix_cache_forget(struct hearth_prefix_cache *c)

@@ -537,6 +537,35 @@ Test(prefix_cache, the_plan_is_what_is_taken)
     free_file(&t);
 }
 
+Test(prefix_cache, what_is_forgotten_goes_back_to_the_system)
+{
+    struct tiny t;
+    int32_t ids[CONTEXT];
+    make(&t, "llama");
+    cr_expect_eq(hearth_prefix_cache_forget(&engine->prefix_cache), 0, "before the first model");
+    cr_expect_eq(hearth_prefix_cache_forget(&plain->prefix_cache), 0);
+    open_model(&t, engine);
+    hearth_session *s = open_session(&t);
+    write_text(ids, CONTEXT, 1);
+    for (int i = 0; i < 3; i++) {
+        (void)prompt(s, ids, 200);
+        hearth_session_reset(s);
+        cr_expect_eq(prompt(s, ids, 200).n_restored, 192);
+        hearth_session_reset(s);
+        const uint64_t before = hearth_machine_private_bytes();
+        const uint64_t forgotten = hearth_prefix_cache_forget(&engine->prefix_cache);
+        const uint64_t after = hearth_machine_private_bytes();
+        cr_expect_geq(forgotten, 7 * MIB);
+        cr_expect(before == 0 || (i > 0 ? before > after : before - after > 6 * MIB), "freed %" PRIu64, before - after);
+        cr_expect_eq(prompt(s, ids, 200).n_restored, 0);
+        hearth_session_reset(s);
+        (void)hearth_prefix_cache_forget(&engine->prefix_cache);
+    }
+    hearth_session_close(s);
+    hearth_model_close(t.model);
+    free_file(&t);
+}
+
 /* ---- A careless host -------------------------------------------------------------------------------------------------- */
 
 Test(prefix_cache, a_child_may_close_what_it_inherited)
