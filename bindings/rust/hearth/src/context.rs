@@ -1,5 +1,5 @@
 //! Conversations: messages over a session.
-use crate::error::{check, Result};
+use crate::error::{check, open, Result};
 use crate::guard::{self, Held};
 use crate::session::{Answer, Canceller, Logprobs, PromptInfo, Session, Token};
 use crate::text::{c_path, c_text, size_of, slice};
@@ -137,10 +137,12 @@ impl<'a> Context<'a> {
     /// Begin a conversation on a session, which is the context's from here on.
     pub fn open(session: Session<'a>, options: ContextOptions) -> Result<Self> {
         let options = CallerOptions::new(options)?;
-        let mut raw = std::ptr::null_mut();
         // SAFETY: an open session, and the options live as long as the chat.
-        check(|error| unsafe { sys::hearth_chat_open(&mut raw, session.core().raw(), options.as_ptr(), error) })?;
-        Ok(Context { raw, _owned: Some(Owned { raw, _options: options }), session })
+        let (on, c) = (session.core().raw(), options.as_ptr());
+        open(
+            |out, error| unsafe { sys::hearth_chat_open(out, on, c, error) },
+            |raw| Context { raw, _owned: Some(Owned { raw, _options: options }), session },
+        )
     }
 
     /// One that is somebody else's to close.

@@ -1,5 +1,5 @@
 //! The engine: workers and the memory cap; and the plan, which tells what a model will take.
-use crate::error::{check, LLMError, Result};
+use crate::error::{check, open, LLMError, Result};
 use crate::guard::{self, Held};
 use crate::text::{c_path, size_of, text_of};
 use hearth_sys as sys;
@@ -136,11 +136,11 @@ impl Engine {
             struct_size: size_of::<sys::hearth_engine_options>(),
             threads: options.threads,
             ram_cap: options.memory.max_ram_usage,
-            log: log_it.then(|| log as sys::hearth_log_fn),
+            log: log_it.then_some(log as sys::hearth_log_fn),
             log_user: user,
-            progress: tell.then(|| progress as sys::hearth_progress_fn),
+            progress: tell.then_some(progress as sys::hearth_progress_fn),
             progress_user: user,
-            abort: stop.then(|| abort as sys::hearth_abort_fn),
+            abort: stop.then_some(abort as sys::hearth_abort_fn),
             abort_user: user,
             pages: options.memory.page_size as i32,
             prefetch_window: options.memory.prefetch_size,
@@ -148,10 +148,11 @@ impl Engine {
             pack_cache: pack_cache.as_ref().map_or(std::ptr::null(), |path| path.as_ptr()),
             ..Default::default()
         };
-        let mut raw = std::ptr::null_mut();
         // SAFETY: what `c` points to outlives the call, and what the engine hears of lives as long as it.
-        check(|error| unsafe { sys::hearth_engine_open(&mut raw, &c, error) })?;
-        Ok(Engine { inner: Arc::new(Inner { raw, _heard: heard }) })
+        open(
+            |out, error| unsafe { sys::hearth_engine_open(out, &c, error) },
+            |raw| Engine { inner: Arc::new(Inner { raw, _heard: heard }) },
+        )
     }
 
     pub(crate) fn raw(&self) -> *mut sys::hearth_engine {

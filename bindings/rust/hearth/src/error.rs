@@ -103,6 +103,21 @@ pub(crate) fn check(call: impl FnOnce(*mut sys::hearth_error) -> sys::hearth_sta
     }
 }
 
+/// Call a function of C that opens something. `own` takes what it gave before a panic goes on, so that it is closed then.
+pub(crate) fn open<H, T>(
+    call: impl FnOnce(*mut *mut H, *mut sys::hearth_error) -> sys::hearth_status,
+    own: impl FnOnce(*mut H) -> T,
+) -> Result<T> {
+    let mut raw = std::ptr::null_mut();
+    let mut opened = None;
+    check(|error| {
+        let status = call(&mut raw, error);
+        opened = (status == sys::HEARTH_OK).then(|| own(raw));
+        status
+    })?;
+    Ok(opened.expect("what check() lets pass is open"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,8 @@ thread_local! {
 
 /// What the closure says; `stop` when it panics, and when one of this call has panicked before.
 pub(crate) fn call<R>(stop: R, closure: impl FnOnce() -> R) -> R {
-    if PANIC.with(|panic| panic.borrow().is_some()) {
+    // Nor where the thread is ending, and its locals are gone.
+    if PANIC.try_with(|panic| panic.borrow().is_some()).unwrap_or(true) {
         return stop;
     }
     // AssertUnwindSafe: nobody sees what the closure has touched before resume() lets the panic go on.
@@ -29,6 +30,11 @@ pub(crate) fn resume() {
     if let Some(panic) = PANIC.with(|panic| panic.borrow_mut().take()) {
         resume_unwind(panic);
     }
+}
+
+/// C has returned, and there is nobody for a panic to go on to.
+pub(crate) fn forget() {
+    let _ = PANIC.try_with(|panic| panic.borrow_mut().take());
 }
 
 /// A value that C has the address of.

@@ -1,7 +1,8 @@
 //! Several models by name under one cap.
 use crate::context::{CallerOptions, Context, ContextOptions};
 use crate::engine::{Engine, Limits};
-use crate::error::{check, Result};
+use crate::error::{check, open, Result};
+use crate::guard;
 use crate::model::ModelView;
 use crate::session::{Canceller, Core, Session};
 use crate::text::{c_path, c_text, path_of, size_of, text_of};
@@ -78,6 +79,7 @@ impl Drop for ModelManager {
         self.core.become_session(std::ptr::null_mut());
         // SAFETY: open, and what it has lent has ended with our borrows.
         unsafe { sys::hearth_manager_close(self.raw) }
+        guard::forget(); // of the log
     }
 }
 
@@ -96,16 +98,17 @@ impl ModelManager {
             state_folder: folder.as_ptr(),
             chat: contexts.as_ptr(),
         };
-        let mut raw = std::ptr::null_mut();
         // SAFETY: an open engine, which we keep open, and options, which we keep.
-        check(|error| unsafe { sys::hearth_manager_open(&mut raw, engine.raw(), &options, error) })?;
-        Ok(ModelManager {
-            raw,
-            core: Core::new(std::ptr::null_mut()),
-            model: ModelView::new(std::ptr::null_mut()),
-            _contexts: contexts,
-            _engine: engine.clone(),
-        })
+        open(
+            |out, error| unsafe { sys::hearth_manager_open(out, engine.raw(), &options, error) },
+            |raw| ModelManager {
+                raw,
+                core: Core::new(std::ptr::null_mut()),
+                model: ModelView::new(std::ptr::null_mut()),
+                _contexts: contexts,
+                _engine: engine.clone(),
+            },
+        )
     }
 
     /// A call that may close sessions: nobody cancels one meanwhile, and afterwards it may be another.

@@ -1,6 +1,6 @@
 //! Models: one opened GGUF file, immutable and shared; and its tokenizer.
 use crate::engine::{Engine, Limits};
-use crate::error::{check, LLMError, Result};
+use crate::error::{check, open, LLMError, Result};
 use crate::guard;
 use crate::session::Session;
 use crate::text::{c_path, size_of};
@@ -97,19 +97,21 @@ impl Model {
     fn open_by(engine: &Engine, path: &Path, limits: &Limits, mut options: sys::hearth_model_options) -> Result<Self> {
         let path = c_path(path)?;
         options.struct_size = size_of::<sys::hearth_model_options>();
-        let mut raw = std::ptr::null_mut();
         // SAFETY: an open engine, a path that ends in NUL; closures are called during this call only.
-        check(|error| unsafe { sys::hearth_model_open(&mut raw, engine.raw(), path.as_ptr(), &limits.to_c(), &options, error) })?;
-        Ok(Model::new(raw, engine))
+        open(
+            |out, error| unsafe { sys::hearth_model_open(out, engine.raw(), path.as_ptr(), &limits.to_c(), &options, error) },
+            |raw| Model::new(raw, engine),
+        )
     }
 
     /// Open only the tokenizer of a file.
     pub fn open_vocabulary(engine: &Engine, path: impl AsRef<Path>) -> Result<Self> {
         let path = c_path(path.as_ref())?;
-        let mut raw = std::ptr::null_mut();
         // SAFETY: as above.
-        check(|error| unsafe { sys::hearth_model_open_vocabulary(&mut raw, engine.raw(), path.as_ptr(), error) })?;
-        Ok(Model::new(raw, engine))
+        open(
+            |out, error| unsafe { sys::hearth_model_open_vocabulary(out, engine.raw(), path.as_ptr(), error) },
+            |raw| Model::new(raw, engine),
+        )
     }
 
     fn new(raw: *mut sys::hearth_model, engine: &Engine) -> Self {

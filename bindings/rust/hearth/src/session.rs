@@ -1,6 +1,6 @@
 //! Sessions: one timeline of tokens over a model.
 use crate::engine::Limits;
-use crate::error::{check, Result};
+use crate::error::{check, open, Result};
 use crate::guard;
 use crate::model::{Model, ModelView, Tokenize};
 use crate::params::{InferenceParams, Strings};
@@ -260,10 +260,11 @@ unsafe extern "C" fn hear_token<T, K: FnMut(Token<'_>) -> bool>(token: *const sy
 
 impl<'a> Session<'a> {
     pub(crate) fn open(model: &Model, limits: &Limits) -> Result<Session<'static>> {
-        let mut raw = std::ptr::null_mut();
         // SAFETY: an open model.
-        check(|error| unsafe { sys::hearth_session_open(&mut raw, model.raw(), &limits.to_c(), error) })?;
-        Ok(Session { hold: Hold::Owned(Box::new(Owned { core: Core::new(raw), model: model.clone() })) })
+        open(
+            |out, error| unsafe { sys::hearth_session_open(out, model.raw(), &limits.to_c(), error) },
+            |raw| Session { hold: Hold::Owned(Box::new(Owned { core: Core::new(raw), model: model.clone() })) },
+        )
     }
 
     pub(crate) fn lend(core: &'a mut Core, model: &'a ModelView) -> Self {

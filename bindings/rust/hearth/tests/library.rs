@@ -455,8 +455,10 @@ fn the_log_is_heard_and_may_panic() {
         ..Default::default()
     };
     let engine = Engine::open(options).unwrap();
+    let cap = engine.plan(home(), &limits()).unwrap().cap_bytes;
     let panic = catch_unwind(AssertUnwindSafe(|| Model::open(&engine, home(), &limits())));
     assert!(panic.err().unwrap().downcast_ref::<&str>().unwrap().contains("a log that panics"));
+    assert_eq!(engine.plan(home(), &limits()).unwrap().cap_bytes, cap, "the model that was opened all the same is closed");
     let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(lines.iter().any(|line| line.0 == Level::Information && line.1.contains("pack cache")), "{lines:?}");
 }
