@@ -9,6 +9,7 @@
 #include "talk.h"
 #include "text.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +39,7 @@ static const struct argp_option table[] = {
 const struct options_command command_chat = {"hearth chat", "Talk with a model. /help in it shows its own commands.", table};
 
 /* What a line does to the conversation. */
-enum next { NEXT_GO_ON, NEXT_FAILED, NEXT_END, NEXT_LOST /* failed, and nothing more can be read */ };
+enum next { NEXT_GO_ON, NEXT_FAILED, NEXT_END, NEXT_LOST /* failed, and nothing can follow */ };
 
 /* ---- Commands -------------------------------------------------------------------------------------------------------- */
 
@@ -94,6 +95,64 @@ static enum next do_system(struct talk *talk, const char *argument, hearth_error
     return NEXT_GO_ON;
 }
 
+/* The file of a saved chat: a path, or a name in the user's own folder. */
+static hearth_status name_file(char out[PLACES_PATH_MAX], const char *name, hearth_error *error)
+{
+    char own[PLACES_PATH_MAX], quoted[HEARTH_QUOTE_MAX];
+    int n = 0;
+    if (strchr(name, '/'))
+        n = snprintf(out, PLACES_PATH_MAX, "%s", name);
+    else if (name[0] != '.' && places_own(own, PLACE_STATE))
+        n = snprintf(out, PLACES_PATH_MAX, "%s/chats/%s.state", own, name[0] ? name : "chat");
+    if (n > 0 && n < PLACES_PATH_MAX)
+        return HEARTH_OK;
+    return hearth_fail(error, HEARTH_E_CONFIG, "E_USAGE", "%s: is no name of a chat (need a path, or a name and HOME)",
+                       hearth_quote(quoted, name, strlen(name)));
+}
+
+static enum next do_save(struct talk *talk, const char *argument, hearth_error *error)
+{
+    char path[PLACES_PATH_MAX], quoted[HEARTH_QUOTE_MAX];
+    if (name_file(path, argument, error) != HEARTH_OK)
+        return NEXT_FAILED;
+    if (!strchr(argument, '/') && !places_make(path)) {
+        (void)report_errno(error, path, "make the folder");
+        return NEXT_FAILED;
+    }
+    if (hearth_chat_save(talk->chat, path, error) != HEARTH_OK)
+        return NEXT_FAILED;
+    report_say("saved: %s", hearth_quote(quoted, path, strlen(path)));
+    return NEXT_GO_ON;
+}
+
+static enum next do_load(struct talk *talk, const char *argument, hearth_error *error)
+{
+    char path[PLACES_PATH_MAX];
+    if (name_file(path, argument, error) != HEARTH_OK || hearth_chat_restore(talk->chat, path, error) != HEARTH_OK)
+        return NEXT_FAILED;
+    report_say("%zu messages, %" PRIu32 " of %" PRIu32 " positions", hearth_chat_count(talk->chat),
+               hearth_session_position(talk->session), hearth_session_context(talk->session));
+    return NEXT_GO_ON;
+}
+
+static enum next do_switch(struct talk *talk, const char *argument, hearth_error *error)
+{
+    if (!argument[0]) {
+        talk_show_models(talk);
+        return NEXT_GO_ON;
+    }
+    const hearth_status status = talk_switch(talk, argument, error);
+    if (status == HEARTH_OK)
+        talk_greet(talk);
+    else if (!talk->chat)
+        return NEXT_LOST;
+    else if (status == HEARTH_E_CANCELLED && process_take_stop())
+        report_say("stopped; %s goes on", hearth_manager_current(talk->manager));
+    else
+        return status == HEARTH_E_CANCELLED ? NEXT_END : NEXT_FAILED;
+    return NEXT_GO_ON;
+}
+
 static const struct {
     const char *name, *argument;
     enum next (*run)(struct talk *talk, const char *argument, hearth_error *error);
@@ -103,6 +162,9 @@ static const struct {
     {"regen", "", do_regen, "answer once more"},
     {"clear", "", do_clear, "forget the conversation"},
     {"system", "[TEXT]", do_system, "what the model is told first; - for nothing; alone to see it"},
+    {"save", "[NAME]", do_save, "save the conversation, by a name or a path"},
+    {"load", "[NAME]", do_load, "go on with one that was saved"},
+    {"switch", "[MODEL]", do_switch, "go on with another model's conversation; alone: the models"},
     {"stats", "", do_stats, "tokens, rates and memory"},
     {"exit", "", do_exit, "end; so does Ctrl-D"},
 };
@@ -114,7 +176,7 @@ static enum next do_help(struct talk *talk, const char *argument, hearth_error *
     (void)argument;
     (void)error;
     for (size_t i = 0; i < COMMANDS; i++)
-        report_say("  /%-7s %-7s %s", commands_of_chat[i].name, commands_of_chat[i].argument, commands_of_chat[i].does);
+        report_say("  /%-6s %-7s %s", commands_of_chat[i].name, commands_of_chat[i].argument, commands_of_chat[i].does);
     report_say("A line ending in \\ goes on with the next; \"\"\" begins and ends a message of several lines.");
     report_say("Ctrl-C stops an answer, twice ends the program.");
     return NEXT_GO_ON;

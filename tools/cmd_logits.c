@@ -93,13 +93,6 @@ static hearth_status write_logits(hearth_model *model, const hearth_limits *limi
     return status;
 }
 
-static bool on_load(uint64_t done, uint64_t total, void *user)
-{
-    (void)user;
-    report_progress("loading", done, total);
-    return !process_interrupted();
-}
-
 static hearth_status run(const struct options *o, struct tokens *tokens, hearth_error *error)
 {
     HEARTH_TRY(read_tokens(tokens, o->tokens, error));
@@ -110,13 +103,12 @@ static hearth_status run(const struct options *o, struct tokens *tokens, hearth_
     limits.context = tokens->n > 2 ? (uint32_t)tokens->n : 2;
     limits.logits_rows = chunk < tokens->n ? chunk : (uint32_t)tokens->n;
     limits.batch = limits.logits_rows;
-    const hearth_model_options loading = {.struct_size = sizeof loading, .progress = on_load};
     struct target target = {.name = o->output, .fd = -1};
     hearth_engine *engine = NULL;
     hearth_model *model = NULL;
     hearth_status status = options_open_engine(&engine, o, o->threads, error);
     if (status == HEARTH_OK)
-        status = hearth_model_open(&model, engine, o->model, &limits, &loading, error);
+        status = hearth_model_open(&model, engine, o->model, &limits, NULL, error);
     if (status == HEARTH_OK)
         status = target_open(&target, error);
     if (status == HEARTH_OK)

@@ -91,13 +91,6 @@ static hearth_status choose_limits(struct run *run, hearth_error *error)
     return HEARTH_OK;
 }
 
-static bool on_load(uint64_t done, uint64_t total, void *user)
-{
-    (void)user;
-    report_progress("loading", done, total);
-    return !process_interrupted();
-}
-
 static hearth_status tokenize_text(struct run *run, const char *text, size_t text_bytes, hearth_error *error)
 {
     size_t n = 0;
@@ -158,10 +151,9 @@ static hearth_status open_files(struct run *run, hearth_error *error)
 static hearth_status open_all(struct run *run, hearth_error *error)
 {
     const struct options *o = &run->options;
-    const hearth_model_options loading = {.struct_size = sizeof loading, .progress = on_load};
     HEARTH_TRY(options_open_engine(&run->engine, o, o->threads, error));
     HEARTH_TRY(choose_limits(run, error));
-    HEARTH_TRY(hearth_model_open(&run->model, run->engine, o->model, &run->limits, &loading, error));
+    HEARTH_TRY(hearth_model_open(&run->model, run->engine, o->model, &run->limits, NULL, error));
     run->shape = (struct log_probs_shape){.n_vocab = hearth_model_vocabulary_size(run->model), .context = run->limits.context};
     HEARTH_TRY(read_text(run, error));
     HEARTH_TRY(hearth_session_open(&run->session, run->model, &run->limits, error));

@@ -8,6 +8,7 @@
 
 static const struct argp_option table[] = {
     OPTION_MODEL,
+    {"chat", OPTION_KEY_CHAT, NULL, 0, "with room for a conversation, as hearth chat takes", 3},
     OPTION_CONTEXT,
     OPTION_BATCH,
     OPTION_THREADS,
@@ -73,6 +74,7 @@ int cmd_plan(int argc, char **argv)
     int exit_code;
     if (!options_parse(&options, &exit_code, &command_plan, argc, argv))
         return exit_code;
+    options.converses = options.chat;
     hearth_error error = {0};
     hearth_engine *engine = NULL;
     hearth_plan *plan = NULL;

@@ -192,18 +192,10 @@ static hearth_status apply_template(struct run *run, hearth_error *error)
     return HEARTH_OK;
 }
 
-static bool on_load(uint64_t done, uint64_t total, void *user)
-{
-    (void)user;
-    report_progress("loading", done, total);
-    return !process_interrupted();
-}
-
 static hearth_status open_session(struct run *run, const hearth_limits *limits, hearth_error *error)
 {
-    const hearth_model_options loading = {.struct_size = sizeof loading, .progress = on_load};
     const double begin = process_seconds();
-    HEARTH_TRY(hearth_model_open(&run->model, run->engine, run->options.model, limits, &loading, error));
+    HEARTH_TRY(hearth_model_open(&run->model, run->engine, run->options.model, limits, NULL, error));
     run->load_seconds = process_seconds() - begin;
     HEARTH_TRY(hearth_session_open(&run->session, run->model, limits, error));
     HEARTH_TRY(hearth_session_set_sampling(run->session, &run->options.sampling, error));

@@ -4,6 +4,7 @@
 
 #include "common/status.h"
 #include "places.h"
+#include "process.h"
 #include "refused.h"
 #include "report.h"
 #include "sampling.h"
@@ -651,6 +652,13 @@ hearth_limits options_limits(const struct options *options)
                            .chat = options->converses};
 }
 
+static bool on_load(uint64_t done, uint64_t total, void *user)
+{
+    (void)user;
+    report_progress("loading", done, total);
+    return !process_interrupted();
+}
+
 hearth_status options_open_engine(hearth_engine **out, const struct options *options, uint32_t threads, hearth_error *error)
 {
     const hearth_engine_options engine = {.struct_size = sizeof engine,
@@ -660,7 +668,8 @@ hearth_status options_open_engine(hearth_engine **out, const struct options *opt
                                           .float_gemm = options->float_gemm,
                                           .pack_cache = options->pack_cache,
                                           .pages = options->pages,
-                                          .cache_budget = options->cache_budget};
+                                          .cache_budget = options->cache_budget,
+                                          .progress = on_load};
     return hearth_engine_open(out, &engine, error);
 }
 

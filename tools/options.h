@@ -212,7 +212,8 @@ bool options_parse(struct options *out, int *exit_code, const struct options_com
 const char *options_kv_name(int32_t kv_type);
 /* Limits of the session that the options ask for. */
 hearth_limits options_limits(const struct options *options);
-/* Open an engine with `threads` workers, the options' cap and the log of report.h. */
+/* Open an engine with `threads` workers, the options' cap, the log of report.h, and progress while models are loaded, which an
+ * interrupt stops. */
 hearth_status options_open_engine(hearth_engine **out, const struct options *options, uint32_t threads, hearth_error *error);
 /* Open an engine and plan the options' model and session on it. E_MEMORY also when the plan does not fit its cap; then *plan is
  * there to be shown, if it could be made. The caller closes both, whatever is returned. */

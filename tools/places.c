@@ -3,10 +3,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Where the bundled model may lie, separated by ':'; the first that exists is taken. What does not begin with '/' is looked for
@@ -51,6 +54,39 @@ bool places_make(const char *path)
             return false;
     }
     return true;
+}
+
+void places_remove(const char *folder)
+{
+    DIR *entries = opendir(folder);
+    for (const struct dirent *entry; entries && (entry = readdir(entries)) != NULL;)
+        (void)unlinkat(dirfd(entries), entry->d_name, 0); /* fails for "." and "..", and for what is no file of ours */
+    if (entries)
+        (void)closedir(entries);
+    (void)rmdir(folder);
+}
+
+static bool is_abandoned(const char *folder)
+{
+    struct stat found;
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    const bool old = fstat(fd, &found) == 0 && found.st_uid == geteuid() && found.st_mtime < time(NULL) - 60;
+    const bool abandoned = old && flock(fd, LOCK_EX | LOCK_NB) == 0;
+    (void)close(fd);
+    return abandoned;
+}
+
+void places_remove_abandoned(const char *folder, const char *prefix)
+{
+    char path[PLACES_PATH_MAX];
+    DIR *entries = opendir(folder);
+    for (const struct dirent *entry; entries && (entry = readdir(entries)) != NULL;)
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 && join(path, folder, "/", entry->d_name) && is_abandoned(path))
+            places_remove(path);
+    if (entries)
+        (void)closedir(entries);
 }
 
 /* ---- The bundled model ----------------------------------------------------------------------------------------------- */

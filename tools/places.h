@@ -18,6 +18,12 @@ bool places_own(char out[PLACES_PATH_MAX], enum place place);
 /* Make the folders that a path lies in, with mode 0700, where they are not there. False: it could not be; errno says why. */
 bool places_make(const char *path);
 
+/* Remove a folder and the files in it. */
+void places_remove(const char *folder);
+/* Remove those folders in a folder that begin with `prefix`, are a minute old, and that no process has locked (flock): their owners
+ * ended without cleaning up. */
+void places_remove_abandoned(const char *folder, const char *prefix);
+
 /* Folder `index` of those where models are looked for: of $HEARTH_MODELS, the user's own, that of the bundled model. False behind
  * the last. A folder need not exist. */
 bool places_models(char out[PLACES_PATH_MAX], size_t index);

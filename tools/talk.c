@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEMPLATE_BYTES_MAX = 1 << 20, QUOTED_BYTES = 60 };
+enum { TEMPLATE_BYTES_MAX = 1 << 20, NAME_BYTES = 65 };
 
 /* ---- Opening --------------------------------------------------------------------------------------------------------- */
 
@@ -25,43 +25,34 @@ static void on_dropped(const hearth_message *message, void *user)
                hearth_quote(quoted, message->text, message->text_bytes));
 }
 
-static bool on_load(uint64_t done, uint64_t total, void *user)
+/* A new folder, below the user's own or, where there is none to write to, below /tmp. */
+static hearth_status make_folder(struct talk *talk, hearth_error *error)
 {
-    (void)user;
-    report_progress("loading", done, total);
-    return !process_interrupted();
+    static const char name[] = "/switch-XXXXXX";
+    if (places_own(talk->folder, PLACE_STATE) && strlen(talk->folder) + sizeof name <= sizeof talk->folder) {
+        places_remove_abandoned(talk->folder, "switch-");
+        (void)strcat(talk->folder, name);
+        if (places_make(talk->folder) && mkdtemp(talk->folder))
+            return HEARTH_OK;
+    }
+    (void)strcpy(talk->folder, "/tmp/hearth-XXXXXX");
+    return mkdtemp(talk->folder) ? HEARTH_OK : report_errno(error, "/tmp", "make a folder");
 }
 
-static void name_model(struct talk *talk)
-{
-    const char *slash = strrchr(talk->options.model, '/'), *file = slash ? slash + 1 : talk->options.model;
-    char name[PLACES_NAME_MAX], quoted[HEARTH_QUOTE_MAX];
-    (void)hearth_quote(quoted, places_model_name(name, file) ? name : file, strlen(places_model_name(name, file) ? name : file));
-    (void)snprintf(talk->name, sizeof talk->name, "%s", quoted);
-}
-
-static hearth_status open_model(struct talk *talk, hearth_error *error)
-{
-    const hearth_limits limits = options_limits(&talk->options);
-    const hearth_model_options loading = {.struct_size = sizeof loading, .progress = on_load};
-    HEARTH_TRY(hearth_model_open(&talk->model, talk->engine, talk->options.model, &limits, &loading, error));
-    report_progress_end();
-    HEARTH_TRY(hearth_session_open(&talk->session, talk->model, &limits, error));
-    return hearth_session_set_sampling(talk->session, &talk->options.sampling, error);
-}
-
-static hearth_status open_chat(struct talk *talk, hearth_error *error)
+static hearth_status open_manager(struct talk *talk, hearth_error *error)
 {
     const struct options *o = &talk->options;
+    hearth_chat_options *chat = &talk->chat_options;
+    *chat = (hearth_chat_options){.struct_size = sizeof *chat,
+                                  .family = o->family,
+                                  .when_full = o->refuse_when_full ? HEARTH_CHAT_REFUSE : HEARTH_CHAT_DROP_OLDEST,
+                                  .dropped = on_dropped};
     if (o->template)
-        HEARTH_TRY(process_read_file(&talk->template, &talk->template_bytes, o->template, TEMPLATE_BYTES_MAX, error));
-    const hearth_chat_options options = {.struct_size = sizeof options,
-                                         .chat_template = talk->template,
-                                         .chat_template_bytes = talk->template_bytes,
-                                         .family = o->family,
-                                         .when_full = o->refuse_when_full ? HEARTH_CHAT_REFUSE : HEARTH_CHAT_DROP_OLDEST,
-                                         .dropped = on_dropped};
-    return hearth_chat_open(&talk->chat, talk->session, &options, error);
+        HEARTH_TRY(process_read_file(&talk->template, &chat->chat_template_bytes, o->template, TEMPLATE_BYTES_MAX, error));
+    chat->chat_template = talk->template;
+    HEARTH_TRY(make_folder(talk, error));
+    const hearth_manager_options manager = {.struct_size = sizeof manager, .state_folder = talk->folder, .chat = chat};
+    return hearth_manager_open(&talk->manager, talk->engine, &manager, error);
 }
 
 hearth_status talk_begin(struct talk *talk, hearth_error *error)
@@ -71,30 +62,102 @@ hearth_status talk_begin(struct talk *talk, hearth_error *error)
     return hearth_chat_set_system(talk->chat, system, system ? strlen(system) : 0, error);
 }
 
+/* The current model's conversation. One that is new is marked, so that one that comes back is not begun again. */
+static hearth_status take_current(struct talk *talk, hearth_error *error)
+{
+    static const char mark[] = "begun";
+    talk->session = hearth_manager_session(talk->manager);
+    talk->chat = hearth_manager_chat(talk->manager);
+    talk->n_answers = 0;
+    if (!talk->chat || hearth_chat_metadata(talk->chat, mark, NULL))
+        return HEARTH_OK;
+    HEARTH_TRY(hearth_session_set_sampling(talk->session, &talk->options.sampling, error));
+    HEARTH_TRY(talk_begin(talk, error));
+    return hearth_chat_set_metadata(talk->chat, mark, "", 0, error);
+}
+
 hearth_status talk_open(struct talk *talk, hearth_error *error)
 {
     hearth_plan *plan = NULL;
     const hearth_status status = options_open_plan(&talk->engine, &plan, &talk->options, error);
-    if (plan) {
+    hearth_plan_close(plan); /* one line for what does not fit, before anything else */
+    HEARTH_TRY(status);
+    stream_open(&talk->stream);
+    HEARTH_TRY(open_manager(talk, error));
+    return talk_switch(talk, talk->options.model, error);
+}
+
+/* The folder goes first, so that conversations are not written down only to be removed. */
+void talk_close(struct talk *talk)
+{
+    if (talk->folder[0])
+        places_remove(talk->folder);
+    hearth_manager_close(talk->manager);
+    hearth_engine_close(talk->engine);
+    free(talk->template);
+}
+
+/* ---- Models ---------------------------------------------------------------------------------------------------------- */
+
+static bool find_registered(const struct talk *talk, const char *name, const char *path, hearth_model_info *out)
+{
+    out->struct_size = sizeof *out;
+    for (size_t i = 0; hearth_manager_info(talk->manager, i, out, NULL) == HEARTH_OK; i++)
+        if ((name && strcmp(out->name, name) == 0) || (path && strcmp(out->path, path) == 0))
+            return true;
+    return false;
+}
+
+/* A name for the manager: that of the file, of letters that are allowed, and none that is taken. */
+static void make_name(const struct talk *talk, char out[NAME_BYTES], const char *path)
+{
+    const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
+    char name[PLACES_NAME_MAX];
+    hearth_model_info taken;
+    (void)snprintf(out, NAME_BYTES - 8, "%s", places_model_name(name, file) ? name : file);
+    for (char *c = out; *c; c++)
+        if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-", *c))
+            *c = '_';
+    if (out[strspn(out, ".")] == '\0') /* a path that ends in '/' */
+        (void)strcpy(out, "model");
+    const size_t n = strlen(out);
+    for (unsigned i = 2; find_registered(talk, out, NULL, &taken); i++)
+        (void)snprintf(out + n, NAME_BYTES - n, "-%u", i % 1000);
+}
+
+static void take_plan(struct talk *talk, const char *path, const hearth_limits *limits)
+{
+    hearth_plan *plan = NULL;
+    if (hearth_plan_open(&plan, talk->engine, path, limits, NULL) == HEARTH_OK) {
         talk->plan_bytes = hearth_plan_private_bytes(plan);
         talk->cap_bytes = hearth_plan_cap_bytes(plan);
     }
     hearth_plan_close(plan);
-    HEARTH_TRY(status);
-    stream_open(&talk->stream);
-    name_model(talk);
-    HEARTH_TRY(open_model(talk, error));
-    HEARTH_TRY(open_chat(talk, error));
-    return talk_begin(talk, error);
 }
 
-void talk_close(struct talk *talk)
+hearth_status talk_switch(struct talk *talk, const char *model, hearth_error *error)
 {
-    hearth_chat_close(talk->chat);
-    hearth_session_close(talk->session);
-    hearth_model_close(talk->model);
-    hearth_engine_close(talk->engine);
-    free(talk->template);
+    const hearth_limits limits = options_limits(&talk->options);
+    hearth_model_info known;
+    hearth_error unused;
+    char name[NAME_BYTES], path[PLACES_PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s", places_find_model(model));
+    const bool is_known = find_registered(talk, model, path, &known);
+    if (is_known) {
+        (void)snprintf(name, sizeof name, "%s", known.name);
+        (void)snprintf(path, sizeof path, "%s", known.path);
+    } else {
+        make_name(talk, name, path);
+        HEARTH_TRY(hearth_manager_register(talk->manager, name, path, &limits, error));
+    }
+    hearth_status status = hearth_manager_switch(talk->manager, name, error);
+    report_progress_end();
+    if (status != HEARTH_OK && !is_known)
+        (void)hearth_manager_forget(talk->manager, name, NULL);
+    const hearth_status taken = take_current(talk, status == HEARTH_OK ? error : &unused);
+    if (status == HEARTH_OK)
+        take_plan(talk, path, &limits);
+    return status == HEARTH_OK ? taken : status;
 }
 
 /* ---- Asking ---------------------------------------------------------------------------------------------------------- */
@@ -105,7 +168,7 @@ static bool on_text(const char *text, size_t n, void *user)
 }
 
 /* The answer's last line, and why it is one. A stop by the user is no failure. */
-static hearth_status end_answer(struct talk *talk, hearth_status status, hearth_error *error)
+static hearth_status end_answer(struct talk *talk, hearth_status status)
 {
     if (talk->stream.line_open || status == HEARTH_OK)
         (void)stream_write(&talk->stream, "\n", 1);
@@ -117,7 +180,6 @@ static hearth_status end_answer(struct talk *talk, hearth_status status, hearth_
         report_say("the context is full (/clear, or a larger -c)");
     else if (status == HEARTH_OK && talk->result.stop == HEARTH_STOP_LENGTH)
         report_say("after %" PRIu32 " tokens, as -n says", talk->result.n_generated);
-    (void)error;
     return status;
 }
 
@@ -143,7 +205,7 @@ hearth_status talk_ask(struct talk *talk, const char *text, size_t n, hearth_err
     talk->wait_seconds = talk->stream.first_seconds > 0 ? talk->stream.first_seconds - begin : 0;
     talk->prompt = (hearth_prompt_info){.struct_size = sizeof talk->prompt};
     (void)hearth_chat_prompt_info(talk->chat, &talk->prompt, NULL);
-    return end_answer(talk, status, error);
+    return end_answer(talk, status);
 }
 
 /* ---- Telling --------------------------------------------------------------------------------------------------------- */
@@ -152,16 +214,28 @@ void talk_greet(const struct talk *talk)
 {
     char plan[TEXT_BYTES_MAX], cap[TEXT_BYTES_MAX];
     report_release_log();
-    report_note("%s: context %" PRIu32 ", plan %s of %s", talk->name, hearth_session_context(talk->session),
-                text_bytes(plan, talk->plan_bytes), text_bytes(cap, talk->cap_bytes));
+    report_note("%s: context %" PRIu32 ", plan %s of %s", hearth_manager_current(talk->manager),
+                hearth_session_context(talk->session), text_bytes(plan, talk->plan_bytes), text_bytes(cap, talk->cap_bytes));
+}
+
+void talk_show_models(const struct talk *talk)
+{
+    hearth_model_info model = {.struct_size = sizeof model};
+    char bytes[TEXT_BYTES_MAX];
+    for (size_t i = 0; hearth_manager_info(talk->manager, i, &model, NULL) == HEARTH_OK; i++)
+        report_say("  %s: %s, holds %s", model.name,
+                   model.state == HEARTH_MODEL_CURRENT    ? "current"
+                   : model.state == HEARTH_MODEL_RESIDENT ? "ready"
+                                                          : "to be loaded",
+                   text_bytes(bytes, model.resident_bytes));
 }
 
 void talk_show_stats(const struct talk *talk)
 {
     char plan[TEXT_BYTES_MAX], now[TEXT_BYTES_MAX], cap[TEXT_BYTES_MAX];
     const double seconds = talk->result.seconds;
-    report_say("%s: %zu messages, %" PRIu32 " of %" PRIu32 " positions", talk->name, hearth_chat_count(talk->chat),
-               hearth_session_position(talk->session), hearth_session_context(talk->session));
+    report_say("%s: %zu messages, %" PRIu32 " of %" PRIu32 " positions", hearth_manager_current(talk->manager),
+               hearth_chat_count(talk->chat), hearth_session_position(talk->session), hearth_session_context(talk->session));
     if (talk->n_answers > 0)
         report_say("last answer: %" PRIu32 " tokens, %.1f t/s, the first after %.2f s; prompt: %" PRIu32 " computed, %" PRIu32
                    " kept, %" PRIu32 " from the cache",

@@ -14,14 +14,21 @@ fail() {
     failures=$((failures + 1))
 }
 
-# chat CODE INPUT ARGUMENTS...: INPUT is a format of printf.
+# chat CODE INPUT [VALUE] ARGUMENTS...: INPUT is a format of printf, which VALUE is for where it has a %s.
 chat() {
     want=$1
     input=$2
     shift 2
+    value=
+    case $input in
+    *%s*)
+        value=$1
+        shift
+        ;;
+    esac
     got=0
     # shellcheck disable=SC2059 # it is a format
-    printf "$input" | timeout 60 "$HEARTH" chat --temp 0 "$@" >"$scratch/out" 2>"$scratch/err" || got=$?
+    printf "$input" "$value" | timeout 60 "$HEARTH" chat --temp 0 "$@" >"$scratch/out" 2>"$scratch/err" || got=$?
     [ "$got" = "$want" ] || fail "'$input': exit code $got, not $want"
 }
 
@@ -72,7 +79,7 @@ chat 0 '""""""\n"""\n"""\n' && lines 0
 
 # Commands.
 chat 0 '/help\n' && lines 0
-for command in help regen clear system stats exit; do
+for command in help regen clear system save load switch stats exit; do
     says "^  /$command "
 done
 for command in $(sed -n 's/^  \/\([a-z]*\) .*/\1/p' "$scratch/err"); do
@@ -123,6 +130,70 @@ chat 5 "$talk" -c 96 --when-full refuse && says 'E_CONTEXT_FULL'
 chat 0 'Hello\n' -n 3 && says 'after 3 tokens'
 chat 0 'Hello\n' --stop night && [ "$(cat "$scratch/out")" = "${hello%%night*}" ] || fail "a stop string"
 
+# Saved and gone on with, by name and by path, in the same bits; private.
+chat 0 'Hello\nWho are you?\n/stats\n' && cp "$scratch/out" "$scratch/two"
+chat 0 'Hello\n/save\n/clear\nTell me something.\n/load\nWho are you?\n'
+[ "$(sed -n 3p "$scratch/out")" = "$(sed -n 2p "$scratch/two")" ] || fail "/load goes on otherwise"
+says "saved: $scratch/state/hearth/chats/chat.state"
+says '^2 messages, [0-9]* of 512 positions'
+chat 0 '/load\nWho are you?\n/save evening\n/save %s/here.state\n' "$scratch"
+sed -n 2p "$scratch/two" | cmp -s - "$scratch/out" || fail "/load in another process goes on otherwise"
+[ -e "$scratch/here.state" ] || fail "/save does not take a path"
+[ "$(find "$scratch/state" "$scratch/here.state" -type f ! -perm 600 -o -type d ! -perm 700 | wc -l)" = 0 ] || fail "others can read states"
+chat 0 '/load %s/here.state\n/stats\n' "$scratch" && says '^4 messages'
+chat 6 '/load nothing\nHello\n' && lines 1
+chat 6 '/save %s/none/x.state\n' "$scratch"
+chat 2 '/save .hidden\n/load ..\n'
+chat 7 '/load\nHello\n' --kv q8_0 && lines 1 && says 'E_STATE\|\[E_[A-Z]*\]'
+printf x | dd of="$scratch/here.state" bs=1 seek=1000 conv=notrunc 2>/dev/null
+chat 7 'Hello\n/load %s/here.state\nWho are you?\n' "$scratch" && sed 3d "$scratch/two" | cmp -s - "$scratch/out" ||
+    fail "a damaged state does not leave the conversation alone"
+
+# Another model, and back: each has its own conversation, whether it stays in memory or not.
+mkdir "$scratch/models"
+ln -s "$PWD/models/hearth-home.Q4_K_M.gguf" "$scratch/models/other.gguf"
+ln -s "$PWD/models/hearth-home.Q4_K_M.gguf" "$scratch/models/s t.gguf"
+head -c 100000 models/hearth-home.Q4_K_M.gguf >"$scratch/models/short.gguf"
+export HEARTH_MODELS="$scratch/models"
+plan=$("$HEARTH" plan --chat --json | sed -n 's/^ *"private_bytes": \([0-9]*\),$/\1/p')
+for cap in "$plan" 1G; do
+    chat 0 'Hello\n/switch other\nTell me something.\n/stats\n/switch hearth-home.Q4_K_M\nWho are you?\n/switch other\n/stats\n/switch\n' \
+        --ram-cap "$cap"
+    sed 2d "$scratch/out" | cmp -s - "$scratch/two" || fail "the conversation does not go on after a switch, cap $cap"
+    [ "$(grep -c '^other: 2 messages' "$scratch/err")" = 2 ] || fail "the other conversation does not go on, cap $cap"
+    says '^other: context 512, plan'
+    says '^  other: current, holds'
+    [ "$cap" = 1G ] && state=ready || state='to be loaded'
+    says "^  hearth-home.Q4_K_M: $state"
+done
+chat 6 'Hello\n/switch nowhere\nWho are you?\n' && cmp -s "$scratch/out" "$scratch/two" || fail "after a switch to nothing"
+chat 3 'Hello\n/switch short\nWho are you?\n/switch\n' && cmp -s "$scratch/out" "$scratch/two" || fail "after a damaged model"
+[ "$(grep -c '^  ' "$scratch/err")" = 1 ] || fail "a damaged model stays registered"
+chat 0 '/switch s t\n/switch %s/s t.gguf\n/switch s_t\n/switch\n' "$scratch/models" && says '^  s_t: current'
+[ "$(grep -c '^  ' "$scratch/err")" = 2 ] || fail "one model under two names"
+chat 0 '/switch %s\n/switch\n' "$PWD/models/./hearth-home.Q4_K_M.gguf" && says '^  hearth-home.Q4_K_M-2: current'
+if [ -n "${HEARTH_SHARED-}" ]; then
+    chat 5 "Hello\n/switch $HEARTH_SHARED/models/hearth-home.F16.gguf\nWho are you?\n" --ram-cap "$plan" && says 'E_MEMORY'
+    cmp -s "$scratch/out" "$scratch/two" || fail "a switch that is refused"
+fi
+
+# What is left behind is what was saved. Conversations of a process that was killed go; those of one that runs stay.
+[ "$(find "$scratch/state" -name 'switch-*' | wc -l)" = 0 ] || fail "folders of switches are left"
+mkdir "$scratch/state/hearth/switch-new" "$scratch/state/hearth/switch-old" "$scratch/state/hearth/switch-run"
+: >"$scratch/state/hearth/switch-old/a.state"
+touch -d '1 hour ago' "$scratch/state/hearth/switch-old" "$scratch/state/hearth/switch-run"
+if command -v flock >/dev/null; then
+    flock "$scratch/state/hearth/switch-run" "$HEARTH" chat </dev/null 2>"$scratch/err"
+else
+    "$HEARTH" chat </dev/null 2>"$scratch/err"
+    mkdir -p "$scratch/state/hearth/switch-run"
+fi
+[ ! -e "$scratch/state/hearth/switch-old" ] && [ -e "$scratch/state/hearth/switch-new" ] && [ -e "$scratch/state/hearth/switch-run" ] ||
+    fail "abandoned folders"
+got=0
+printf 'Hello\n' | HOME='' XDG_STATE_HOME='' "$HEARTH" chat -q --temp 0 >"$scratch/out" 2>"$scratch/err" || got=$?
+[ "$got" = 0 ] && [ "$(cat "$scratch/out")" = "$hello" ] || fail "without a home: exit code $got"
+
 # Formats.
 chat 0 'Hi\n' --family chatml -n 4
 printf '{%% for m in messages %%}{{ m.content }}|{%% endfor %%}' >"$scratch/template"
@@ -149,5 +220,5 @@ if [ -e /dev/full ]; then
     printf 'Hello\n' | "$HEARTH" chat -q >/dev/full 2>"$scratch/err" || got=$?
     [ "$got" = 6 ] || fail "a full disk: exit code $got"
 fi
-[ ! -e "$scratch/state" ] && [ ! -e "$scratch/home" ] || fail "a pipe leaves a history"
+[ ! -e "$scratch/state/hearth/history" ] && [ ! -e "$scratch/home" ] || fail "a pipe leaves a history"
 [ "$failures" = 0 ]
