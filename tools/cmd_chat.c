@@ -249,7 +249,7 @@ static int converse(struct talk *talk, struct input *input)
         const enum next next = read_and_answer(talk, input, &error);
         if (talk->stream.write_errno)
             return report_output_failed(talk->stream.write_errno);
-        if (next == NEXT_END || process_interrupted())
+        if (next == NEXT_END || (process_interrupted() && !process_take_stop())) /* Ctrl-C may come as an answer ends */
             break;
         const int failed = next == NEXT_GO_ON ? 0 : report_error(&error);
         if (next == NEXT_LOST)

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEMPLATE_BYTES_MAX = 1 << 20, NAME_BYTES = 65 };
+enum { TEMPLATE_BYTES_MAX = 1 << 20, NAME_BYTES = 65, NUMBER_BYTES = 12 };
 
 /* ---- Opening --------------------------------------------------------------------------------------------------------- */
 
@@ -36,7 +36,10 @@ static hearth_status make_folder(struct talk *talk, hearth_error *error)
             return HEARTH_OK;
     }
     (void)strcpy(talk->folder, "/tmp/hearth-XXXXXX");
-    return mkdtemp(talk->folder) ? HEARTH_OK : report_errno(error, "/tmp", "make a folder");
+    if (mkdtemp(talk->folder))
+        return HEARTH_OK;
+    talk->folder[0] = '\0'; /* nothing to remove */
+    return report_errno(error, "/tmp", "make a folder");
 }
 
 static hearth_status open_manager(struct talk *talk, hearth_error *error)
@@ -114,15 +117,15 @@ static void make_name(const struct talk *talk, char out[NAME_BYTES], const char 
     const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
     char name[PLACES_NAME_MAX];
     hearth_model_info taken;
-    (void)snprintf(out, NAME_BYTES - 8, "%s", places_model_name(name, file) ? name : file);
+    (void)snprintf(out, NAME_BYTES - NUMBER_BYTES, "%s", places_model_name(name, file) ? name : file);
     for (char *c = out; *c; c++)
         if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-", *c))
             *c = '_';
     if (out[strspn(out, ".")] == '\0') /* a path that ends in '/' */
         (void)strcpy(out, "model");
     const size_t n = strlen(out);
-    for (unsigned i = 2; find_registered(talk, out, NULL, &taken); i++)
-        (void)snprintf(out + n, NAME_BYTES - n, "-%u", i % 1000);
+    for (uint32_t i = 2; find_registered(talk, out, NULL, &taken); i++)
+        (void)snprintf(out + n, NAME_BYTES - n, "-%" PRIu32, i);
 }
 
 static void take_plan(struct talk *talk, const char *path, const hearth_limits *limits)
@@ -241,6 +244,6 @@ void talk_show_stats(const struct talk *talk)
                    " kept, %" PRIu32 " from the cache",
                    talk->result.n_generated, seconds > 0 ? talk->result.n_generated / seconds : 0, talk->wait_seconds,
                    talk->prompt.n_computed, talk->prompt.n_kept, talk->prompt.n_restored);
-    report_say("memory: plan %s, private now %s, cap %s", text_bytes(plan, talk->plan_bytes),
-               text_bytes(now, process_private_bytes()), text_bytes(cap, talk->cap_bytes));
+    report_say("memory: plan %s, private now %s, cap %s; seed of new conversations %" PRIu64, text_bytes(plan, talk->plan_bytes),
+               text_bytes(now, process_private_bytes()), text_bytes(cap, talk->cap_bytes), talk->options.sampling.seed);
 }

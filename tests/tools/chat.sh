@@ -28,7 +28,7 @@ chat() {
     esac
     got=0
     # shellcheck disable=SC2059 # it is a format
-    printf "$input" "$value" | timeout 60 "$HEARTH" chat --temp 0 "$@" >"$scratch/out" 2>"$scratch/err" || got=$?
+    printf "$input" "$value" | timeout 300 "$HEARTH" chat --temp 0 "$@" >"$scratch/out" 2>"$scratch/err" || got=$?
     [ "$got" = "$want" ] || fail "'$input': exit code $got, not $want"
 }
 
@@ -92,7 +92,7 @@ says '^Be brief.$'
 says '3 messages'
 says ': 2 messages'
 says 'last answer: [0-9]* tokens, [0-9.]* t/s'
-says 'memory: plan .*, private now .*, cap'
+says 'memory: plan .*, private now .*, cap .*; seed'
 chat 0 '/system\n' --system 'Short.' && says '^Short.$'
 chat 0 '/system -\n/clear\n/system\n' --system 'Short.' && says '^Short.$'
 

@@ -55,7 +55,7 @@ class Chat:
                 pass
         return False
 
-    def expect(self, pattern, what, seconds=60):
+    def expect(self, pattern, what, seconds=240):
         """Wait for a pattern in what was not looked at yet."""
         end = time.monotonic() + seconds
         while True:
@@ -78,7 +78,7 @@ class Chat:
         """Wait for the end; `by` is typed again each second."""
         begin = time.monotonic()
         typed = pid = 0
-        while pid == 0 and time.monotonic() < begin + 60:
+        while pid == 0 and time.monotonic() < begin + 240:
             if by and time.monotonic() >= begin + typed:
                 typed += 1
                 try:
@@ -191,10 +191,10 @@ chat.end(130, "another Ctrl-C at once")
 
 # Ctrl-C at any time, many times: no key is waited for, and none of them ends the program.
 chat = Chat()
-for i in range(3):
+for i in range(5):
     chat.prompt()
     chat.type(b"Hello there\r")
-    time.sleep(0.01 * i)
+    time.sleep(0.003 * i)
     chat.type(b"\x03")
     chat.expect(rb"stopped\r\n|Ctrl-D ends", "Ctrl-C number %d" % i)
     time.sleep(1.1)
