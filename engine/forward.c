@@ -39,6 +39,7 @@ static enum hearth_activation activation_of(const struct hearth_matrix *m)
 #define BLAS_TOKENS 32u
 #define BLAS_ROWS 64u
 #define PREFETCH_BYTES 4096u /* of the next weights, before a barrier; a prefetch behind their end does no harm */
+#define LINE_FLOATS 16u
 
 static bool is_few(uint32_t n_tokens)
 {
@@ -201,24 +202,11 @@ bool hearth_step_has_layer(const struct hearth_step *s)
     return s->layer < atomic_load_explicit(&s->batch->end, memory_order_relaxed);
 }
 
-/* Before each layer: at the barrier behind the tokens' embedding, then at the first one of the layer before. */
-static void ask_abort(struct hearth_step *s)
-{
-    struct hearth_batch *b = s->batch;
-    const uint32_t next = s->asked == 0 ? 0 : s->layer + 1;
-    if (!b->interrupt->should_stop || s->asked != next || next >= atomic_load_explicit(&b->end, memory_order_relaxed))
-        return;
-    s->asked++;
-    if (b->interrupt->should_stop(b->interrupt->stop_user))
-        atomic_store_explicit(&b->end, next, memory_order_relaxed);
-}
-
 /* Called by one worker at every barrier, so what it decides during a layer is known to all before the next one; and whoever still
  * asks about this layer gets the answer that all others got, whatever has been decided since. */
 static void look_for_interrupt(struct hearth_step *s)
 {
     struct hearth_batch *b = s->batch;
-    ask_abort(s);
     if (s->layer + 1 < atomic_load_explicit(&b->end, memory_order_relaxed) && (is_cancelled(b->interrupt) || is_late(b->interrupt)))
         atomic_store_explicit(&b->end, s->layer + 1, memory_order_relaxed);
 }
@@ -509,6 +497,8 @@ static void multiply(const struct hearth_step *s, const struct hearth_matrix *m,
     const enum hearth_activation kind = activation_of(m);
     const uint32_t n = tokens.end - tokens.begin;
     const uint8_t *tiles = m->packed + (uint64_t)(rows.begin / m->kernel->matmul.tile_rows) * m->kernel->matmul.tile_bytes(m->k);
+    for (uint32_t r = rows.begin; m->bias && r < rows.end; r += LINE_FLOATS) /* it comes while the product runs */
+        __builtin_prefetch(m->bias + r);
     if (s->batch->blas && kind == HEARTH_ACTIVATION_F32 && n >= BLAS_TOKENS)
         multiply_by_blas(s, m, input, out, out_stride, tokens, rows);
     else
@@ -1024,7 +1014,7 @@ hearth_status hearth_forward(struct hearth_batch *b, hearth_error *err)
     b->buffers->steps += STEPS_PER_LAYER * (n_layer + (uint64_t)1);
     if (end < n_layer) {
         const hearth_status status = hearth_interrupt_check(b->interrupt, err);
-        return status != HEARTH_OK ? status : hearth_fail(err, HEARTH_E_CANCELLED, NULL, "session: cancelled while it computed");
+        return status != HEARTH_OK ? status : hearth_fail(err, HEARTH_E_CANCELLED, NULL, "session: cancelled");
     }
     const uint32_t failure = atomic_load(&b->failure);
     if (failure == 0)
