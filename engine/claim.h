@@ -38,6 +38,13 @@ static inline uint32_t hearth_claim_begin(uint64_t seen, uint64_t step, struct h
     return seen_step > step ? share.end : (uint32_t)(seen & ((1u << HEARTH_CLAIM_BITS) - 1));
 }
 
+/* How many of the things left are taken: at most a piece, and fewer and fewer towards the end, where the others wait for the last.
+ */
+static inline uint32_t hearth_claim_size(uint32_t left, uint32_t piece)
+{
+    return left / 4 < 1 ? 1 : left / 4 < piece ? left / 4 : piece;
+}
+
 static inline bool hearth_claim_next(struct hearth_claims *c, struct hearth_range *out)
 {
     for (; c->visited < c->workers; c->visited++) {
@@ -50,7 +57,7 @@ static inline bool hearth_claim_next(struct hearth_claims *c, struct hearth_rang
             const uint32_t begin = hearth_claim_begin(seen, c->step, share);
             if (begin >= share.end)
                 break;
-            const uint32_t end = share.end - begin < c->piece ? share.end : begin + c->piece;
+            const uint32_t end = begin + hearth_claim_size(share.end - begin, c->piece);
             if (atomic_compare_exchange_weak_explicit(counter, &seen, c->step << HEARTH_CLAIM_BITS | end, memory_order_relaxed,
                                                       memory_order_relaxed)) {
                 *out = (struct hearth_range){begin, end};
