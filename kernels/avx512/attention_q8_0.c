@@ -43,6 +43,7 @@ HEARTH_ALWAYS_INLINE void scores_of_queries(float *s, const struct hearth_attent
             }
         }
         const uint16_t *d = (const uint16_t *)(const void *)(keys + 32 * BLOCK);
+        __builtin_prefetch((const uint8_t *)d + ahead);
         UNROLL
         for (size_t i = 0; i < n; i++) {
             float q_scale;
@@ -60,7 +61,7 @@ HEARTH_ALWAYS_INLINE void scores_of_queries(float *s, const struct hearth_attent
 static void scores_q8_0(const struct group *g, const void *keys, size_t at, size_t head_dim, float scale)
 {
     const size_t groups = hearth_cache_groups(head_dim);
-    const size_t ahead = hearth_cache_block_bytes(HEARTH_Q8_0, head_dim);
+    const size_t ahead = 2 * hearth_cache_block_bytes(HEARTH_Q8_0, head_dim);
     size_t i = 0;
     for (; i + AT_ONCE <= g->n; i += AT_ONCE)
         scores_of_queries(g->s + i * SEGMENT + at, g->query + i, keys, groups, scale, ahead, AT_ONCE);
