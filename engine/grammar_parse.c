@@ -460,7 +460,7 @@ static hearth_status take_item(struct parse *p)
     default:
         break;
     }
-    uint32_t rule;
+    uint32_t rule = 0;
     HEARTH_TRY(take_name(p, &rule));
     return emit(p, op_of(HEARTH_GRAMMAR_CALL, rule));
 }

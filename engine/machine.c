@@ -148,6 +148,8 @@ static uint64_t sum_of_fields(const char *path, const char *const names[], size_
             const size_t length = strlen(names[i]);
             const char *rest = line + length;
             uint64_t value;
+            /* Where the name is the line's beginning, there is a byte behind it: the line's NUL, if no other. */
+            /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
             if (strncmp(line, names[i], length) != 0 || (*rest != ' ' && *rest != '\t') || !parse_u64(&rest, &value))
                 continue;
             *found = true;

@@ -94,7 +94,7 @@ static uint64_t first_not_finite(uint32_t format, const uint8_t *bytes, uint64_t
 static hearth_status check_finite(const struct load_job *job, uint32_t format, const uint8_t *bytes, uint64_t n_bytes,
                                   uint64_t first_block, hearth_error *err)
 {
-    const uint64_t n = n_bytes / hearth_format_info(format)->block_bytes;
+    const uint64_t n = n_bytes / hearth_format_info(format)->block_bytes; /* NOLINT(clang-analyzer-core.DivideZero): described */
     const uint64_t bad = first_not_finite(format, bytes, n);
     if (bad == n)
         return HEARTH_OK;

@@ -277,7 +277,7 @@ static size_t count_values(const struct panel *p, enum axis axis)
     size_t n = 0;
     for (size_t i = 0; i < p->n; i++) {
         size_t k = 0;
-        while (value_on(p->rows[k], axis) != value_on(p->rows[i], axis))
+        while (k < i && value_on(p->rows[k], axis) != value_on(p->rows[i], axis))
             k++;
         n += k == i;
     }

@@ -262,9 +262,10 @@ static int converse(struct talk *talk, struct input *input)
 static struct input *open_input(const struct options *options)
 {
     char path[PLACES_PATH_MAX];
-    const bool kept = !options->no_history && places_own(path, PLACE_STATE) && strlen(path) + sizeof "/history" <= sizeof path;
+    static const char name[] = "/history";
+    const bool kept = !options->no_history && places_own(path, PLACE_STATE) && strlen(path) + sizeof name <= sizeof path;
     if (kept)
-        (void)strcat(path, "/history");
+        memcpy(path + strlen(path), name, sizeof name);
     return input_open(kept ? path : NULL);
 }
 

@@ -249,7 +249,7 @@ static void append(struct input *input, const char *text, size_t n)
     }
     if (n > INPUT_BYTES_MAX - QUOTES)
         return;
-    if (input->capacity - input->n <= n) { /* one byte is kept for the NUL */
+    if (!input->message || input->capacity - input->n <= n) { /* one byte is kept for the NUL */
         const size_t capacity = 2 * (input->n + n) + 256;
         char *more = realloc(input->message, capacity);
         if (!more) {

@@ -350,11 +350,13 @@ static error_t take_operand(struct parse *parse, const char *value)
     return EINVAL;
 }
 
-static error_t take_option(int key, char *value, struct argp_state *argp)
+static error_t take_option(int key, char *given, struct argp_state *argp)
 {
+    char nothing[1] = "";
+    char *value = given ? given : nothing; /* options without one do not look at it */
     struct parse *parse = argp->input;
     struct options *o = parse->options;
-    if (value && key != ARGP_KEY_ARG && key != 'p' && !text_is_utf8(value, strlen(value)))
+    if (key != ARGP_KEY_ARG && key != 'p' && !text_is_utf8(value, strlen(value)))
         return bad_value(parse, key, value, "UTF-8");
     const bool is_bench = find_option(parse->command->table, OPTION_KEY_SHAPE)->key != 0;
     const error_t bench = is_bench ? take_bench_option(parse, key, value) : ARGP_ERR_UNKNOWN;

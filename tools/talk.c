@@ -31,7 +31,7 @@ static hearth_status make_folder(struct talk *talk, hearth_error *error)
     static const char name[] = "/switch-XXXXXX";
     if (places_own(talk->folder, PLACE_STATE) && strlen(talk->folder) + sizeof name <= sizeof talk->folder) {
         places_remove_abandoned(talk->folder, "switch-");
-        (void)strcat(talk->folder, name);
+        memcpy(talk->folder + strlen(talk->folder), name, sizeof name);
         if (places_make(talk->folder) && mkdtemp(talk->folder))
             return HEARTH_OK;
     }
@@ -122,7 +122,7 @@ static void make_name(const struct talk *talk, char out[NAME_BYTES], const char 
         if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-", *c))
             *c = '_';
     if (out[strspn(out, ".")] == '\0') /* a path that ends in '/' */
-        (void)strcpy(out, "model");
+        (void)snprintf(out, NAME_BYTES, "model");
     const size_t n = strlen(out);
     for (uint32_t i = 2; find_registered(talk, out, NULL, &taken); i++)
         (void)snprintf(out + n, NAME_BYTES - n, "-%" PRIu32, i);

@@ -99,7 +99,7 @@ static struct hearth_value run_indent(const struct hearth_call *c)
 {
     const struct hearth_str s = hearth_value_to_str(c->w, c->self);
     const struct hearth_value blank = hearth_value_str(HEARTH_STR(" "));
-    struct hearth_str prefix = HEARTH_STR("");
+    struct hearth_str prefix;
     if (c->arg[0].type == HEARTH_VALUE_STR) {
         prefix = c->arg[0].str;
     } else {

@@ -403,7 +403,7 @@ static struct hearth_value slice_by_step(struct hearth_workspace *w, struct hear
         return HEARTH_UNDEFINED;
     const struct hearth_value out = hearth_value_new(w, v.type == HEARTH_VALUE_TUPLE ? HEARTH_VALUE_TUPLE : HEARTH_VALUE_LIST);
     struct hearth_builder text = {0};
-    for (int64_t i = begin; (step > 0 ? i < end : i > end) && hearth_workspace_charge(w, 1);) {
+    for (int64_t i = begin; (step > 0 ? i < end : i > end) && (uint64_t)i < items.n && hearth_workspace_charge(w, 1);) {
         if (v.type == HEARTH_VALUE_STR)
             hearth_builder_add(w, &text, items.items[i].str);
         else

