@@ -27,6 +27,8 @@ static const char first_prompt[] = "> ", next_prompt[] = ". "; /* the second in 
 struct input {
     bool terminal, color;
     const char *prompt;
+    bool in_block; /* between quotes */
+    bool pasting;  /* what comes was pasted, not typed */
     char *message;
     size_t n, capacity;
     bool too_long, no_memory;
@@ -35,6 +37,7 @@ struct input {
 #ifdef HEARTH_LIBEDIT
     EditLine *editor; /* NULL: plain lines */
     bool woken;       /* by a signal */
+    bool line_feed;   /* comes next, before what is read */
     History *history;
     const char *history_path;
     char history_file[PLACES_PATH_MAX];
@@ -71,6 +74,11 @@ static int read_character(EditLine *editor, wchar_t *out)
     mbstate_t state = {0};
     size_t used = (size_t)-2;
     (void)el_get(editor, EL_CLIENTDATA, (void **)&input);
+    if (input->line_feed) {
+        input->line_feed = false;
+        *out = L'\n';
+        return 1;
+    }
     while (used == (size_t)-2) { /* in the middle of a character */
         char byte;
         input->woken = !process_wait_input();
@@ -81,7 +89,44 @@ static int read_character(EditLine *editor, wchar_t *out)
     }
     if (used == (size_t)-1)
         *out = 0xfffd;
+    if (input->pasting && !input->in_block && (*out == L'\n' || *out == L'\r')) { /* the message goes on */
+        input->line_feed = true;
+        *out = L'\\';
+    }
     return 1;
+}
+
+/* Terminals say where what is pasted begins and ends: its lines are one message. */
+static unsigned char begin_paste(EditLine *editor, int key)
+{
+    struct input *input = NULL;
+    (void)key;
+    (void)el_get(editor, EL_CLIENTDATA, (void **)&input);
+    input->pasting = true;
+    return CC_NORM;
+}
+
+static unsigned char end_paste(EditLine *editor, int key)
+{
+    struct input *input = NULL;
+    (void)key;
+    (void)el_get(editor, EL_CLIENTDATA, (void **)&input);
+    input->pasting = false;
+    return CC_NORM;
+}
+
+static void open_paste(EditLine *editor)
+{
+    (void)el_set(editor, EL_ADDFN, "hearth-begin-paste", "What follows is pasted", begin_paste);
+    (void)el_set(editor, EL_ADDFN, "hearth-end-paste", "What follows is typed", end_paste);
+    (void)el_set(editor, EL_BIND, "\\e[200~", "hearth-begin-paste", NULL);
+    (void)el_set(editor, EL_BIND, "\\e[201~", "hearth-end-paste", NULL);
+}
+
+/* Ask the terminal to say so, or no more. */
+static void mark_pastes(bool on)
+{
+    (void)fputs(on ? "\033[?2004h" : "\033[?2004l", stderr);
 }
 
 static char *show_prompt(EditLine *editor)
@@ -125,6 +170,7 @@ static void open_editor(struct input *input, const char *path)
     (void)el_set(input->editor, EL_EDITOR, "emacs");
     (void)el_set(input->editor, EL_SIGNAL, 0); /* signals are ours */
     (void)el_set(input->editor, EL_GETCFN, read_character);
+    open_paste(input->editor);
     open_history(input, path);
     (void)el_source(input->editor, NULL); /* the user's own editrc(5) */
 }
@@ -153,12 +199,15 @@ static enum input_status edit(struct input *input, struct piece *line)
     HistEvent event;
     int n = 0;
     el_resize(input->editor);
+    mark_pastes(true);
     do {
         errno = 0;
         input->woken = false;
         (void)el_set(input->editor, EL_PREP_TERM, 1); /* before the prompt: what answers it is for the editor, not the terminal */
         line->text = el_gets(input->editor, &n);
     } while (input->woken && !process_interrupted()); /* continued after Ctrl-Z */
+    mark_pastes(false);
+    input->pasting = input->pasting && line->text; /* Ctrl-C ends it, too */
     if (input->woken)
         return INPUT_INTERRUPTED;
     if (!line->text || n <= 0)
@@ -296,6 +345,8 @@ static bool ends_with(const struct input *input, size_t begin, const char *endin
 static enum input_status read_block(struct input *input)
 {
     enum input_status status = INPUT_MESSAGE;
+    input->in_block = true;
+    input->n -= input->pasting; /* a backslash that was put there before it was known that this is a block */
     input->n -= QUOTES;
     memmove(input->message, input->message + QUOTES, input->n);
     input->prompt = next_prompt;
@@ -318,7 +369,7 @@ static enum input_status read_block(struct input *input)
 static enum input_status read_message(struct input *input, bool *verbatim)
 {
     input->n = 0;
-    input->too_long = input->no_memory = false;
+    input->too_long = input->no_memory = input->in_block = false;
     input->prompt = first_prompt;
     enum input_status status = read_line(input);
     *verbatim = status == INPUT_MESSAGE && input->n >= QUOTES && memcmp(input->message, quotes, QUOTES) == 0;

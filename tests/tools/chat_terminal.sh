@@ -138,11 +138,26 @@ if edits:
     chat.expect(rb"2 messages", "an edited line")
     chat.prompt()
     chat.type("/system Größe\r/system\r".encode())
-    chat.expect("\nGröße\r".encode(), "UTF-8")
+    chat.expect("[\nl]Größe\r".encode(), "UTF-8")
     chat.prompt()
     chat.end(0, "editing", CTRL_D)
     if b"Hello" not in open(history, "rb").read():
         fail("the history does not have what was typed", open(history, "rb").read())
+    # Pasted lines are one message, wherever they are pasted, and no command.
+    for i, (paste, end) in enumerate(((b"\x1b[200~one\rtwo\x1b[201~", b"\r"), (b"\x1b[200~one\ntwo\n\x1b[201~", b"\r"),
+                                      (b'\x1b[200~"""one\rtwo"""\r\x1b[201~', b""), (b'"""\r\x1b[200~one\rtwo\r\x1b[201~', b'"""\r'),
+                                      (b"\x1b[200~/help\r/exit\x1b[201~", b"\r"))):
+        chat = Chat("-n", "1")
+        chat.prompt()
+        chat.type(paste)
+        time.sleep(0.3)
+        chat.type(end)
+        chat.expect(rb"after 1 tokens", "pasted lines %d" % i)
+        chat.prompt()
+        chat.type(b"/stats\r")
+        chat.expect(rb"2 messages", "one message of pasted lines %d" % i)
+        chat.prompt()
+        chat.end(0, "pasted lines", CTRL_D)
     before = open(history, "rb").read()
     chat = Chat("--no-history")
     chat.prompt()
