@@ -65,9 +65,7 @@ static void scale_offsets(uint32_t format, uint8_t out[2])
         out[0] = 208;
 }
 
-/* Index of the first block (or element of a float format) with a scale that is not finite; n when all are (spec quantization.md
- * section 14). */
-static uint64_t first_not_finite(uint32_t format, const uint8_t *bytes, uint64_t n)
+uint64_t hearth_first_not_finite(uint32_t format, const uint8_t *bytes, uint64_t n)
 {
     const size_t step = hearth_format_info(format)->block_bytes;
     uint8_t at[2];
@@ -95,7 +93,7 @@ static hearth_status check_finite(const struct load_job *job, uint32_t format, c
                                   uint64_t first_block, hearth_error *err)
 {
     const uint64_t n = n_bytes / hearth_format_info(format)->block_bytes; /* NOLINT(clang-analyzer-core.DivideZero): described */
-    const uint64_t bad = first_not_finite(format, bytes, n);
+    const uint64_t bad = hearth_first_not_finite(format, bytes, n);
     if (bad == n)
         return HEARTH_OK;
     char name[64];

@@ -29,6 +29,10 @@ struct hearth_progress hearth_progress_begin(struct hearth_engine *engine, const
 /* E_CANCELLED when that callback, or the engine's for aborting, says so. */
 hearth_status hearth_progress_tell(const struct hearth_progress *progress, uint64_t done, const char *shown, hearth_error *err);
 
+/* Index of the first of n blocks (or elements of a float format) with a scale that is not finite; n when all are (spec
+ * quantization.md section 14). The format is one that products take. Thread-safe. */
+uint64_t hearth_first_not_finite(uint32_t format, const uint8_t *bytes, uint64_t n);
+
 /* Read, check (every scale finite) and pack all weights of a description that has been laid out over a reserved arena. `buffers`
  * holds one buffer for each worker. prefetch_window: bytes that the source is told ahead. `forget`: tell the source, piece by
  * piece, that it will not be read again. *identity receives the hash of the header and of every weight. Errors: E_IO, E_FORMAT

@@ -8,6 +8,7 @@ const struct command commands[] = {
     {"list", cmd_models, &command_models, NULL},
     {"plan", cmd_plan, &command_plan, "the memory a model will take, line by line"},
     {"info", cmd_info, &command_info, "what a model file holds, and what this machine does with it"},
+    {"check", cmd_check, &command_check, "whether a model file is sound, and what it would need"},
     {"doctor", cmd_doctor, &command_doctor, "check this machine, and say what to change"},
     {"tokenize", cmd_tokenize, &command_tokenize, "text to token ids, or back"},
     {"template", cmd_template, &command_template, "the text that a chat template makes of messages"},

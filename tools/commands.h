@@ -27,8 +27,10 @@ int cmd_bench(int argc, char **argv);
 int cmd_perplexity(int argc, char **argv);
 int cmd_template(int argc, char **argv);
 int cmd_quantize(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 
 extern const struct options_command command_run, command_chat, command_models, command_plan, command_info, command_doctor,
-    command_tokenize, command_logits, command_selftest, command_bench, command_perplexity, command_template, command_quantize;
+    command_tokenize, command_logits, command_selftest, command_bench, command_perplexity, command_template, command_quantize,
+    command_check;
 
 #endif

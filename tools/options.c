@@ -225,6 +225,12 @@ static error_t take_when_full(struct parse *parse, int key, const char *value)
     return parse->options->refuse_when_full || strcmp(value, "drop") == 0 ? 0 : bad_value(parse, key, value, "drop or refuse");
 }
 
+static error_t take_verify(struct parse *parse, int key, const char *value)
+{
+    parse->options->verify = strcmp(value, "full") == 0;
+    return parse->options->verify || strcmp(value, "off") == 0 ? 0 : bad_value(parse, key, value, "off or full");
+}
+
 /* The options of template and chat. */
 static error_t take_template_option(struct parse *parse, int key, char *value)
 {
@@ -432,6 +438,8 @@ static error_t take_option(int key, char *given, struct argp_state *argp)
     case OPTION_KEY_AGAINST:
         o->against = value;
         return 0;
+    case OPTION_KEY_VERIFY:
+        return take_verify(parse, key, value);
     case OPTION_KEY_IMATRIX:
         o->imatrix = value;
         return 0;

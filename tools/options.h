@@ -61,6 +61,7 @@ struct options {
     size_t n_operands;
     const char *imatrix; /* quantize; NULL when not given */
     bool pure;
+    bool verify; /* check: the weights too */
     bool model_given;
     const char *template, *family; /* template, from here; NULL when not given */
     const char *messages, *variables, *bos, *eos;
@@ -150,6 +151,7 @@ enum option_key {
     OPTION_KEY_IMATRIX,
     OPTION_KEY_WHEN_FULL,
     OPTION_KEY_NO_HISTORY,
+    OPTION_KEY_VERIFY,
     OPTION_KEY_OPERANDS,
     OPTION_KEY_COUNT
 };

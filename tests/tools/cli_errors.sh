@@ -41,10 +41,10 @@ fine() {
 expect 2 E_USAGE
 expect 2 E_USAGE walk
 expect 2 E_USAGE --walk
-for command in run chat plan info doctor tokenize logits selftest quantize models; do
+for command in run chat plan info check doctor tokenize logits selftest quantize models; do
     expect 2 E_USAGE $command --walk
     expect 2 E_USAGE $command -W
-    [ $command = models ] || expect 2 E_USAGE $command operand
+    case $command in models | check) ;; *) expect 2 E_USAGE $command operand ;; esac
     expect 2 E_USAGE $command --walk -q
     grep -q "got '--walk'" "$scratch/err" || failed "$command --walk -q: another option is blamed"
     fine $command --help
@@ -242,6 +242,10 @@ printf '{{ "a" * 10**9 }}' >"$scratch/endless"
 expect 2 E_USAGE template
 expect 2 E_USAGE template --walk
 expect 2 E_USAGE template operand
+expect 2 E_USAGE check
+expect 2 E_USAGE check one two
+expect 2 E_USAGE check --verify=lazy one
+expect 6 E_NOT_FOUND check one
 fine template --help
 for option in --template --family --messages --variables --bos --eos --now; do
     expect 2 E_USAGE template $option
