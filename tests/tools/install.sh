@@ -45,6 +45,13 @@ flags=$(PKG_CONFIG_PATH="$libdir/pkgconfig" pkg-config --define-variable=prefix=
 "$HEARTH_CC" main.c -o by_pkg_config $flags
 LD_LIBRARY_PATH=$libdir ./by_pkg_config
 
+# The program in README.md, as a newcomer would take it.
+sed -n '/^```c$/,/^```$/p' "$HEARTH_SOURCE_DIR/README.md" | grep -v '^```' >newcomer.c
+# shellcheck disable=SC2086 # flags
+"$HEARTH_CC" -Wall -Wextra -Werror newcomer.c -o newcomer $flags
+cp "$(find "$prefix" -name '*.gguf')" model.gguf
+[ "$(LD_LIBRARY_PATH=$libdir ./newcomer | wc -c)" -gt 20 ]
+
 # The examples, as their README says.
 model=$(find "$prefix" -name '*.gguf')
 for example in generate chat two_models conversations cancel; do
