@@ -22,6 +22,7 @@
 
 #define RSS_MAX_KIB 65536
 #define SECONDS_MAX 1.0
+#define CPU_SECONDS 5
 #define ADDRESS_SPACE ((rlim_t)2 << 30)
 
 /* What came of one start. */
@@ -54,19 +55,15 @@ static void need(bool holds, const char *what)
 
 /* ---- Starting -------------------------------------------------------------------------------------------------------- */
 
-static void limit(int resource, rlim_t most)
-{
-    const struct rlimit r = {most, most};
-    (void)setrlimit(resource, &r);
-}
-
 static void become_check(const char *verify, const char *path, bool huge, int out, int err)
 {
     const int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_CPU, sanitized ? 60 : 5);
+    const struct rlimit none = {0}, time = {CPU_SECONDS, CPU_SECONDS}, space = {ADDRESS_SPACE, ADDRESS_SPACE};
+    (void)setrlimit(RLIMIT_CORE, &none);
+    if (!sanitized)
+        (void)setrlimit(RLIMIT_CPU, &time);
     if (!sanitized && !huge) /* a map of a huge file is no memory */
-        limit(RLIMIT_AS, ADDRESS_SPACE);
+        (void)setrlimit(RLIMIT_AS, &space);
     (void)alarm(60); /* stays over exec */
     if (dup2(in, 0) == 0 && dup2(out, 1) == 1 && dup2(err, 2) == 2)
         (void)execl(program, program, "check", "--verify", verify, path, (char *)NULL);
