@@ -202,11 +202,24 @@ bool hearth_step_has_layer(const struct hearth_step *s)
     return s->layer < atomic_load_explicit(&s->batch->end, memory_order_relaxed);
 }
 
+/* Before each layer: at the barrier behind the tokens' embedding, then at the first one of the layer before. */
+static void ask_abort(struct hearth_step *s)
+{
+    struct hearth_batch *b = s->batch;
+    const uint32_t next = s->asked == 0 ? 0 : s->layer + 1;
+    if (!b->interrupt->should_stop || s->asked != next || next >= atomic_load_explicit(&b->end, memory_order_relaxed))
+        return;
+    s->asked++;
+    if (b->interrupt->should_stop(b->interrupt->stop_user))
+        atomic_store_explicit(&b->end, next, memory_order_relaxed);
+}
+
 /* Called by one worker at every barrier, so what it decides during a layer is known to all before the next one; and whoever still
  * asks about this layer gets the answer that all others got, whatever has been decided since. */
 static void look_for_interrupt(struct hearth_step *s)
 {
     struct hearth_batch *b = s->batch;
+    ask_abort(s);
     if (s->layer + 1 < atomic_load_explicit(&b->end, memory_order_relaxed) && (is_cancelled(b->interrupt) || is_late(b->interrupt)))
         atomic_store_explicit(&b->end, s->layer + 1, memory_order_relaxed);
 }
@@ -1014,7 +1027,7 @@ hearth_status hearth_forward(struct hearth_batch *b, hearth_error *err)
     b->buffers->steps += STEPS_PER_LAYER * (n_layer + (uint64_t)1);
     if (end < n_layer) {
         const hearth_status status = hearth_interrupt_check(b->interrupt, err);
-        return status != HEARTH_OK ? status : hearth_fail(err, HEARTH_E_CANCELLED, NULL, "session: cancelled");
+        return status != HEARTH_OK ? status : hearth_fail(err, HEARTH_E_CANCELLED, NULL, "session: cancelled while it computed");
     }
     const uint32_t failure = atomic_load(&b->failure);
     if (failure == 0)
