@@ -1,4 +1,4 @@
-# A thin front of CMake: make deps | build | all | run | test | fuzz | bench | install | clean
+# A thin front of CMake: make deps | build | all | run | test | test-slow | fuzz | bench | install | clean
 #   make run RUN='-p "Once upon a time" -n 40'     make test TEST='-R kernels'     make build PRESET=asan     make fuzz SECONDS=60
 # The targets and their options are in CMakeLists.txt, the presets in CMakePresets.json.
 PRESET = release
@@ -16,7 +16,7 @@ MAKEFLAGS += --no-print-directory
 CONFIGURE = cmake --preset $(PRESET) -D CMAKE_INSTALL_PREFIX=$(PREFIX)
 COMPILE = cmake --build $(BUILD) --parallel $(JOBS) >&2
 
-.PHONY: build all deps run test fuzz bench install clean
+.PHONY: build all deps run test test-slow fuzz bench install clean
 
 build:
 	@$(CONFIGURE) >/dev/null
@@ -33,7 +33,10 @@ all:
 	@$(COMPILE)
 
 test: all
-	@ctest --preset $(PRESET) --parallel $(JOBS) $(TEST)
+	@ctest --preset $(PRESET) --parallel $(JOBS) -LE slow $(TEST)
+
+test-slow: all
+	@ctest --preset $(PRESET) -L slow $(TEST)
 
 # libFuzzer is clang's; the same targets are part of `make test` with a driver of our own.
 fuzz:
