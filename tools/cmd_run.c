@@ -1,5 +1,6 @@
 /* hearth run: a prompt in, generated text out. The text alone goes to standard output; a failure is one line on standard error, so
  * the sentence about the machine is shown only once everything that can be refused has been accepted. */
+#include "bytes.h"
 #include "chat.h"
 #include "commands.h"
 #include "common/status.h"
@@ -65,9 +66,7 @@ enum { GRAMMAR_BYTES_MAX = 131072 };
 struct sink {
     struct stream out;
     bool keep; /* for --json */
-    char *kept;
-    size_t n, capacity;
-    bool out_of_memory;
+    struct bytes kept;
 };
 
 struct run {
@@ -262,22 +261,6 @@ static hearth_status feed_prompt(struct run *run, hearth_error *error)
 
 /* ---- Generating --------------------------------------------------------------------------------------------------- */
 
-static void keep(struct sink *sink, const char *text, size_t n)
-{
-    if (sink->capacity - sink->n < n) {
-        const size_t capacity = 2 * (sink->capacity + n);
-        char *more = realloc(sink->kept, capacity);
-        if (!more) {
-            sink->out_of_memory = true;
-            return;
-        }
-        sink->kept = more;
-        sink->capacity = capacity;
-    }
-    memcpy(sink->kept + sink->n, text, n);
-    sink->n += n;
-}
-
 static bool on_text(const char *text, size_t n, void *user)
 {
     struct sink *sink = user;
@@ -285,15 +268,15 @@ static bool on_text(const char *text, size_t n, void *user)
         return stream_write(&sink->out, text, n) && !process_interrupted();
     if (sink->out.first_seconds == 0)
         sink->out.first_seconds = process_running_seconds();
-    keep(sink, text, n);
-    return !sink->out_of_memory && !process_interrupted();
+    bytes_append(&sink->kept, text, n);
+    return !sink->kept.out_of_memory && !process_interrupted();
 }
 
 static bool on_token(const hearth_token *token, void *user)
 {
     struct run *run = user;
     token_probs_keep(&run->token_probs, run->model, token);
-    return !run->token_probs.out_of_memory;
+    return !run->token_probs.records.out_of_memory;
 }
 
 static hearth_status generate(struct run *run, hearth_error *error)
@@ -317,7 +300,8 @@ static hearth_status generate(struct run *run, hearth_error *error)
                                           .n_top_logprobs = o->n_top_logprobs};
     HEARTH_TRY(hearth_generate(run->session, &generation, &run->result, error));
     sample_private(run);
-    return run->sink.out_of_memory || run->token_probs.out_of_memory ? report_no_memory(error, "generated text") : HEARTH_OK;
+    return run->sink.kept.out_of_memory || run->token_probs.records.out_of_memory ? report_no_memory(error, "generated text")
+                                                                                  : HEARTH_OK;
 }
 
 /* ---- Telling ------------------------------------------------------------------------------------------------------ */
@@ -366,11 +350,11 @@ static int print_json(const struct run *run)
         output_append(ids, json_integer(run->ids[run->n_prompt + i]));
     json_t *first = run->sink.out.first_seconds > 0 ? json_real(run->sink.out.first_seconds) : json_null();
     json_t *object = json_pack(
-        "{s:o, s:o, s:I, s:I, s:s, s:f, s:f, s:I, s:I, s:f, s:o}", "text", output_text(run->sink.kept, run->sink.n), "ids", ids,
-        "n_prompt", (json_int_t)run->n_prompt, "n_gen", (json_int_t)run->result.n_generated, "stop", stop_name(run), "prompt_ts",
-        rate(run->n_prompt, run->prompt_seconds), "gen_ts", rate(run->result.n_generated, run->result.seconds), "plan_bytes",
-        (json_int_t)run->plan_bytes, "peak_private_bytes", (json_int_t)run->peak_private_bytes, "load_seconds", run->load_seconds,
-        "first_token_seconds", first);
+        "{s:o, s:o, s:I, s:I, s:s, s:f, s:f, s:I, s:I, s:f, s:o}", "text", output_text(run->sink.kept.bytes, run->sink.kept.n),
+        "ids", ids, "n_prompt", (json_int_t)run->n_prompt, "n_gen", (json_int_t)run->result.n_generated, "stop", stop_name(run),
+        "prompt_ts", rate(run->n_prompt, run->prompt_seconds), "gen_ts", rate(run->result.n_generated, run->result.seconds),
+        "plan_bytes", (json_int_t)run->plan_bytes, "peak_private_bytes", (json_int_t)run->peak_private_bytes, "load_seconds",
+        run->load_seconds, "first_token_seconds", first);
     if (run->options.logprobs)
         output_set(object, "logprobs", token_probs_json(&run->token_probs));
     return output_json(object, 0);
@@ -442,7 +426,7 @@ int cmd_run(int argc, char **argv)
     free(run.suffix);
     free(run.grammar);
     free(run.ids);
-    free(run.sink.kept);
+    free(run.sink.kept.bytes);
     token_probs_free(&run.token_probs);
     return exit_code;
 }

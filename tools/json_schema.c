@@ -6,6 +6,7 @@
  * recursion works by itself. White space stands after "{", "[", "," and ":" and before "}" and "]", never at the end: a text is
  * complete with its last character. */
 #include "json_schema.h"
+#include "bytes.h"
 #include "common/status.h"
 #include <jansson.h>
 #include <stdlib.h>
@@ -15,12 +16,6 @@
 #define COUNT_MAX 2000             /* of repetitions, as in grammars */
 #define USUAL_MAX 9999999999999999 /* where the schema says nothing: 16 digits */
 #define DISTINCT_MAX 16            /* alternatives of oneOf, required names and listed values that are compared each with each */
-
-struct text {
-    char *bytes;
-    size_t n, capacity;
-    bool out_of_memory;
-};
 
 /* Where in the schema we are, for messages and the names of rules. */
 struct site {
@@ -33,45 +28,30 @@ struct build {
     const char *file;
     json_t *root;
     json_t *refs; /* pointer -> name of its rule */
-    struct text rules;
+    struct bytes rules;
     unsigned n_rules, depth;
     hearth_error *error;
 };
 
 /* ---- Text ------------------------------------------------------------------------------------------------------------- */
 
-static void put_bytes(struct text *out, const char *bytes, size_t n)
-{
-    if (out->capacity - out->n < n && !out->out_of_memory) {
-        const size_t capacity = 2 * (out->capacity + n);
-        char *more = realloc(out->bytes, capacity);
-        out->out_of_memory = !more;
-        out->bytes = more ? more : out->bytes;
-        out->capacity = more ? capacity : out->capacity;
-    }
-    if (out->out_of_memory || n == 0) /* there may be no buffer yet */
-        return;
-    memcpy(out->bytes + out->n, bytes, n);
-    out->n += n;
-}
-
 HEARTH_PRINTF(2, 3)
-static void put(struct text *out, const char *format, ...)
+static void put(struct bytes *out, const char *format, ...)
 {
     char line[160];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(line, sizeof line, format, args); /* rule names and numbers: short */
     va_end(args);
-    put_bytes(out, line, strlen(line));
+    bytes_append(out, line, strlen(line));
 }
 
-static void put_literal_bytes(struct text *out, const char *bytes, size_t n)
+static void put_literal_bytes(struct bytes *out, const char *bytes, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (bytes[i] == '"' || bytes[i] == '\\')
-            put_bytes(out, "\\", 1);
-        put_bytes(out, bytes + i, 1);
+            bytes_append(out, "\\", 1);
+        bytes_append(out, bytes + i, 1);
     }
 }
 
@@ -97,7 +77,7 @@ static hearth_status no_memory(const struct build *b)
 }
 
 /* A literal of the compact JSON of a value, and `after`. */
-static hearth_status put_json(const struct build *b, struct text *out, const json_t *value, const char *after)
+static hearth_status put_json(const struct build *b, struct bytes *out, const json_t *value, const char *after)
 {
     char *text = NULL;
     for (size_t digits = 15; digits <= 17; digits++) { /* the shortest that is the same number; other values need one round */
@@ -133,22 +113,22 @@ static void name_rule(struct build *b, const struct site *site, char out[NAME_MA
 }
 
 /* Append "NAME ::= BODY"; the body is spent. */
-static hearth_status end_rule(struct build *b, const char *name, struct text *body)
+static hearth_status end_rule(struct build *b, const char *name, struct bytes *body)
 {
     put(&b->rules, "%s ::= ", name);
     if (body->n > 0)
-        put_bytes(&b->rules, body->bytes, body->n);
+        bytes_append(&b->rules, body->bytes, body->n);
     put(&b->rules, body->n > 0 ? "\n" : "\"\"\n"); /* a line that ends behind ::= would go on */
     b->rules.out_of_memory |= body->out_of_memory;
     free(body->bytes);
-    *body = (struct text){0};
+    *body = (struct bytes){0};
     if (b->rules.n > GRAMMAR_MAX)
         return hearth_fail(b->error, HEARTH_E_CONFIG, "E_SCHEMA", "%s: schema: its grammar is too long (need at most %d bytes)",
                            b->file, GRAMMAR_MAX);
     return b->rules.out_of_memory ? no_memory(b) : HEARTH_OK;
 }
 
-static hearth_status take_schema(struct build *b, const json_t *schema, const struct site *site, struct text *out);
+static hearth_status take_schema(struct build *b, const json_t *schema, const struct site *site, struct bytes *out);
 
 /* ---- Keywords ---------------------------------------------------------------------------------------------------------- */
 
@@ -291,7 +271,7 @@ static unsigned type_of(const json_t *value)
     }
 }
 
-static hearth_status take_values(struct build *b, const json_t *schema, const struct site *site, struct text *out)
+static hearth_status take_values(struct build *b, const json_t *schema, const struct site *site, struct bytes *out)
 {
     const json_t *one = json_object_get(schema, "const"), *list = json_object_get(schema, "enum");
     unsigned mask;
@@ -334,7 +314,7 @@ static json_t *resolve(const struct build *b, const char *pointer)
     return *pointer ? NULL : at;
 }
 
-static hearth_status take_ref(struct build *b, const json_t *schema, const struct site *site, struct text *out)
+static hearth_status take_ref(struct build *b, const json_t *schema, const struct site *site, struct bytes *out)
 {
     const json_t *ref = json_object_get(schema, "$ref");
     HEARTH_TRY(check_keywords(b, schema, site, "$ref", ""));
@@ -353,7 +333,7 @@ static hearth_status take_ref(struct build *b, const json_t *schema, const struc
     name_rule(b, &there, name);
     if (json_object_set_new(b->refs, pointer, json_string(name)) != 0)
         return no_memory(b);
-    struct text body = {0};
+    struct bytes body = {0};
     const hearth_status status = take_schema(b, target, &there, &body);
     HEARTH_TRY(end_rule(b, name, &body));
     put(out, "%s", name);
@@ -450,7 +430,7 @@ static hearth_status check_exclusive(const struct build *b, const json_t *list, 
 }
 
 static hearth_status take_alternatives(struct build *b, const json_t *schema, const struct site *site, const char *keyword,
-                                       struct text *out)
+                                       struct bytes *out)
 {
     const json_t *list = json_object_get(schema, keyword);
     const struct site here = {site, keyword, 0};
@@ -469,14 +449,14 @@ static hearth_status take_alternatives(struct build *b, const json_t *schema, co
 
 /* ---- Integers ----------------------------------------------------------------------------------------------------------- */
 
-static void put_digits(struct text *out, int n)
+static void put_digits(struct bytes *out, int n)
 {
     if (n > 0)
         put(out, " [0-9]{%d}", n);
 }
 
 /* The numbers of n digits from a to b. */
-static void put_same_length(struct text *out, const char *a, const char *b, int n)
+static void put_same_length(struct bytes *out, const char *a, const char *b, int n)
 {
     static const char zeros[] = "000000000000000000", nines[] = "999999999999999999";
     for (; n > 0 && *a == *b; a++, b++, n--)
@@ -501,7 +481,7 @@ static void put_same_length(struct text *out, const char *a, const char *b, int 
 }
 
 /* low … high, neither negative; as alternatives by length. */
-static void put_range(struct text *out, int64_t low, int64_t high)
+static void put_range(struct bytes *out, int64_t low, int64_t high)
 {
     int64_t least = 0, limit = 10; /* of n digits: [least, limit) */
     const char *separator = "";
@@ -541,7 +521,7 @@ static hearth_status take_bound(const struct build *b, const json_t *schema, con
     return HEARTH_OK;
 }
 
-static hearth_status take_integer(const struct build *b, const json_t *schema, const struct site *site, struct text *out)
+static hearth_status take_integer(const struct build *b, const json_t *schema, const struct site *site, struct bytes *out)
 {
     int64_t low = -USUAL_MAX, high = USUAL_MAX;
     bool low_given = false, high_given = false;
@@ -565,7 +545,7 @@ static hearth_status take_integer(const struct build *b, const json_t *schema, c
     return HEARTH_OK;
 }
 
-static hearth_status take_number(const struct build *b, const json_t *schema, const struct site *site, struct text *out)
+static hearth_status take_number(const struct build *b, const json_t *schema, const struct site *site, struct bytes *out)
 {
     for (size_t i = 0; i < N_KEYWORDS; i++)
         if (keywords[i].type == INTEGER && json_object_get(schema, keywords[i].name))
@@ -577,7 +557,7 @@ static hearth_status take_number(const struct build *b, const json_t *schema, co
 /* ---- Strings and arrays --------------------------------------------------------------------------------------------------- */
 
 /* "{least,most}"; most < 0: without end. */
-static void put_times(struct text *out, int64_t least, int64_t most)
+static void put_times(struct bytes *out, int64_t least, int64_t most)
 {
     put(out, "{%" PRId64 ",", least);
     if (most >= 0)
@@ -585,7 +565,7 @@ static void put_times(struct text *out, int64_t least, int64_t most)
     put(out, "}");
 }
 
-static hearth_status take_string(const struct build *b, const json_t *schema, const struct site *site, struct text *out)
+static hearth_status take_string(const struct build *b, const json_t *schema, const struct site *site, struct bytes *out)
 {
     int64_t least = 0, most = -1;
     HEARTH_TRY(take_count(b, schema, site, "minLength", &least));
@@ -604,9 +584,9 @@ static hearth_status take_string(const struct build *b, const json_t *schema, co
 
 /* least … most more items, after `before` others. */
 static hearth_status take_items(struct build *b, const json_t *items, const struct site *site, int64_t before, int64_t least,
-                                int64_t most, struct text *out)
+                                int64_t most, struct bytes *out)
 {
-    struct text item = {0};
+    struct bytes item = {0};
     const struct site there = {site, "items", 0};
     const hearth_status status = items ? take_schema(b, items, &there, &item) : HEARTH_OK;
     if (!items)
@@ -614,11 +594,11 @@ static hearth_status take_items(struct build *b, const json_t *items, const stru
     if (before == 0 && most != 0 && least == 0)
         put(out, "(");
     if (before == 0 && most != 0) {
-        put_bytes(out, item.bytes, item.n);
+        bytes_append(out, item.bytes, item.n);
         before = -1; /* the first one has no comma */
     }
     put(out, " (\",\" ws ");
-    put_bytes(out, item.bytes, item.n);
+    bytes_append(out, item.bytes, item.n);
     put(out, ")");
     put_times(out, before < 0 && least > 0 ? least - 1 : least, before < 0 && most > 0 ? most - 1 : most);
     if (before < 0 && least == 0)
@@ -628,7 +608,7 @@ static hearth_status take_items(struct build *b, const json_t *items, const stru
     return status;
 }
 
-static hearth_status take_array(struct build *b, const json_t *schema, const struct site *site, struct text *out)
+static hearth_status take_array(struct build *b, const json_t *schema, const struct site *site, struct bytes *out)
 {
     int64_t least = 0, most = -1;
     const json_t *prefix = json_object_get(schema, "prefixItems");
@@ -660,7 +640,7 @@ static hearth_status take_array(struct build *b, const json_t *schema, const str
 
 /* The keys not declared, by a tree of characters over the declared ones. Such keys are written without escapes, so a declared key
  * that needs one cannot be spelt by them. `keys` begin alike in their first `at` bytes. */
-static hearth_status put_other_keys(struct build *b, const struct site *site, json_t *keys, size_t at, struct text *out)
+static hearth_status put_other_keys(struct build *b, const struct site *site, json_t *keys, size_t at, struct bytes *out)
 {
     if (b->depth++ == 4 * DEPTH_MAX)
         return fail(b, site, "the name of a property is too long beside additionalProperties", NULL);
@@ -684,12 +664,12 @@ static hearth_status put_other_keys(struct build *b, const struct site *site, js
         lost |= json_object_set_new(json_object_get(branches, next), key, json_true()) != 0;
     }
     hearth_status status = lost ? no_memory(b) : HEARTH_OK;
-    struct text others = {0};
+    struct bytes others = {0};
     put(out, "%s[^\"\\\\\\x00-\\x1f\\x7f", ends ? "" : "\"\\\"\" | ");
     json_object_foreach(branches, key, value)
     {
         char name[NAME_MAX_BYTES];
-        struct text body = {0};
+        struct bytes body = {0};
         if (status != HEARTH_OK || strchr("\"\\", key[0]) || (unsigned char)key[0] < 0x20 || key[0] == 0x7f)
             continue;
         name_rule(b, &(const struct site){site, "key", 0}, name);
@@ -701,7 +681,7 @@ static hearth_status put_other_keys(struct build *b, const struct site *site, js
         status = status != HEARTH_OK ? status : ended;
     }
     put(out, "] plain* \"\\\"\"");
-    put_bytes(out, others.bytes, others.n);
+    bytes_append(out, others.bytes, others.n);
     out->out_of_memory |= others.out_of_memory;
     free(others.bytes);
     json_decref(branches);
@@ -727,15 +707,15 @@ static hearth_status required_set(const struct build *b, const json_t *schema, c
 }
 
 /* Rules NAME-f0 …: the properties from this one on, nothing written yet; NAME-r0 …: the same, with a comma before. */
-static hearth_status put_property(struct build *b, const char *name, size_t i, const char *key, bool required, struct text *value)
+static hearth_status put_property(struct build *b, const char *name, size_t i, const char *key, bool required, struct bytes *value)
 {
     char rule[NAME_MAX_BYTES + 16];
-    struct text body = {0};
+    struct bytes body = {0};
     json_t *string = json_string(key);
     const hearth_status status = string ? put_json(b, &body, string, ":") : no_memory(b);
     json_decref(string);
     put(&body, " ws ");
-    put_bytes(&body, value->bytes, value->n);
+    bytes_append(&body, value->bytes, value->n);
     (void)snprintf(rule, sizeof rule, "%s-p%zu", name, i);
     HEARTH_TRY(end_rule(b, rule, &body));
     HEARTH_TRY(status);
@@ -754,13 +734,13 @@ static hearth_status put_others(struct build *b, const char *name, size_t n, jso
                                 const struct site *site)
 {
     char rule[NAME_MAX_BYTES + 16];
-    struct text body = {0}, value = {0};
+    struct bytes body = {0}, value = {0};
     const bool open = additional && !json_is_false(additional);
     if (open) {
         const struct site there = {site, "additionalProperties", 0};
         hearth_status status = take_schema(b, additional, &there, &value);
         put(&body, "\"\\\"\" %s-k \":\" ws ", name);
-        put_bytes(&body, value.bytes, value.n);
+        bytes_append(&body, value.bytes, value.n);
         body.out_of_memory |= value.out_of_memory;
         free(value.bytes);
         (void)snprintf(rule, sizeof rule, "%s-o", name);
@@ -790,7 +770,7 @@ static hearth_status put_properties(struct build *b, const char *name, json_t *p
     size_t i = 0;
     json_object_foreach(properties, key, schema)
     {
-        struct text value = {0};
+        struct bytes value = {0};
         const struct site there = {&here, key, 0};
         hearth_status status = take_schema(b, schema, &there, &value);
         if (status == HEARTH_OK)
@@ -802,7 +782,7 @@ static hearth_status put_properties(struct build *b, const char *name, json_t *p
     return HEARTH_OK;
 }
 
-static hearth_status take_object(struct build *b, const json_t *schema, const struct site *site, struct text *out)
+static hearth_status take_object(struct build *b, const json_t *schema, const struct site *site, struct bytes *out)
 {
     json_t *properties = json_object_get(schema, "properties");
     const json_t *additional = json_object_get(schema, "additionalProperties");
@@ -827,7 +807,7 @@ static hearth_status take_object(struct build *b, const json_t *schema, const st
 
 /* ---- Schemas -------------------------------------------------------------------------------------------------------------- */
 
-static hearth_status take_types(struct build *b, const json_t *schema, const struct site *site, struct text *out)
+static hearth_status take_types(struct build *b, const json_t *schema, const struct site *site, struct bytes *out)
 {
     unsigned mask;
     HEARTH_TRY(types_of(b, schema, site, &mask));
@@ -861,7 +841,7 @@ static hearth_status take_types(struct build *b, const json_t *schema, const str
     return HEARTH_OK;
 }
 
-static hearth_status take_body(struct build *b, const json_t *schema, const struct site *site, struct text *out)
+static hearth_status take_body(struct build *b, const json_t *schema, const struct site *site, struct bytes *out)
 {
     HEARTH_TRY(check_keywords(b, schema, site, NULL, ""));
     if (json_object_get(schema, "$ref"))
@@ -875,7 +855,7 @@ static hearth_status take_body(struct build *b, const json_t *schema, const stru
     return take_types(b, schema, site, out);
 }
 
-static bool is_word(const struct text *text)
+static bool is_word(const struct bytes *text)
 {
     for (size_t i = 0; i < text->n; i++)
         if (text->bytes[i] == ' ' || text->bytes[i] == '"')
@@ -884,7 +864,7 @@ static bool is_word(const struct text *text)
 }
 
 /* Append the name of a rule that stands for the schema. */
-static hearth_status take_schema(struct build *b, const json_t *schema, const struct site *site, struct text *out)
+static hearth_status take_schema(struct build *b, const json_t *schema, const struct site *site, struct bytes *out)
 {
     bool constrains = !json_is_true(schema);
     const char *key;
@@ -905,13 +885,13 @@ static hearth_status take_schema(struct build *b, const json_t *schema, const st
     }
     if (b->depth == DEPTH_MAX)
         return fail(b, site, "schemas are nested too deeply", NULL);
-    struct text body = {0};
+    struct bytes body = {0};
     char name[NAME_MAX_BYTES];
     b->depth++;
     hearth_status status = take_body(b, schema, site, &body);
     b->depth--;
     if (is_word(&body)) {
-        put_bytes(out, body.bytes, body.n);
+        bytes_append(out, body.bytes, body.n);
         out->out_of_memory |= body.out_of_memory;
         free(body.bytes);
         return status;
@@ -940,7 +920,7 @@ hearth_status json_schema_to_grammar(char **grammar, size_t *grammar_bytes, cons
     json_error_t bad;
     char quoted[HEARTH_QUOTE_MAX], why[HEARTH_QUOTE_MAX];
     struct build b = {.file = hearth_quote(quoted, name, strlen(name)), .error = error};
-    struct text body = {0};
+    struct bytes body = {0};
     const struct site site = {NULL, NULL, 0};
     *grammar = NULL;
     b.root = json_loadb(schema, schema_bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &bad);
@@ -950,7 +930,7 @@ hearth_status json_schema_to_grammar(char **grammar, size_t *grammar_bytes, cons
     b.refs = json_pack("{s:s}", "#", "root");
     hearth_status status = take_schema(&b, b.root, &site, &body);
     const hearth_status ended = end_rule(&b, "root", &body);
-    put_bytes(&b.rules, primitives, sizeof primitives - 1);
+    bytes_append(&b.rules, primitives, sizeof primitives - 1);
     json_decref(b.root);
     json_decref(b.refs);
     status = status != HEARTH_OK ? status : b.rules.out_of_memory ? no_memory(&b) : ended;

@@ -2,8 +2,6 @@
 #include "token_probs.h"
 
 #include "output.h"
-#include <stdlib.h>
-#include <string.h>
 
 struct record {
     int32_t id;
@@ -12,29 +10,11 @@ struct record {
     uint32_t n_top; /* records that follow and belong to this one */
 };
 
-static void append(struct token_probs *p, const void *bytes, size_t n)
-{
-    if (n == 0 || p->out_of_memory)
-        return;
-    if (p->capacity - p->n < n) {
-        const size_t capacity = 2 * (p->capacity + n);
-        char *more = realloc(p->bytes, capacity);
-        if (!more) {
-            p->out_of_memory = true;
-            return;
-        }
-        p->bytes = more;
-        p->capacity = capacity;
-    }
-    memcpy(p->bytes + p->n, bytes, n);
-    p->n += n;
-}
-
 static void append_record(struct token_probs *p, int32_t id, float logprob, const char *text, size_t n_text, uint32_t n_top)
 {
     const struct record record = {.id = id, .logprob = logprob, .n_text = (uint32_t)n_text, .n_top = n_top};
-    append(p, &record, sizeof record);
-    append(p, text, n_text);
+    bytes_append(&p->records, &record, sizeof record);
+    bytes_append(&p->records, text, n_text);
 }
 
 /* A text loses the space before its first word, so the token is written twice: the second time it is whole. What is longer than the
@@ -60,8 +40,8 @@ void token_probs_keep(struct token_probs *p, const hearth_model *model, const he
 static json_t *next(const struct token_probs *p, size_t *at, uint32_t *n_top)
 {
     struct record record;
-    memcpy(&record, p->bytes + *at, sizeof record);
-    const char *text = p->bytes + *at + sizeof record;
+    memcpy(&record, p->records.bytes + *at, sizeof record);
+    const char *text = p->records.bytes + *at + sizeof record;
     *at += sizeof record + record.n_text;
     *n_top = record.n_top;
     return json_pack("{s:i, s:o, s:f}", "id", (int)record.id, "text", output_text(text, record.n_text), "logprob",
@@ -71,7 +51,7 @@ static json_t *next(const struct token_probs *p, size_t *at, uint32_t *n_top)
 json_t *token_probs_json(const struct token_probs *p)
 {
     json_t *tokens = json_array();
-    for (size_t at = 0; at < p->n;) {
+    for (size_t at = 0; at < p->records.n;) {
         uint32_t n_top;
         uint32_t none;
         json_t *token = next(p, &at, &n_top);
@@ -86,6 +66,6 @@ json_t *token_probs_json(const struct token_probs *p)
 
 void token_probs_free(struct token_probs *p)
 {
-    free(p->bytes);
+    free(p->records.bytes);
     *p = (struct token_probs){0};
 }

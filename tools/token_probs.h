@@ -3,14 +3,13 @@
 #ifndef HEARTH_TOOLS_TOKEN_PROBS_H
 #define HEARTH_TOOLS_TOKEN_PROBS_H
 
+#include "bytes.h"
 #include "hearth.h"
 #include <jansson.h>
 
 /* Zeros are an empty one. */
 struct token_probs {
-    char *bytes; /* records one after the other, see token_probs.c */
-    size_t n, capacity;
-    bool out_of_memory; /* something could not be kept */
+    struct bytes records; /* one after the other, see token_probs.c */
 };
 
 /* Keep a token and the likeliest ones beside it, with their texts; special tokens have none. */
