@@ -15,15 +15,18 @@ struct bytes {
 
 static inline void bytes_append(struct bytes *b, const void *from, size_t n)
 {
-    if (b->capacity - b->n < n && !b->out_of_memory) {
-        const size_t capacity = 2 * (b->capacity + n);
-        char *more = realloc(b->bytes, capacity);
-        b->out_of_memory = !more;
-        b->bytes = more ? more : b->bytes;
-        b->capacity = more ? capacity : b->capacity;
-    }
     if (b->out_of_memory || n == 0)
         return;
+    if (b->capacity - b->n < n) {
+        const size_t capacity = 2 * (b->capacity + n);
+        char *more = realloc(b->bytes, capacity);
+        if (!more) {
+            b->out_of_memory = true;
+            return;
+        }
+        b->bytes = more;
+        b->capacity = capacity;
+    }
     memcpy(b->bytes + b->n, from, n);
     b->n += n;
 }
