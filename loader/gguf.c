@@ -7,6 +7,7 @@
 #include "common/checked.h"
 #include "common/half.h"
 #include "common/status.h"
+#include "mapping.h"
 #include "name_index.h"
 
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #define STRING_MAX (UINT64_C(1) << 30)
 #define ARRAY_MAX (UINT64_C(1) << 30)
 #define KEY_MAX 65535
+#define EXPECTED_BYTES (UINT64_C(512) << 10)
 #define TENSOR_NAME_MAX 64
 #define ALIGNMENT_DEFAULT 32
 #define ALIGNMENT_MIN 8
@@ -44,7 +46,7 @@ struct indexes {
 /* Where we are in the file, and what to say when it goes wrong there. */
 struct reader {
     const uint8_t *bytes;
-    uint64_t size, position;
+    uint64_t size, position, expected; /* all before `expected` has been asked for */
     const char *file_name;
     const char *part;        /* "header", "pair", "tensor" */
     uint64_t number;         /* of the pair or tensor */
@@ -86,10 +88,22 @@ static uint64_t load_le(const uint8_t *bytes, unsigned n)
     return value;
 }
 
+/* Fetch ahead of the cursor, so that a whole header comes at the disk's speed, and a damaged one little beyond the damage. */
+static void expect(struct reader *in)
+{
+    if (in->position + EXPECTED_BYTES / 2 < in->expected || in->expected == in->size)
+        return;
+    const uint64_t begin = in->expected > in->position ? in->expected : in->position;
+    const uint64_t n = in->size - begin < EXPECTED_BYTES ? in->size - begin : EXPECTED_BYTES;
+    hearth_mapping_expect(in->bytes + begin, n);
+    in->expected = begin + n;
+}
+
 /* Take an integer of n bytes; 0 when they are not there. */
 static hearth_status take_integer(struct reader *in, unsigned n, uint64_t *out, const char *what)
 {
     *out = 0;
+    expect(in);
     if (n > bytes_left(in))
         return reject(in, HEARTH_E_FORMAT, "E_TRUNC", "the file ends within %s (got %" PRIu64 " bytes, need %u)", what,
                       bytes_left(in), n);

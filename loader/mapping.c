@@ -9,6 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define READ_AHEAD_STEP ((size_t)128 << 10) /* the system cuts a request short at its read-ahead window, which is this by default  \
+                                             */
+
 static hearth_status fail_errno(hearth_error *err, const char *path, const char *action, int number)
 {
     char file[HEARTH_QUOTE_MAX];
@@ -38,6 +41,8 @@ static hearth_status map_file(struct hearth_mapping *out, int fd, off_t size, co
     void *bytes = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (bytes == MAP_FAILED)
         return fail_errno(err, path, "map", errno);
+    (void)madvise(bytes, (size_t)size,
+                  MADV_RANDOM); /* else a touch fetches what the system thinks best, megabytes on some machines */
     struct stat again;
     if (fstat(fd, &again) != 0 || again.st_size != size) {
         char file[HEARTH_QUOTE_MAX];
@@ -91,6 +96,13 @@ hearth_status hearth_mapping_read(const struct hearth_mapping *mapping, const ch
         n -= (size_t)got;
     }
     return HEARTH_OK;
+}
+
+void hearth_mapping_expect(const uint8_t *bytes, uint64_t n)
+{
+    const uint8_t *page = bytes - ((uintptr_t)bytes & 4095);
+    for (const uint8_t *at = page; at < bytes + n; at += READ_AHEAD_STEP)
+        (void)madvise((void *)(uintptr_t)at, READ_AHEAD_STEP, MADV_WILLNEED);
 }
 
 bool hearth_mapping_identity(const struct hearth_mapping *mapping, struct hearth_file_identity *out)

@@ -16,6 +16,9 @@ hearth_status hearth_mapping_open(struct hearth_mapping *out, const char *path, 
 /* Read exactly n bytes at offset, through EINTR and short reads. E_IO names the file. */
 hearth_status hearth_mapping_read(const struct hearth_mapping *mapping, const char *path, void *out, uint64_t offset, size_t n,
                                   hearth_error *err);
+/* Have n bytes of a map fetched before they are touched: the system's own read-ahead is off in it. Advice, and harmless for other
+ * memory. */
+void hearth_mapping_expect(const uint8_t *bytes, uint64_t n);
 /* What tells a file, and each state of it, from all others: the inode, and when contents or inode last changed, which nobody can
  * set at will. Two changes within one tick of the file system's clock, some milliseconds, look the same. */
 struct hearth_file_identity {
