@@ -302,9 +302,12 @@ static void stop(struct hearth_pool *p, uint32_t n)
 /* Signals are blocked around the creation, so that a worker never runs with the host's mask. */
 static hearth_status start_all(struct hearth_pool *p, hearth_error *err)
 {
+    static const int of_the_thread[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS}; /* blocked they end the process */
     sigset_t all;
     sigset_t before;
     (void)sigfillset(&all);
+    for (size_t i = 0; i < sizeof of_the_thread / sizeof of_the_thread[0]; i++)
+        (void)sigdelset(&all, of_the_thread[i]);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = 0;
     uint32_t n = 0;

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OUTPUT_BUFFER_BYTES = 65536, FIRST_READ_BYTES = 65536, ROLLUP_BYTES = 4096 };
+enum { OUTPUT_BUFFER_BYTES = 65536, FIRST_READ_BYTES = 65536, ROLLUP_BYTES = 4096, LOST_PAGE_EXIT = 6 };
 
 static volatile sig_atomic_t interrupts, ends; /* SIGINT has come; another signal has */
 static bool forgives;                          /* process_catch_stops() */
@@ -24,8 +24,34 @@ static struct termios terminal; /* as it was */
 static hearth_session *_Atomic to_cancel;
 static double started; /* process_seconds() */
 
+/* A line may be edited just now, and pastes marked. */
+static void leave_terminal(void)
+{
+    static const char unmarked[] = "\033[?2004l";
+    if (!has_terminal)
+        return;
+    (void)tcsetattr(STDIN_FILENO, TCSANOW, &terminal);
+    (void)(isatty(STDERR_FILENO) && write(STDERR_FILENO, unmarked, sizeof unmarked - 1));
+}
+
+/* A mapped file (a model's header, a saved conversation, a pack cache) was cut off, or its disk failed: there is no read() to say
+ * so. What lies in memory is whole, but the thread that touched the map cannot go on, so this is the end. */
+static void on_lost_page(int number, siginfo_t *info, void *context)
+{
+    static const char line[] = "error: process: a file was cut off, or could not be read, while it was in use [E_IO]\n";
+    (void)context;
+    if (info->si_code != BUS_ADRERR) { /* the memory itself, or a program's error: as without us, when the access is tried again */
+        (void)signal(number, SIG_DFL);
+        return;
+    }
+    leave_terminal();
+    (void)!write(STDERR_FILENO, line, sizeof line - 1);
+    _exit(LOST_PAGE_EXIT);
+}
+
 void process_start(void)
 {
+    struct sigaction lost_page = {.sa_sigaction = on_lost_page, .sa_flags = SA_SIGINFO};
     started = process_seconds();
     /* A closed descriptor would be given to the next file that is opened. Its stand-in refuses what it is for. */
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
@@ -33,6 +59,8 @@ void process_start(void)
             (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of its write */
+    (void)sigemptyset(&lost_page.sa_mask);
+    (void)sigaction(SIGBUS, &lost_page, NULL);
     static char buffer[OUTPUT_BUFFER_BYTES];
     (void)setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
 }
@@ -44,8 +72,7 @@ static void on_signal(int number)
     if (number == SIGINT && interrupts + ends > 0 && !forgives)
         _exit(PROCESS_INTERRUPTED_EXIT);
     if (number == SIGINT && forgives && last_interrupt > 0 && now - last_interrupt < 1) {
-        if (has_terminal)
-            (void)tcsetattr(STDIN_FILENO, TCSANOW, &terminal); /* a line may be edited just now */
+        leave_terminal();
         _exit(PROCESS_INTERRUPTED_EXIT);
     }
     if (number == SIGINT) {

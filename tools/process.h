@@ -4,7 +4,8 @@
 
 #include "hearth.h"
 
-/* Once, first thing in main(): descriptors 0, 1, 2 exist, SIGPIPE and SIGXFSZ are ignored, stdio has static buffers. */
+/* Once, first thing in main(): descriptors 0, 1, 2 exist, SIGPIPE and SIGXFSZ are ignored, a mapped file that is cut off ends the
+ * program with one line and exit code 6, stdio has static buffers. */
 void process_start(void);
 
 /* From here on the first SIGINT or SIGTERM only sets a flag; a second SIGINT ends the program at once. */
