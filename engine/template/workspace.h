@@ -15,7 +15,7 @@
 #define HEARTH_TEMPLATE_BYTES_PER_STEP 64u
 #define HEARTH_TEMPLATE_CHARACTERS_PER_STEP 8u
 /* Statements, expressions and values inside each other. Macros that call each other count with all that they consist of. */
-#define HEARTH_TEMPLATE_DEPTH_MAX 512u
+#define HEARTH_TEMPLATE_DEPTH_MAX 256u
 
 struct hearth_workspace {
     uint8_t *memory;
