@@ -6,6 +6,7 @@
 #include "arena.h"
 #include "blas.h"
 #include "chat.h"
+#include "common/limits.h"
 #include "common/status.h"
 #include "describe.h"
 #include "forward.h"
@@ -21,8 +22,7 @@
 #include "topology.h"
 #include <pthread.h>
 
-/* Positions of a context, and what that means for a rotation: angles stay below 2^30, where hearth_sincos64() is good. */
-#define HEARTH_CONTEXT_MAX (1u << 24)
+/* What HEARTH_CONTEXT_MAX means for a rotation: angles stay below 2^30, where hearth_sincos64() is good. */
 #define HEARTH_ROPE_FREQUENCY_MAX 64.0
 
 /* For arguments of the public functions that must be there: a host's slip is an error with a name, not a crash. */

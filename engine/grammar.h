@@ -5,15 +5,8 @@
 #ifndef HEARTH_ENGINE_GRAMMAR_H
 #define HEARTH_ENGINE_GRAMMAR_H
 
+#include "common/limits.h"
 #include "piece_order.h"
-
-/* Limits of a grammar. None is near what a hand-written or generated grammar for an answer needs. */
-#define HEARTH_GRAMMAR_TEXT_MAX (1u << 19) /* bytes of its text */
-#define HEARTH_GRAMMAR_OPS_MAX 65536u      /* of its program */
-#define HEARTH_GRAMMAR_RULES_MAX 8192u     /* named ones, and one for each item that is repeated a counted number of times */
-#define HEARTH_GRAMMAR_REPEAT_MAX 2000u    /* {m,n} */
-#define HEARTH_GRAMMAR_NESTING_MAX 64u     /* parentheses in parentheses */
-#define HEARTH_GRAMMAR_DEPTH_MAX 1024u     /* rules in rules, while matching: what is nested deeper does not match */
 
 /* Targets of SPLIT and JUMP are relative, so that a stretch of the program can be moved and copied. */
 enum hearth_grammar_kind {

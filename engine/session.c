@@ -1,5 +1,6 @@
 /* Sessions: one timeline of tokens over a model. Memory is laid out once; feeding, sampling and generating allocate nothing. */
 #include "common/checked.h"
+#include "common/limits.h"
 #include "common/status.h"
 #include "engine.h"
 #include "logprobs.h"
@@ -7,7 +8,6 @@
 #include <math.h>
 #include <time.h>
 
-#define BATCH_MAX (1u << 16)
 #define STREAM_PIECE 256 /* bytes of a token's text taken at once; longer ones in steps */
 
 /* Of layer l; `at` is left open. */
@@ -54,9 +54,9 @@ hearth_status hearth_limits_resolve(struct hearth_session_limits *out, const hea
     if (limits->context > HEARTH_CONTEXT_MAX)
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: context is too long (got %" PRIu32 ", need at most %u)",
                            limits->context, HEARTH_CONTEXT_MAX);
-    if (limits->batch > BATCH_MAX)
+    if (limits->batch > HEARTH_BATCH_MAX)
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "limits: batch is too large (got %" PRIu32 ", need at most %u)",
-                           limits->batch, BATCH_MAX);
+                           limits->batch, HEARTH_BATCH_MAX);
     static const enum hearth_format kv_formats[] = {
         [HEARTH_KV_F16] = HEARTH_F16, [HEARTH_KV_F32] = HEARTH_F32, [HEARTH_KV_Q8_0] = HEARTH_Q8_0};
     if (limits->kv_type < 0 || (size_t)limits->kv_type >= sizeof kv_formats / sizeof kv_formats[0])

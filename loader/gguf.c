@@ -6,6 +6,7 @@
  * 5 times the size of the file plus a constant (64 bytes for each pair of 14, 100 for each tensor of 33). */
 #include "common/checked.h"
 #include "common/half.h"
+#include "common/limits.h"
 #include "common/status.h"
 #include "mapping.h"
 #include "name_index.h"
@@ -15,16 +16,9 @@
 #define HEADER_BYTES 24
 #define PAIR_BYTES_MIN 14   /* length, one character, type, one byte */
 #define TENSOR_BYTES_MIN 33 /* length, one character, n_dims, one dimension, type, offset */
-#define PAIRS_MAX (UINT64_C(1) << 20)
-#define TENSORS_MAX (UINT64_C(1) << 20)
-#define STRING_MAX (UINT64_C(1) << 30)
-#define ARRAY_MAX (UINT64_C(1) << 30)
-#define KEY_MAX 65535
 #define EXPECTED_BYTES (UINT64_C(512) << 10)
-#define TENSOR_NAME_MAX 64
 #define ALIGNMENT_DEFAULT 32
 #define ALIGNMENT_MIN 8
-#define ALIGNMENT_MAX 65536
 
 static const struct {
     const char *name;
@@ -181,12 +175,12 @@ static hearth_status check_version(const struct reader *in, uint32_t version)
  * afterwards, so no product of them with the size of a struct overflows. */
 static hearth_status check_counts(const struct reader *in, uint64_t n_pairs, uint64_t n_tensors)
 {
-    if (n_tensors > TENSORS_MAX)
+    if (n_tensors > HEARTH_TENSORS_MAX)
         return reject(in, HEARTH_E_FORMAT, "E_COUNT", "too many tensors (got %" PRIu64 ", need at most %" PRIu64 ")", n_tensors,
-                      TENSORS_MAX);
-    if (n_pairs > PAIRS_MAX)
+                      HEARTH_TENSORS_MAX);
+    if (n_pairs > HEARTH_PAIRS_MAX)
         return reject(in, HEARTH_E_FORMAT, "E_COUNT", "too many key-value pairs (got %" PRIu64 ", need at most %" PRIu64 ")",
-                      n_pairs, PAIRS_MAX);
+                      n_pairs, HEARTH_PAIRS_MAX);
     const uint64_t need = n_pairs * PAIR_BYTES_MIN + n_tensors * TENSOR_BYTES_MIN;
     if (need > bytes_left(in))
         return reject(in, HEARTH_E_FORMAT, "E_TRUNC",
@@ -225,8 +219,8 @@ static hearth_status take_key(struct reader *in, struct hearth_view *key)
                       "the key is longer than the file (got %" PRIu64 ", need at most %" PRIu64 ")", size, bytes_left(in));
     if (size == 0)
         return reject(in, HEARTH_E_FORMAT, "E_KEY", "the key is empty");
-    if (size > KEY_MAX)
-        return reject(in, HEARTH_E_FORMAT, "E_KEY", "the key is longer than %d (got %" PRIu64 ")", KEY_MAX, size);
+    if (size > HEARTH_KEY_MAX)
+        return reject(in, HEARTH_E_FORMAT, "E_KEY", "the key is longer than %d (got %" PRIu64 ")", HEARTH_KEY_MAX, size);
     *key = take_view(in, size);
     in->name = *key;
     if (!is_printable(*key))
@@ -238,7 +232,7 @@ static hearth_status take_string(struct reader *in, struct hearth_view *out)
 {
     uint64_t size;
     HEARTH_TRY(take_integer(in, 8, &size, "the length of a string"));
-    const uint64_t most = bytes_left(in) < STRING_MAX ? bytes_left(in) : STRING_MAX;
+    const uint64_t most = bytes_left(in) < HEARTH_STRING_MAX ? bytes_left(in) : HEARTH_STRING_MAX;
     if (size > most)
         return reject(in, HEARTH_E_FORMAT, "E_STRLEN", "the string is too long (got %" PRIu64 ", need at most %" PRIu64 ")", size,
                       most);
@@ -252,7 +246,7 @@ static hearth_status skip_strings(struct reader *in, uint64_t count)
     for (uint64_t i = 0; i < count; i++) {
         uint64_t size;
         HEARTH_TRY(take_integer(in, 8, &size, "a string array"));
-        if (size > bytes_left(in) || size > STRING_MAX)
+        if (size > bytes_left(in) || size > HEARTH_STRING_MAX)
             return reject(in, HEARTH_E_FORMAT, "E_STRLEN",
                           "element %" PRIu64 " is too long (got %" PRIu64 ", need at most %" PRIu64 ")", i, size, bytes_left(in));
         in->position += size;
@@ -272,7 +266,7 @@ static hearth_status take_array(struct reader *in, struct hearth_gguf_pair *pair
     pair->element_type = (enum hearth_gguf_type)type;
     HEARTH_TRY(take_integer(in, 8, &pair->count, "the length of an array"));
     const uint64_t fit = bytes_left(in) / value_types[type].bytes;
-    const uint64_t most = fit < ARRAY_MAX ? fit : ARRAY_MAX;
+    const uint64_t most = fit < HEARTH_ARRAY_MAX ? fit : HEARTH_ARRAY_MAX;
     if (pair->count > most)
         return reject(in, HEARTH_E_FORMAT, "E_ARR", "too many elements (got %" PRIu64 ", need at most %" PRIu64 ")", pair->count,
                       most);
@@ -327,8 +321,9 @@ static hearth_status read_alignment(struct reader *in, struct hearth_gguf *out)
     HEARTH_TRY(hearth_gguf_get_u64(out, key, &alignment, &found, in->err));
     out->alignment = alignment;
     in->part = "header";
-    if (alignment > ALIGNMENT_MAX)
-        return reject(in, HEARTH_E_FORMAT, "E_ALIGN", "%s is larger than %d (got %" PRIu64 ")", key, ALIGNMENT_MAX, alignment);
+    if (alignment > HEARTH_ALIGNMENT_MAX)
+        return reject(in, HEARTH_E_FORMAT, "E_ALIGN", "%s is larger than %d (got %" PRIu64 ")", key, HEARTH_ALIGNMENT_MAX,
+                      alignment);
     if (alignment == 0 || (alignment & (alignment - 1)) != 0)
         return reject(in, HEARTH_E_FORMAT, "E_ALIGN", "%s is not a power of two (got %" PRIu64 ")", key, alignment);
     if (alignment < ALIGNMENT_MIN)
@@ -342,9 +337,9 @@ static hearth_status take_tensor_name(struct reader *in, struct hearth_view *nam
 {
     uint64_t size;
     HEARTH_TRY(take_integer(in, 8, &size, "the length of a tensor name"));
-    if (size == 0 || size > TENSOR_NAME_MAX)
+    if (size == 0 || size > HEARTH_TENSOR_NAME_MAX)
         return reject(in, HEARTH_E_FORMAT, "E_TNAME", "bad length of a tensor name (got %" PRIu64 ", need 1 to %d)", size,
-                      TENSOR_NAME_MAX);
+                      HEARTH_TENSOR_NAME_MAX);
     if (size > bytes_left(in))
         return reject(in, HEARTH_E_FORMAT, "E_TRUNC",
                       "the file ends within a tensor name (got %" PRIu64 " bytes, need %" PRIu64 ")", bytes_left(in), size);
@@ -614,8 +609,9 @@ hearth_status hearth_gguf_join(struct hearth_gguf *out, const struct hearth_gguf
     *out = (struct hearth_gguf){0};
     for (uint32_t i = 1; i < n; i++) {
         gguf.n_tensors += files[i].n_tensors; /* below 2^20 before, and what is added too */
-        if (gguf.n_tensors > TENSORS_MAX)
-            return reject(&in, HEARTH_E_FORMAT, "E_SPLIT", "too many tensors in all parts (need at most %" PRIu64 ")", TENSORS_MAX);
+        if (gguf.n_tensors > HEARTH_TENSORS_MAX)
+            return reject(&in, HEARTH_E_FORMAT, "E_SPLIT", "too many tensors in all parts (need at most %" PRIu64 ")",
+                          HEARTH_TENSORS_MAX);
         if (!hearth_add_u64(&gguf.file_size, gguf.file_size, files[i].file_size) || gguf.file_size > INT64_MAX)
             return reject(&in, HEARTH_E_FORMAT, "E_SPLIT", "all parts together are too large (need below 2^63 bytes)");
     }

@@ -2,6 +2,7 @@
  * that is later a divisor, an index or the end of a loop has passed through here. What the file asks for and this version would
  * compute wrongly is refused by name instead of being ignored. */
 #include "hparams.h"
+#include "common/limits.h"
 #include "common/real.h"
 #include "common/status.h"
 
@@ -10,7 +11,6 @@
 
 #define KEY_BYTES 128
 #define ARCH_NAME_BYTES 64
-#define VOCAB_MAX (UINT64_C(1) << 24)
 /* Rotation angles are at most position / factor, since the base is at least 1: below 2^27 * 2^3 = 2^30, where hearth_sincos64()
  * is good. */
 #define CONTEXT_MAX 134217728.0
@@ -576,10 +576,10 @@ static hearth_status read_vocabulary_size(struct reader *in, uint32_t *n_vocab)
     const struct hearth_gguf_tensor *tensor = hearth_gguf_find_tensor(in->gguf, name);
     if (!tensor)
         return hearth_fail(in->err, HEARTH_E_FORMAT, "E_MISSING", "%s: tensor '%s': the tensor is missing", file, name);
-    if (tensor->ne[1] > VOCAB_MAX)
+    if (tensor->ne[1] > HEARTH_VOCAB_MAX)
         return hearth_fail(in->err, HEARTH_E_FORMAT, "E_HPARAM",
                            "%s: tensor '%s': too many rows (got %" PRIu64 ", need at most %" PRIu64 ")", file, name, tensor->ne[1],
-                           VOCAB_MAX);
+                           HEARTH_VOCAB_MAX);
     *n_vocab = (uint32_t)tensor->ne[1];
     return HEARTH_OK;
 }

@@ -2,6 +2,7 @@
 #ifndef HEARTH_LOADER_HPARAMS_H
 #define HEARTH_LOADER_HPARAMS_H
 
+#include "common/limits.h"
 #include "gguf.h"
 
 enum hearth_arch {
@@ -16,8 +17,6 @@ enum hearth_arch {
     HEARTH_ARCH_QWEN3MOE,
     HEARTH_ARCH_COUNT
 };
-
-#define HEARTH_LAYERS_MAX 512u
 
 /* What an architecture's name says and no key does. */
 enum hearth_norm_kind { HEARTH_NORM_RMS, HEARTH_NORM_LAYER };

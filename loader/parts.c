@@ -3,10 +3,10 @@
  * checked as a file of its own, then against the first one, and then their tensors are joined. */
 #include "parts.h"
 #include "common/checked.h"
+#include "common/limits.h"
 #include "common/status.h"
 #include <stdlib.h>
 
-#define PARTS_MAX 9999u
 #define SUFFIX_BYTES 20u /* "-00001-of-00003.gguf" */
 
 /* What a part says about its place; without the keys, the only one. */
@@ -97,8 +97,9 @@ static hearth_status check_first(const char *path, const struct place *p, hearth
     char suffix[SUFFIX_BYTES + 1];
     if (p->count <= 1)
         return HEARTH_OK;
-    if (p->count > PARTS_MAX)
-        return reject(path, err, "key 'split.count': too many parts (got %" PRIu64 ", need at most %u)", p->count, PARTS_MAX);
+    if (p->count > HEARTH_PARTS_MAX)
+        return reject(path, err, "key 'split.count': too many parts (got %" PRIu64 ", need at most %u)", p->count,
+                      HEARTH_PARTS_MAX);
     if (!p->has_number || !p->has_tensors)
         return reject(path, err, "key '%s': a part of a split model must have it",
                       p->has_number ? "split.tensors.count" : "split.no");
@@ -137,7 +138,7 @@ static hearth_status check_further(const char *path, uint32_t number, const stru
 static hearth_status make_room(struct hearth_parts *out, uint64_t count, const char *path, hearth_error *err)
 {
     const size_t n = strlen(path);
-    const uint64_t bytes = count * sizeof *out->parts + (count - 1) * (n + 1); /* count is at most PARTS_MAX */
+    const uint64_t bytes = count * sizeof *out->parts + (count - 1) * (n + 1); /* count is at most HEARTH_PARTS_MAX */
     struct hearth_part *parts = realloc(out->parts, (size_t)bytes);
     if (!parts)
         return hearth_fail_needed(err, HEARTH_E_MEMORY, bytes, 0, "model file: no memory for its parts (need %" PRIu64 " bytes)",

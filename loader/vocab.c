@@ -2,10 +2,10 @@
  * numbers only. What would make a tokenizer read out of bounds, loop or emit an id that does not exist is an error; what merely
  * makes it poorer is a warning. */
 #include "vocab.h"
+#include "common/limits.h"
 #include "common/status.h"
 
 #define PREFIX "tokenizer.ggml."
-#define VOCAB_MAX (UINT64_C(1) << 24)
 
 struct reader {
     const struct hearth_gguf *gguf;
@@ -77,9 +77,9 @@ static hearth_status read_tokens(const struct reader *in, struct hearth_vocab *o
     if (!out->tokens)
         return reject(in, HEARTH_E_FORMAT, "E_MISSING", key, "the key is missing");
     const uint64_t n = out->tokens->count;
-    if (n < 1 || n > VOCAB_MAX)
+    if (n < 1 || n > HEARTH_VOCAB_MAX)
         return reject(in, HEARTH_E_FORMAT, "E_VOCAB", key, "bad number of tokens (got %" PRIu64 ", need 1 to %" PRIu64 ")", n,
-                      VOCAB_MAX);
+                      HEARTH_VOCAB_MAX);
     if (n_embedding_rows != 0 && n != n_embedding_rows)
         return reject(in, HEARTH_E_FORMAT, "E_VOCAB", key,
                       "not one token for each embedding row (got %" PRIu64 ", need %" PRIu64 ")", n, n_embedding_rows);

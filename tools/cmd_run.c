@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "chat.h"
 #include "commands.h"
+#include "common/limits.h"
 #include "common/status.h"
 #include "json_schema.h"
 #include "options.h"
@@ -58,9 +59,6 @@ static const char greeting[] = "<|user|>\nWho are you?<|end|>\n<|assistant|>\n";
 /* A prompt file is read only up to this many bytes for each position of the context: vocabularies have no tokens so long that a
  * text beyond it could fit, and what is read is memory beside the plan. */
 enum { PROMPT_BYTES_PER_POSITION = 256, PROMPT_BYTES_MIN = 65536 };
-
-/* The same for a grammar or a schema. */
-enum { GRAMMAR_BYTES_MAX = 131072 };
 
 /* Generated text on its way out. */
 struct sink {
@@ -143,12 +141,12 @@ static hearth_status read_grammar(struct run *run, hearth_error *error)
 {
     const struct options *o = &run->options;
     if (o->grammar)
-        return process_read_file(&run->grammar, &run->grammar_bytes, o->grammar, GRAMMAR_BYTES_MAX, error);
+        return process_read_file(&run->grammar, &run->grammar_bytes, o->grammar, HEARTH_GRAMMAR_FILE_MAX, error);
     char *schema = NULL;
     size_t schema_bytes;
     if (!o->json_schema)
         return HEARTH_OK;
-    HEARTH_TRY(process_read_file(&schema, &schema_bytes, o->json_schema, GRAMMAR_BYTES_MAX, error));
+    HEARTH_TRY(process_read_file(&schema, &schema_bytes, o->json_schema, HEARTH_GRAMMAR_FILE_MAX, error));
     const hearth_status status =
         json_schema_to_grammar(&run->grammar, &run->grammar_bytes, o->json_schema, schema, schema_bytes, error);
     free(schema);

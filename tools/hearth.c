@@ -1,4 +1,5 @@
 /* The program `hearth`: finds the command and hands over. */
+#include "bounds.h"
 #include "commands.h"
 #include "common/status.h"
 #include "process.h"
@@ -11,7 +12,8 @@ static int show_help(void)
         if (commands[i].synopsis)
             (void)printf("  %-10s %s\n", commands[i].name, commands[i].synopsis);
     (void)printf("\n  hearth COMMAND --help   the options of a command\n"
-                 "  hearth --version        the version\n\n"
+                 "  hearth --version        the version\n"
+                 "  hearth --limits         bounds on what files and arguments may ask for\n\n"
                  "Exit codes: 0 done, 1 other error, 2 usage, 3 damaged model, 4 model not supported, 5 does not\n"
                  "fit, 6 file or output error, 7 saved state invalid, 8 numbers or self-test wrong, 130 interrupted.\n");
     return report_finish_output();
@@ -40,6 +42,8 @@ int main(int argc, char **argv)
         return show_help();
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
         return show_version();
+    if (strcmp(argv[1], "--limits") == 0)
+        return bounds_show(argc, argv);
     for (size_t i = 0; i < command_count; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);

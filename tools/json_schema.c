@@ -7,13 +7,11 @@
  * complete with its last character. */
 #include "json_schema.h"
 #include "bytes.h"
+#include "common/limits.h"
 #include "common/status.h"
 #include <jansson.h>
 #include <stdlib.h>
 
-#define DEPTH_MAX 64
-#define GRAMMAR_MAX 524288         /* bytes, as in grammars */
-#define COUNT_MAX 2000             /* of repetitions, as in grammars */
 #define USUAL_MAX 9999999999999999 /* where the schema says nothing: 16 digits */
 #define DISTINCT_MAX 16            /* alternatives of oneOf, required names and listed values that are compared each with each */
 
@@ -122,9 +120,9 @@ static hearth_status end_rule(struct build *b, const char *name, struct bytes *b
     b->rules.out_of_memory |= body->out_of_memory;
     free(body->bytes);
     *body = (struct bytes){0};
-    if (b->rules.n > GRAMMAR_MAX)
-        return hearth_fail(b->error, HEARTH_E_CONFIG, "E_SCHEMA", "%s: schema: its grammar is too long (need at most %d bytes)",
-                           b->file, GRAMMAR_MAX);
+    if (b->rules.n > HEARTH_GRAMMAR_TEXT_MAX)
+        return hearth_fail(b->error, HEARTH_E_CONFIG, "E_SCHEMA", "%s: schema: its grammar is too long (need at most %u bytes)",
+                           b->file, HEARTH_GRAMMAR_TEXT_MAX);
     return b->rules.out_of_memory ? no_memory(b) : HEARTH_OK;
 }
 
@@ -243,7 +241,7 @@ static hearth_status take_count(const struct build *b, const json_t *schema, con
     if (!value)
         return HEARTH_OK;
     const double number = json_number_value(value);
-    if (!json_is_number(value) || !(number >= 0 && number <= COUNT_MAX) || (double)(int64_t)number != number)
+    if (!json_is_number(value) || !(number >= 0 && number <= HEARTH_GRAMMAR_REPEAT_MAX) || (double)(int64_t)number != number)
         return fail(b, site, "need a whole number from 0 to 2000:", name);
     *out = (int64_t)number;
     return HEARTH_OK;
@@ -642,7 +640,7 @@ static hearth_status take_array(struct build *b, const json_t *schema, const str
  * that needs one cannot be spelt by them. `keys` begin alike in their first `at` bytes. */
 static hearth_status put_other_keys(struct build *b, const struct site *site, json_t *keys, size_t at, struct bytes *out)
 {
-    if (b->depth++ == 4 * DEPTH_MAX)
+    if (b->depth++ == 4 * (int)HEARTH_SCHEMA_DEPTH_MAX)
         return fail(b, site, "the name of a property is too long beside additionalProperties", NULL);
     json_t *branches = json_object(); /* next character -> keys that go on with it */
     bool ends = false, lost = !branches;
@@ -883,7 +881,7 @@ static hearth_status take_schema(struct build *b, const json_t *schema, const st
         put(out, "value");
         return HEARTH_OK;
     }
-    if (b->depth == DEPTH_MAX)
+    if (b->depth == (int)HEARTH_SCHEMA_DEPTH_MAX)
         return fail(b, site, "schemas are nested too deeply", NULL);
     struct bytes body = {0};
     char name[NAME_MAX_BYTES];

@@ -4,8 +4,6 @@
 
 #include "template/syntax.h"
 
-#define HEARTH_TEMPLATE_OUTPUT_MAX ((size_t)16 << 20)
-
 /* Run the statements with `variables`, a map, as global variables; what they show is added to `out`. */
 void hearth_evaluate(struct hearth_workspace *w, const struct hearth_stmt *body, struct hearth_value variables,
                      struct hearth_builder *out);

@@ -5,9 +5,6 @@
 
 #include "template/builtin.h"
 
-/* Inside each other in the text: tags, brackets, prefix operators, conditions. */
-#define HEARTH_TEMPLATE_NESTING_MAX 100u
-
 /* A variable's name; the hash makes look-ups cheap. */
 struct hearth_name {
     struct hearth_str text;

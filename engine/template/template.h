@@ -13,10 +13,6 @@
 
 #include "template/value.h"
 
-#define HEARTH_TEMPLATE_SOURCE_MAX ((size_t)1 << 20)
-/* Enough for every template within the other limits; pages that are not needed are never touched. */
-#define HEARTH_TEMPLATE_MEMORY ((size_t)64 << 20)
-
 struct hearth_template;
 
 /**

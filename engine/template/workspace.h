@@ -7,15 +7,13 @@
 #define HEARTH_ENGINE_TEMPLATE_WORKSPACE_H
 
 #include "common/attributes.h"
+#include "common/limits.h"
 #include "hearth.h"
 
 /* Statements, expressions, elements looked at, and stretches of this many bytes: one step each, which is some tens of nanoseconds.
  */
-#define HEARTH_TEMPLATE_STEPS_MAX 1000000u
 #define HEARTH_TEMPLATE_BYTES_PER_STEP 64u
 #define HEARTH_TEMPLATE_CHARACTERS_PER_STEP 8u
-/* Statements, expressions and values inside each other. Macros that call each other count with all that they consist of. */
-#define HEARTH_TEMPLATE_DEPTH_MAX 256u
 
 struct hearth_workspace {
     uint8_t *memory;

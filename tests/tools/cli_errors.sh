@@ -40,6 +40,9 @@ fine() {
 
 expect 2 E_USAGE
 expect 2 E_USAGE walk
+expect 2 E_USAGE --limits --csv
+expect 2 E_USAGE --limits --json more
+fine --limits --json
 expect 2 E_USAGE --walk
 for command in run chat plan info check doctor tokenize logits selftest quantize models; do
     expect 2 E_USAGE $command --walk

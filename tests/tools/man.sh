@@ -93,7 +93,7 @@ mkdir "$scratch/in the way" "$scratch/models"
 : >"$scratch/in the file"
 expect 'run ' ru
 expect 'perplexity plan ' p
-expect '--help --version ' --
+expect '--help --limits --version ' --
 expect '--mirostat --mirostat-ent --mirostat-lr ' run --miro
 expect ' ' run --temp ''
 expect ' ' run --temp = ''

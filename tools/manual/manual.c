@@ -245,7 +245,7 @@ static void write_completion(const char *folder)
     (void)fputs("    if [[ $COMP_CWORD == 1 ]]; then\n        mapfile -t COMPREPLY < <(compgen -W '", out);
     for (size_t i = 0; i < command_count; i++)
         (void)fprintf(out, "%s ", commands[i].name);
-    (void)fputs("--help --version' -- \"$word\")\n        return\n    fi\n    case ${COMP_WORDS[1]-} in\n", out);
+    (void)fputs("--help --limits --version' -- \"$word\")\n        return\n    fi\n    case ${COMP_WORDS[1]-} in\n", out);
     for (size_t i = 0; i < command_count; i++)
         put_case(out, &commands[i]);
     (void)fputs(completion_end, out);
