@@ -21,13 +21,21 @@ const char *hearth_file_distrust(const struct stat *info)
     return NULL;
 }
 
-/* Whether the second name is that of the open file. */
+/* Whether the second name is that of the open file; false with errno. */
 static bool is_named(const struct hearth_new_file *f, int fd)
 {
     struct stat here;
     struct stat there;
-    return fstat(fd, &here) == 0 && fstatat(f->folder, f->second, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-           here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+    if (fstat(fd, &here) != 0 || fstatat(f->folder, f->second, &there, AT_SYMLINK_NOFOLLOW) != 0)
+        return false;
+    errno = ESTALE;
+    return here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+}
+
+/* What is_named() failed with: the name is nobody's or another file's by now, and nothing is wrong with the system. */
+static bool is_outrun(void)
+{
+    return errno == ENOENT || errno == ESTALE;
 }
 
 /* What stands under the second name is somebody's who is writing, or a dead process has left it: nobody holds its lock. It is never
@@ -43,7 +51,7 @@ static bool remove_left_over(struct hearth_new_file *f)
     if (fd < 0)
         return errno == ENOENT;
     f->busy = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    const bool removed = !f->busy && (!is_named(f, fd) || unlinkat(f->folder, f->second, 0) == 0);
+    const bool removed = !f->busy && (is_named(f, fd) ? unlinkat(f->folder, f->second, 0) == 0 : is_outrun());
     const int number = errno;
     (void)close(fd);
     errno = number;
@@ -64,11 +72,10 @@ bool hearth_new_file_open(struct hearth_new_file *f, int folder, const char *nam
         if (f->fd < 0)
             continue;
         /* Before the lock was ours somebody may have taken the file for a left-over one. */
-        const bool locked = flock(f->fd, LOCK_EX | LOCK_NB) == 0;
-        const bool impossible = !locked && errno != EWOULDBLOCK;
-        f->open = impossible || (locked && is_named(f, f->fd));
+        const bool ours = flock(f->fd, LOCK_EX | LOCK_NB) == 0 && is_named(f, f->fd);
+        f->open = ours || (errno != EWOULDBLOCK && !is_outrun());
         if (f->open)
-            return !impossible;
+            return ours;
         (void)close(f->fd);
         f->fd = -1;
     }
