@@ -89,8 +89,9 @@ uint64_t hearth_first_not_finite(uint32_t format, const uint8_t *bytes, uint64_t
     return n;
 }
 
+/* row_blocks: of a row of the tensor. */
 static hearth_status check_finite(const struct load_job *job, uint32_t format, const uint8_t *bytes, uint64_t n_bytes,
-                                  uint64_t first_block, hearth_error *err)
+                                  uint64_t first_block, uint64_t row_blocks, hearth_error *err)
 {
     const uint64_t n = n_bytes / hearth_format_info(format)->block_bytes; /* NOLINT(clang-analyzer-core.DivideZero): described */
     const uint64_t bad = hearth_first_not_finite(format, bytes, n);
@@ -98,17 +99,17 @@ static hearth_status check_finite(const struct load_job *job, uint32_t format, c
         return HEARTH_OK;
     char name[64];
     hearth_weight_name(job->description, job->index, name);
-    return hearth_fail(err, HEARTH_E_FORMAT, "E_NUM", "%s: tensor %s: block %" PRIu64 " is not finite", job->source->shown, name,
-                       first_block + bad);
+    return hearth_fail(err, HEARTH_E_FORMAT, "E_NUM", "%s: tensor %s: block %" PRIu64 " is not finite (row %" PRIu64 ")",
+                       job->source->shown, name, first_block + bad, (first_block + bad) / row_blocks);
 }
 
-/* n bytes of the file to `out`, checked and hashed row by row. */
+/* n bytes of the file to `out`, checked and hashed row by row. A vector is one row, hashed in pieces. */
 static hearth_status load_range(struct reader *r, uint32_t format, uint64_t offset, uint8_t *out, uint64_t n, uint64_t row_bytes,
-                                uint64_t first_block, hearth_error *err)
+                                uint64_t first_block, uint64_t row_blocks, hearth_error *err)
 {
     const struct hearth_source *s = r->job->source;
     HEARTH_TRY(s->read(s->context, out, offset, (size_t)n, err));
-    HEARTH_TRY(check_finite(r->job, format, out, n, first_block, err));
+    HEARTH_TRY(check_finite(r->job, format, out, n, first_block, row_blocks, err));
     for (uint64_t at = 0; at < n; at += row_bytes)
         hearth_hash_sum(&r->sum, hearth_hash_at(out + at, (size_t)row_bytes, offset + at));
     if (s->forget && r->job->forget)
@@ -136,7 +137,7 @@ static hearth_status load_one_matrix(struct reader *reader, const struct hearth_
     for (uint32_t r = rows.begin; r < rows.end; r += rows_at_once) {
         const uint32_t n = rows.end - r < rows_at_once ? rows.end - r : rows_at_once;
         HEARTH_TRY(load_range(reader, m->format, offset + r * row_bytes, reader->buffer, n * row_bytes, row_bytes,
-                              (before + r) * row_blocks, err));
+                              (before + r) * row_blocks, row_blocks, err));
         for (uint32_t i = 0; i < n; i += tile_rows)
             m->kernel->matmul.pack(packed + (uint64_t)((r + i) / tile_rows) * tile_bytes, reader->buffer + i * row_bytes,
                                    n - i < tile_rows ? n - i : tile_rows, m->k);
@@ -175,7 +176,7 @@ static hearth_status load_table(struct reader *reader, const struct hearth_table
     for (uint32_t r = rows.begin; r < rows.end; r += rows_at_once) {
         const uint32_t n = rows.end - r < rows_at_once ? rows.end - r : rows_at_once;
         HEARTH_TRY(load_range(reader, t->format, t->file_offset + r * row_bytes, t->bytes + r * row_bytes, n * row_bytes, row_bytes,
-                              r * row_blocks, err));
+                              r * row_blocks, row_blocks, err));
     }
     return HEARTH_OK;
 }
@@ -188,8 +189,8 @@ static hearth_status load_vector(struct reader *r, const struct hearth_vector *v
     for (uint32_t i = 0; i < v->n; i += at_once) {
         const uint32_t n = v->n - i < at_once ? v->n - i : at_once;
         const uint64_t bytes = (uint64_t)n * element_bytes;
-        HEARTH_TRY(
-            load_range(r, v->format, v->file_offset + (uint64_t)i * element_bytes, r->buffer, bytes, bytes, v->first + i, err));
+        HEARTH_TRY(load_range(r, v->format, v->file_offset + (uint64_t)i * element_bytes, r->buffer, bytes, bytes, v->first + i,
+                              UINT64_MAX, err));
         for (uint32_t j = 0; j < n; j++) {
             const uint8_t *at = r->buffer + j * element_bytes;
             if (v->format == HEARTH_F32)

@@ -93,6 +93,7 @@ static hearth_status verify_tensor(const struct checked *c, const struct hearth_
 {
     char name[HEARTH_QUOTE_MAX];
     const uint64_t block = hearth_format_info(tensor->format)->block_bytes;
+    const uint64_t row_bytes = hearth_row_bytes(tensor->format, tensor->ne[0]);
     const uint64_t piece = PIECE_BYTES / block * block; /* NOLINT(clang-analyzer-core.DivideZero): of a product */
     for (uint64_t at = 0; at < tensor->bytes; at += piece) {
         const uint64_t n = tensor->bytes - at < piece ? tensor->bytes - at : piece;
@@ -102,8 +103,10 @@ static hearth_status verify_tensor(const struct checked *c, const struct hearth_
         HEARTH_TRY(hearth_parts_read(&c->parts, buffer, tensor->file_offset + at, (size_t)n, error));
         const uint64_t bad = hearth_first_not_finite(tensor->format, buffer, n / block);
         if (bad < n / block)
-            return hearth_fail(error, HEARTH_E_FORMAT, "E_NUM", "%s: tensor '%s': block %" PRIu64 " is not finite", c->shown,
-                               hearth_quote(name, tensor->name.bytes, (size_t)tensor->name.size), at / block + bad);
+            return hearth_fail(error, HEARTH_E_FORMAT, "E_NUM",
+                               "%s: tensor '%s': block %" PRIu64 " is not finite (row %" PRIu64 ")", c->shown,
+                               hearth_quote(name, tensor->name.bytes, (size_t)tensor->name.size), at / block + bad,
+                               (at + bad * block) / row_bytes);
     }
     return HEARTH_OK;
 }

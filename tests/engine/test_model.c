@@ -251,7 +251,7 @@ Test(model, floats_that_are_not_finite_are_found_at_load, .init = open_engine, .
         uint64_t n_bytes;
         const uint32_t nan = 0x7fc00000;
         memcpy(data_of(t, names[i], &n_bytes) + 4 * 17, &nan, sizeof nan);
-        expect_bad_block(t, names[i], "block 17 ");
+        expect_bad_block(t, names[i], "block 17 is not finite (row 0)");
         drop(t);
     }
 }
@@ -267,9 +267,76 @@ Test(model, the_first_bad_block_is_told_by_any_number_of_threads)
         uint8_t *data = data_of(t, "blk.0.ffn_up.weight", &n_bytes);
         put_half(data + 34 * 900, 0x7e00);
         put_half(data + n_bytes - 34, 0x7e00);
-        expect_bad_block(t, "blk.0.ffn_up.weight", "block 900 ");
+        expect_bad_block(t, "blk.0.ffn_up.weight", "block 900 is not finite (row 112)");
         drop(t);
         close_engine();
+    }
+}
+
+static const char *const wide_weights[] = {"token_embd.weight",   "blk.0.attn_q.weight",      "blk.0.attn_k.weight",
+                                           "blk.0.attn_v.weight", "blk.0.attn_output.weight", "blk.0.ffn_gate.weight",
+                                           "blk.0.ffn_up.weight", "blk.0.ffn_down.weight",    "output.weight",
+                                           "output_norm.weight",  "blk.0.attn_norm.weight",   "blk.0.ffn_norm.weight"};
+
+static const int32_t wide_ids[3] = {5, 6, 7};
+
+/* All weights 0 (N06): all logits are, and the greedy choice is the first token. */
+Test(model, weights_that_are_all_zero_make_equal_logits, .init = open_engine, .fini = close_engine)
+{
+    for (size_t i = 0; i < COUNT(scales); i++) {
+        start_wide(scales[i].format);
+        struct tiny *t = make();
+        for (size_t j = 0; j < COUNT(wide_weights); j++) {
+            uint64_t n_bytes;
+            uint8_t *data = data_of(t, wide_weights[j], &n_bytes);
+            memset(data, 0, n_bytes);
+        }
+        open_session(t);
+        cr_assert_eq(hearth_session_feed(t->session, wide_ids, 3, &err), HEARTH_OK, "%s", err.message);
+        const float *logits = hearth_session_logits(t->session, 0);
+        for (uint32_t v = 0; v < hearth_model_vocabulary_size(t->model); v++)
+            cr_expect(logits[v] == 0.0f, "format %zu: logit %u is %g", i, v, (double)logits[v]);
+        drop(t);
+    }
+}
+
+/* Scales below the least normal half (N08), and sums that are denormal floats: the same bits by any number of workers, also below
+ * a host that flushes them. */
+Test(model, denormal_scales_give_the_same_bits_everywhere)
+{
+    const unsigned before = _mm_getcsr();
+    for (size_t i = 0; i < COUNT(scales); i++) {
+        float *want = NULL;
+        for (uint32_t threads = 1; threads <= 3; threads++) {
+            open_engine_with(threads, 0);
+            start_wide(scales[i].format);
+            struct tiny *t = make();
+            const size_t step = hearth_format_info(scales[i].format)->block_bytes;
+            for (size_t j = 0; j < 9; j++) {
+                uint64_t n_bytes;
+                uint8_t *data = data_of(t, wide_weights[j], &n_bytes);
+                for (uint64_t at = 0; at + step <= n_bytes; at += step)
+                    for (size_t k = 0; k < scales[i].n; k++)
+                        put_half(data + at + scales[i].at[k], 1 + (uint32_t)(at / step % 7));
+            }
+            _mm_setcsr(threads == 3 ? before | 0x8040u : before);
+            open_session(t);
+            const hearth_status status = hearth_session_feed(t->session, wide_ids, 3, &err);
+            _mm_setcsr(before);
+            cr_assert_eq(status, HEARTH_OK, "%s", err.message);
+            const size_t bytes = hearth_model_vocabulary_size(t->model) * sizeof(float);
+            if (!want) {
+                want = malloc(bytes);
+                cr_assert(want);
+                memcpy(want, hearth_session_logits(t->session, 0), bytes);
+                for (size_t v = 0; v < bytes / sizeof(float); v++)
+                    cr_expect(want[v] - want[v] == 0.0f, "format %zu: logit %zu is not finite", i, v);
+            }
+            cr_expect_eq(memcmp(want, hearth_session_logits(t->session, 0), bytes), 0, "format %zu, %u threads", i, threads);
+            drop(t);
+            close_engine();
+        }
+        free(want);
     }
 }
 
