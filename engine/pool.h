@@ -26,9 +26,9 @@ uint64_t hearth_pool_bytes(uint32_t workers);
 uint64_t hearth_pool_guard_bytes(uint32_t workers);
 
 /**
- * Start the workers. When it returns each has pinned itself to its processor (failing to is no error), blocks all signals but those
- * that its own instructions raise (SIGSEGV, SIGBUS, ...), has its floating point set to the default (round to nearest even, denormals
- * kept, exceptions masked), and has populated its stack.
+ * Start the workers. When it returns each has pinned itself to its processor (failing to is no error), blocks all signals but
+ * those that its own instructions raise (SIGSEGV, SIGBUS, ...), has its floating point set to the default (round to nearest even,
+ * denormals kept, exceptions masked), and has populated its stack.
  *
  * @param memory  Private, anonymous, readable and writable, page aligned, and best not touched yet; it may be part of a larger
  * mapping. While the pool is open nothing else may touch it: in particular nobody may populate or madvise across the guard pages.

@@ -44,6 +44,9 @@ static void on_lost_page(int number, siginfo_t *info, void *context)
         (void)signal(number, SIG_DFL);
         return;
     }
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    while (atomic_flag_test_and_set(&told)) /* another thread has come here first, and says it */
+        (void)pause();
     leave_terminal();
     (void)!write(STDERR_FILENO, line, sizeof line - 1);
     _exit(LOST_PAGE_EXIT);

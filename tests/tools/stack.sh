@@ -20,5 +20,5 @@ objdump -d --no-show-raw-insn "$HEARTH_LIBRARY" >"$listing"
 #   the others                256 levels of a template's workspace (workspace.h)
 # The sum is what frames would take if every level had the largest; what templates do take is measured (engine/test_template).
 cd "$HEARTH_SOURCE_DIR"
-python3 tests/tools/stack.py "$listing" $((2 << 20)) parse_expression=909 take_alternatives=65 run_stage=7 \
+python3 tests/tools/stack.py "$listing" $((3 << 20)) parse_expression=909 take_alternatives=65 run_stage=7 \
     hearth_value_equal=257 hearth_value_compare=257 show=257 evaluate=257 write_value=257 read_value=257
