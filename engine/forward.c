@@ -1020,7 +1020,7 @@ hearth_status hearth_forward(struct hearth_batch *b, hearth_error *err)
     atomic_store(&b->end, n_layer);
     b->prefetch_bytes = hearth_prefetch_bytes(&b->buffers->prefetch);
     const double begin = seconds();
-    hearth_pool_run(b->pool, run_steps, b);
+    hearth_pool_run_without(b->pool, b->left_out - 1, run_steps, b);
     const uint32_t end = atomic_load(&b->end);
     if (b->n == 1 && end == n_layer)
         hearth_prefetch_record(&b->buffers->prefetch, seconds() - begin);

@@ -97,6 +97,7 @@ struct hearth_batch {
     struct hearth_kv_cache *cache;
     const struct hearth_interrupt *interrupt;
     const int32_t *ids;
+    uint32_t left_out;        /* of several workers, the one without a part in it, counted from 1; 0: none */
     uint32_t n;               /* tokens */
     uint32_t position;        /* of the first */
     size_t prefetch_bytes;    /* set by hearth_forward() */

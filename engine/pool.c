@@ -67,6 +67,8 @@ struct hearth_pool {
     pthread_mutex_t callers;
     hearth_pool_fn *fn; /* NULL: leave */
     void *job;
+    uint32_t left_out; /* index of the worker that has no part in the job; UINT32_MAX: all have */
+    uint32_t parts;    /* workers that have one */
     struct gate start;
     struct gate done;
     struct gate barrier;
@@ -134,11 +136,13 @@ static void gate_open(struct gate *g)
 
 /* ---- Jobs ------------------------------------------------------------------------------------------------------- */
 
-void hearth_pool_run(struct hearth_pool *p, hearth_pool_fn *fn, void *job)
+void hearth_pool_run_without(struct hearth_pool *p, uint32_t left_out, hearth_pool_fn *fn, void *job)
 {
     (void)pthread_mutex_lock(&p->callers);
     p->fn = fn;
     p->job = job;
+    p->left_out = left_out;
+    p->parts = p->workers - (left_out < p->workers);
     const uint32_t seen = atomic_load_explicit(&p->done.generation, memory_order_relaxed);
     atomic_store_explicit(&p->working, p->workers, memory_order_relaxed);
     gate_open(&p->start);
@@ -147,14 +151,19 @@ void hearth_pool_run(struct hearth_pool *p, hearth_pool_fn *fn, void *job)
     (void)pthread_mutex_unlock(&p->callers);
 }
 
+void hearth_pool_run(struct hearth_pool *p, hearth_pool_fn *fn, void *job)
+{
+    hearth_pool_run_without(p, UINT32_MAX, fn, job);
+}
+
 void hearth_pool_barrier(struct hearth_pool *p, uint32_t worker)
 {
-    if (p->workers == 1)
+    if (p->parts == 1)
         return;
-    struct worker *w = &p->worker[worker];
+    struct worker *w = &p->worker[worker + (worker >= p->left_out)];
     const uint32_t seen = atomic_load_explicit(&p->barrier.generation, memory_order_relaxed); /* cannot move before we arrive */
     HEARTH_POOL_SYNC_POINT();
-    if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) + 1 == p->workers) {
+    if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) + 1 == p->parts) {
         atomic_store_explicit(&p->arrived, 0, memory_order_relaxed); /* seen by all before they arrive again */
         gate_open(&p->barrier);
         return;
@@ -220,7 +229,8 @@ static void *work(void *argument)
         if (!p->fn)
             return NULL;
         w->failed_spins = 0;
-        p->fn(p->job, w->index, p->workers);
+        if (w->index != p->left_out)
+            p->fn(p->job, w->index - (w->index > p->left_out), p->parts);
         HEARTH_POOL_SYNC_POINT();
         if (atomic_fetch_sub_explicit(&p->working, 1, memory_order_acq_rel) == 1)
             gate_open(&p->done);

@@ -44,6 +44,9 @@ hearth_status hearth_pool_open(struct hearth_pool **out, void *memory, uint64_t 
  * is seen by the caller. Callers from several threads wait for each other. Not from a job; not in a child after fork. */
 void hearth_pool_run(struct hearth_pool *pool, hearth_pool_fn *fn, void *job);
 
+/* The same without one of them, who sleeps on: the others are numbered from 0 to workers - 2. */
+void hearth_pool_run_without(struct hearth_pool *pool, uint32_t left_out, hearth_pool_fn *fn, void *job);
+
 /* Inside a job: wait until every worker has come here. All workers must call it equally often. What was written before it is seen
  * by all after it. Spins for at most some tens of microseconds, then sleeps. */
 void hearth_pool_barrier(struct hearth_pool *pool, uint32_t worker);

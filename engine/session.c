@@ -441,11 +441,10 @@ struct hearth_hash hearth_session_rope(const struct hearth_session *s)
     return hash;
 }
 
-/* Put at most a batch of tokens into the cache, `ahead` of the position, which does not move. */
-static hearth_status compute_batch(struct hearth_session *s, uint32_t ahead, const int32_t *ids, uint32_t n, uint32_t n_logits,
-                                   hearth_error *err)
+/* Put at most a batch of tokens into the cache, from position `begin`; the session's own does not move. */
+static hearth_status compute_batch_without(struct hearth_session *s, uint32_t left_out, uint32_t begin, const int32_t *ids,
+                                           uint32_t n, uint32_t n_logits, hearth_error *err)
 {
-    const uint32_t begin = s->position + ahead;
     struct hearth_batch batch = {.model = &s->model->description,
                                  .kernels = &s->model->engine->kernels,
                                  .rope_frequencies = {global_rope(s), s->model->rope_frequencies[HEARTH_ROPE_LOCAL]},
@@ -454,6 +453,7 @@ static hearth_status compute_batch(struct hearth_session *s, uint32_t ahead, con
                                  .buffers = &s->buffers,
                                  .cache = &s->cache,
                                  .interrupt = &s->interrupt,
+                                 .left_out = left_out,
                                  .ids = ids,
                                  .n = n,
                                  .position = begin,
@@ -463,6 +463,12 @@ static hearth_status compute_batch(struct hearth_session *s, uint32_t ahead, con
     HEARTH_TRY(hearth_forward(&batch, err));
     s->n_logits = n_logits;
     return HEARTH_OK;
+}
+
+static hearth_status compute_batch(struct hearth_session *s, uint32_t ahead, const int32_t *ids, uint32_t n, uint32_t n_logits,
+                                   hearth_error *err)
+{
+    return compute_batch_without(s, 0, s->position + ahead, ids, n, n_logits, err);
 }
 
 /* The position moves on over tokens that have been computed. */
@@ -497,6 +503,46 @@ static hearth_status compute(struct hearth_session *s, const int32_t *ids, size_
         HEARTH_TRY(status);
     }
     move_over(s, ids, n);
+    return HEARTH_OK;
+}
+
+static struct hearth_hash hash_logits(const struct hearth_session *s)
+{
+    return hearth_hash128(hearth_session_logits(s, 0), s->model->description.hparams.n_vocab * sizeof(float));
+}
+
+/* Compute the token at the position, whose logits are there, again, and compare their bits. One worker after the other is left out,
+ * so that each has its results compared with those of others. One alone takes the token before as well, where that is possible: two
+ * tokens go other ways than one. */
+static hearth_status check_again(struct hearth_session *s, int32_t id, uint32_t n_checked, hearth_error *err)
+{
+    const uint32_t workers = s->model->engine->workers;
+    const bool two = workers == 1 && s->position > 0 && s->limits.batch > 1 && !has_lost(s, s->position - 1);
+    const int32_t ids[] = {two ? s->ids[s->position - 1] : id, id};
+    const struct hearth_hash first = hash_logits(s);
+    HEARTH_TRY(compute_batch_without(s, workers > 1 ? 1 + n_checked % workers : 0, s->position - two, ids, 1U + two, 1, err));
+    if (hearth_hash_equal(first, hash_logits(s)))
+        return HEARTH_OK;
+    s->n_logits = 0;
+    if (workers > 1)
+        return hearth_fail(err, HEARTH_E_INFERENCE, NULL,
+                           "inference: token %" PRIu32 ": logits differ between %" PRIu32 " and %" PRIu32
+                           " threads: a fault of the machine, or a race",
+                           s->position, workers, workers - 1);
+    return hearth_fail(err, HEARTH_E_INFERENCE, NULL,
+                       "inference: token %" PRIu32 ": logits differ when computed again: a fault of the machine", s->position);
+}
+
+/* compute() of one token of an answer, and again. */
+static hearth_status compute_twice(struct hearth_session *s, int32_t id, uint32_t n_checked, hearth_error *err)
+{
+    hearth_status status = compute_batch(s, 0, &id, 1, 1, err);
+    if (status == HEARTH_OK)
+        status = check_again(s, id, n_checked, err);
+    if (status != HEARTH_OK && has_lost(s, s->position))
+        restart(s);
+    HEARTH_TRY(status);
+    move_over(s, &id, 1);
     return HEARTH_OK;
 }
 
@@ -837,7 +883,9 @@ static hearth_status generate_one(struct hearth_session *s, const hearth_generat
     if (belongs)
         follow_grammar(s, id);
     const bool goes_on = result->stop == HEARTH_STOP_NOT_YET && !grammar_is_done(s);
-    const hearth_status status = goes_on ? compute(s, &id, 1, err) : HEARTH_OK;
+    const bool twice = goes_on && g->paranoid_every > 0 && result->n_generated % g->paranoid_every == 0;
+    const hearth_status status = twice ? compute_twice(s, id, *g->n_checked, err) : goes_on ? compute(s, &id, 1, err) : HEARTH_OK;
+    *g->n_checked += twice && status == HEARTH_OK;
     if (belongs && (!goes_on || status == HEARTH_E_CANCELLED) && s->position < s->limits.context) {
         s->unfed = id;
         s->n_unfed = 1;
@@ -851,7 +899,7 @@ static hearth_status generate(struct hearth_session *s, const hearth_generation 
 {
     const uint32_t max_tokens = g->max_tokens ? g->max_tokens : 256;
     const double begin = seconds_now();
-    result->n_generated = 0;
+    result->n_generated = *g->n_checked = 0;
     HEARTH_TRY(hearth_text_stream_begin(s->stream, g->stop_strings, g->n_stop_strings, g->text, g->text_user, err));
     hearth_status status = compute_unfed(s, err);
     result->stop = HEARTH_STOP_NOT_YET;
@@ -887,8 +935,10 @@ hearth_status hearth_generate(hearth_session *s, const hearth_generation *genera
 {
     hearth_result unseen = {.struct_size = sizeof unseen};
     hearth_generation known;
+    uint32_t uncounted;
     HEARTH_NEED(generation, error);
     HEARTH_TRY(hearth_generation_read(&known, generation, result, error));
+    known.n_checked = known.n_checked ? known.n_checked : &uncounted;
     HEARTH_TRY(hearth_session_enter(s, error));
     return hearth_session_leave(s, generate(s, &known, result ? result : &unseen, error));
 }

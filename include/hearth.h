@@ -533,6 +533,9 @@ typedef struct hearth_generation {
     void *token_user;
     bool logprobs;           /* tell `token` logarithms of probabilities: two passes over the logits for each token */
     uint32_t n_top_logprobs; /* likeliest tokens told with each; at most HEARTH_TOP_LOGPROBS_MAX, and 0 without logprobs */
+    uint32_t paranoid_every; /* compute each so-manieth token of the answer again, divided otherwise among the threads, and compare
+                                the bits of its logits; 0: none. A difference is E_INFERENCE: a fault of the machine, or a race */
+    uint32_t *n_checked;     /* receives how many were compared and found equal; may be NULL */
 } hearth_generation;
 
 typedef struct hearth_result {

@@ -42,6 +42,7 @@ static const struct argp_option table[] = {
     OPTIONS_SAMPLING_MORE,
     OPTIONS_RESOURCES,
     OPTION_JSON,
+    {"paranoid", OPTION_KEY_PARANOID, "N", OPTION_MORE, "compute each N-th token again and compare the bits", 7},
     {"logprobs", OPTION_KEY_LOGPROBS, "N", OPTION_MORE, "with --json: probabilities, and the N likeliest (0-20)", 7},
     OPTION_QUIET,
     OPTION_HELP,
@@ -82,7 +83,7 @@ struct run {
     bool infill;
     char *grammar; /* owned; NULL: none */
     size_t grammar_bytes;
-    uint32_t n_prompt;
+    uint32_t n_prompt, n_checked;
     int32_t *ids; /* prompt first, then the tokens generated */
     size_t ids_capacity;
     struct sink sink;
@@ -295,7 +296,9 @@ static hearth_status generate(struct run *run, hearth_error *error)
                                           .token = o->logprobs ? on_token : NULL,
                                           .token_user = run,
                                           .logprobs = o->logprobs,
-                                          .n_top_logprobs = o->n_top_logprobs};
+                                          .n_top_logprobs = o->n_top_logprobs,
+                                          .paranoid_every = o->paranoid,
+                                          .n_checked = &run->n_checked};
     HEARTH_TRY(hearth_generate(run->session, &generation, &run->result, error));
     sample_private(run);
     return run->sink.kept.out_of_memory || run->token_probs.records.out_of_memory ? report_no_memory(error, "generated text")
@@ -320,15 +323,17 @@ static void tell_start(const struct run *run)
 
 static void tell_end(const struct run *run)
 {
-    char plan[TEXT_BYTES_MAX], peak[TEXT_BYTES_MAX], seed[40] = "", first[48] = "";
+    char plan[TEXT_BYTES_MAX], peak[TEXT_BYTES_MAX], seed[40] = "", first[48] = "", checked[40] = "";
     if (!run->options.seed_given && run->options.sampling.temperature > 0)
         (void)snprintf(seed, sizeof seed, "; seed %" PRIu64, run->options.sampling.seed);
     if (run->sink.out.first_seconds > 0)
         (void)snprintf(first, sizeof first, ", first token after %.2f s", run->sink.out.first_seconds);
-    report_note("prompt %" PRIu32 " tokens, %.1f t/s; generated %" PRIu32 " tokens, %.1f t/s%s; plan %s, peak private %s; "
+    if (run->options.paranoid)
+        (void)snprintf(checked, sizeof checked, ", %" PRIu32 " of them checked", run->n_checked);
+    report_note("prompt %" PRIu32 " tokens, %.1f t/s; generated %" PRIu32 " tokens, %.1f t/s%s%s; plan %s, peak private %s; "
                 "loaded in %.2f s%s",
                 run->n_prompt, rate(run->n_prompt, run->prompt_seconds), run->result.n_generated,
-                rate(run->result.n_generated, run->result.seconds), seed, text_bytes(plan, run->plan_bytes),
+                rate(run->result.n_generated, run->result.seconds), checked, seed, text_bytes(plan, run->plan_bytes),
                 text_bytes(peak, run->peak_private_bytes), run->load_seconds, first);
 }
 
@@ -353,6 +358,8 @@ static int print_json(const struct run *run)
         "prompt_ts", rate(run->n_prompt, run->prompt_seconds), "gen_ts", rate(run->result.n_generated, run->result.seconds),
         "plan_bytes", (json_int_t)run->plan_bytes, "peak_private_bytes", (json_int_t)run->peak_private_bytes, "load_seconds",
         run->load_seconds, "first_token_seconds", first);
+    if (run->options.paranoid)
+        output_set(object, "n_checked", json_integer(run->n_checked));
     if (run->options.logprobs)
         output_set(object, "logprobs", token_probs_json(&run->token_probs));
     return output_json(object, 0);

@@ -446,6 +446,8 @@ static error_t take_option(int key, char *given, struct argp_state *argp)
     case OPTION_KEY_LOGPROBS:
         o->logprobs = true;
         return take_u32(parse, key, value, &o->n_top_logprobs, 0, HEARTH_TOP_LOGPROBS_MAX);
+    case OPTION_KEY_PARANOID:
+        return take_u32(parse, key, value, &o->paranoid, 1, INT32_MAX);
     case OPTION_KEY_CHUNK:
         return take_u32(parse, key, value, &o->chunk, 1, INT32_MAX);
     default:

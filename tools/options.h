@@ -73,6 +73,7 @@ struct options {
     bool converses; /* chat: sessions have room for a conversation */
     bool logprobs;
     uint32_t n_top_logprobs;
+    uint32_t paranoid; /* 0: off */
 };
 
 /* Keys of options without a short form. */
@@ -147,6 +148,7 @@ enum option_key {
     OPTION_KEY_CHAT,
     OPTION_KEY_SYSTEM,
     OPTION_KEY_LOGPROBS,
+    OPTION_KEY_PARANOID,
     OPTION_KEY_PURE,
     OPTION_KEY_IMATRIX,
     OPTION_KEY_WHEN_FULL,

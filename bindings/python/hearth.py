@@ -141,7 +141,8 @@ class _generation(_Options):
     _fields_ = [("struct_size", c_uint32), ("max_tokens", c_uint32), ("stop_strings", POINTER(c_char_p)),
                 ("n_stop_strings", c_uint32), ("text", _text_fn), ("text_user", c_void_p), ("ids", POINTER(c_int32)),
                 ("ids_capacity", c_size_t), ("keep_special", c_bool), ("token", _token_fn), ("token_user", c_void_p),
-                ("logprobs", c_bool), ("n_top_logprobs", c_uint32)]
+                ("logprobs", c_bool), ("n_top_logprobs", c_uint32),
+                ("paranoid_every", c_uint32), ("n_checked", POINTER(c_uint32))]
 
 
 class _result(_Options):

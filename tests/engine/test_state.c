@@ -320,8 +320,7 @@ Test(state, travels_between_cpu_levels)
     for (size_t i = 0; i < 4; i++) {
         hearth_engine_close(engine);
         engine = golden_engine(levels[i], 1 + (uint32_t)i % 3);
-        cr_assert(engine);
-        if (strcmp(hearth_engine_cpu_level(engine), levels[i]) != 0)
+        if (!engine)
             continue; /* not on this CPU */
         struct pair p = open_pair("gemma2", (hearth_limits){.kv_type = HEARTH_KV_Q8_0});
         if (i > 0) {

@@ -79,6 +79,10 @@ expect 2 E_USAGE run -n -2
 expect 2 E_USAGE run --logprobs 1 # without --json
 expect 2 E_USAGE run --json --logprobs 21
 expect 2 E_USAGE run --json --logprobs -1
+expect 2 E_USAGE run --paranoid 0
+expect 2 E_USAGE run --paranoid x
+fine run -n 4 --paranoid 1
+grep -q '4 tokens.*, 3 of them checked' "$scratch/err" || failed "run --paranoid: does not tell how many"
 expect 2 E_USAGE run -t 100000
 for value in '' nan inf -1 1e30 0x1p3 1,5 ' 1' 1x .; do
     expect 2 E_USAGE run --temp "$value"

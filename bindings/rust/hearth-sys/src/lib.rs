@@ -216,6 +216,8 @@ structures! {
         pub token_user: *mut c_void,
         pub logprobs: bool,
         pub n_top_logprobs: u32,
+        pub paranoid_every: u32,
+        pub n_checked: *mut u32,
     }
     pub struct hearth_result {
         pub struct_size: u32,

@@ -166,6 +166,8 @@ impl Core {
             token_user: user,
             logprobs: logprobs.chosen || logprobs.top > 0,
             n_top_logprobs: logprobs.top,
+            paranoid_every: 0,
+            n_checked: std::ptr::null_mut(),
         };
         let mut result = sys::hearth_result { struct_size: size_of::<sys::hearth_result>(), ..Default::default() };
         check(|error| call(&generation, &mut result, error))?;
