@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define READ_AHEAD_STEP ((size_t)128 << 10) /* the system cuts a request short at its read-ahead window, which is this by default  \
-                                             */
+/* The system cuts a request short at its read-ahead window, 128 KiB by default. */
+#define READ_AHEAD_STEP ((size_t)128 << 10)
 
 static hearth_status fail_errno(hearth_error *err, const char *path, const char *action, int number)
 {

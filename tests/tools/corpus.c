@@ -56,6 +56,7 @@ static void need(bool holds, const char *what)
 
 /* ---- Starting -------------------------------------------------------------------------------------------------------- */
 
+/* hearth check with this way of --verify; NULL: the model's chat template writes a message down instead. */
 static void become_check(const char *verify, const char *path, bool huge, int out, int err)
 {
     const int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -66,8 +67,12 @@ static void become_check(const char *verify, const char *path, bool huge, int ou
     if (!sanitized && !huge) /* a map of a huge file is no memory */
         (void)setrlimit(RLIMIT_AS, &space);
     (void)alarm(300); /* stays over exec */
-    if (dup2(in, 0) == 0 && dup2(out, 1) == 1 && dup2(err, 2) == 2)
-        (void)execl(program, program, "check", "--verify", verify, path, (char *)NULL);
+    if (dup2(in, 0) == 0 && dup2(out, 1) == 1 && dup2(err, 2) == 2) {
+        if (verify)
+            (void)execl(program, program, "check", "--verify", verify, path, (char *)NULL);
+        else
+            (void)execl(program, program, "template", "-m", path, "--messages", "messages.json", (char *)NULL);
+    }
     _exit(127);
 }
 
@@ -240,6 +245,31 @@ static void check_template(const char *id, const char *text, struct want want)
     check_builder(id, want);
 }
 
+/* What only shows when a template runs. */
+static void check_rendering(void)
+{
+    static const struct {
+        const char *id, *text;
+        struct want want;
+    } rows[] = {
+        {"C05", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", {4, "E_LIMIT", "inside each other"}},
+        {"C06 list", "{{ range(1000000000)|list }}", {4, "E_LIMIT", NULL}},
+        {"C06 loop", "{% for i in range(1000000000) %}{% endfor %}", {4, "E_LIMIT", NULL}},
+        {"C07", "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}", {4, "E_LIMIT", NULL}},
+        {"C08", "{{ 'a' * 10**9 }}", {4, "E_LIMIT", NULL}},
+        {"C render", "{% for m in messages %}{{ m.content }}{% endfor %}", {0, NULL, NULL}},
+    };
+    static const char messages[] = "[{\"role\":\"user\",\"content\":\"hi\"}]";
+    write_bytes("messages.json", (const uint8_t *)messages, sizeof messages - 1);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        begin(NULL);
+        gguf_builder_set_string(&builder, "tokenizer.chat_template", rows[i].text);
+        gguf_builder_write_file(&builder, "row.gguf");
+        const struct outcome o = start(NULL, "row.gguf", false);
+        judge(rows[i].id, &o, &rows[i].want);
+    }
+}
+
 static void check_templates(void)
 {
     const size_t n = (size_t)2 << 20;
@@ -254,6 +284,9 @@ static void check_templates(void)
     check_template("C04", text, (struct want){4, "E_LIMIT", "chat template"});
     free(text);
     check_template("C open", "{% if 1 %}", (struct want){3, "E_TEMPLATE", "chat template"});
+    check_template("C10 include", "{% include 'a' %}", (struct want){3, "E_TEMPLATE", "include"});
+    check_template("C10 import", "{% import 'a' as b %}", (struct want){3, "E_TEMPLATE", "import"});
+    check_template("C10 extends", "{% extends 'a' %}", (struct want){3, "E_TEMPLATE", "extends"});
     check_template("C good", "{% for m in messages %}{{ m.content }}{% endfor %}", (struct want){0, NULL, NULL});
 }
 
@@ -333,6 +366,15 @@ static void check_parts(void)
         gguf_builder_write_file(&builder, part_path(1));
         check_path(rows[i].id, part_path(0), rows[i].want);
     }
+    begin(&(struct gguf_shape){.n_layer = 1, .n_embd = 64, .n_ff = 96, .format = HEARTH_F32}); /* has one layer less */
+    gguf_builder_make_part(&builder, 1, 3);
+    gguf_builder_write_file(&builder, part_path(1));
+    check_path("S08", part_path(0), (struct want){3, NULL, NULL});
+    begin(NULL);
+    builder.alignment = 4096;
+    gguf_builder_make_part(&builder, 1, 3);
+    gguf_builder_write_file(&builder, part_path(1));
+    check_path("S11", part_path(0), (struct want){0, NULL, NULL});
     write_parts();
     need(stat(part_path(1), &info) == 0 && truncate(part_path(1), info.st_size - 1) == 0, "truncate");
     check_path("S09", part_path(0), (struct want){3, "E_EXTENT", "(part 2 of 3)"});
@@ -413,6 +455,10 @@ static void check_huge(void)
         (void)printf("FAILED 40 GB, short: more than %u bytes were read\n", READ_MAX);
         n_failures++;
     }
+    /* Whole, with tensors far beyond 4 GiB, it is a model: one that does not fit, where there is not so much memory. */
+    need(ftruncate(fd, (off_t)(size + data)) == 0, "ftruncate");
+    const struct outcome whole = start("off", "huge.gguf", true);
+    judge("T37, T38", &whole, &(struct want){whole.code == 0 ? 0 : 5, NULL, NULL});
     (void)close(fd);
 }
 
@@ -431,6 +477,7 @@ int main(void)
     check_missing_tensors();
     check_shapes();
     check_templates();
+    check_rendering();
     check_numbers();
     check_parts();
     check_file_system();
@@ -438,7 +485,8 @@ int main(void)
     gguf_builder_free(&builder);
     (void)printf("%u rows, %u of them good files, %u failures; slowest %.1f ms, largest %.1f MiB\n", n_rows, n_good, n_failures,
                  slowest * 1e3, (double)largest / 1024);
-    const char *const left[] = {"row.gguf", "good.gguf", "fifo", "socket", "dangling", "loop", "link", "huge.gguf"};
+    const char *const left[] = {"row.gguf", "good.gguf", "fifo",      "socket",       "dangling",
+                                "loop",     "link",      "huge.gguf", "messages.json"};
     for (size_t i = 0; i < sizeof left / sizeof left[0]; i++)
         (void)unlink(left[i]);
     for (uint16_t i = 0; i < 3; i++)
