@@ -26,8 +26,9 @@ struct build {
     const char *file;
     json_t *root;
     json_t *refs; /* pointer -> name of its rule */
+    json_t *open; /* pointer -> `values` when its schema was begun, until it is done */
     struct bytes rules;
-    unsigned n_rules, depth;
+    unsigned n_rules, depth, values; /* schemas inside each other; arrays and objects inside each other */
     hearth_error *error;
 };
 
@@ -127,6 +128,15 @@ static hearth_status end_rule(struct build *b, const char *name, struct bytes *b
 }
 
 static hearth_status take_schema(struct build *b, const json_t *schema, const struct site *site, struct bytes *out);
+
+/* The schema of something inside an array or an object. */
+static hearth_status take_inner(struct build *b, const json_t *schema, const struct site *site, struct bytes *out)
+{
+    b->values++;
+    const hearth_status status = take_schema(b, schema, site, out);
+    b->values--;
+    return status;
+}
 
 /* ---- Keywords ---------------------------------------------------------------------------------------------------------- */
 
@@ -322,6 +332,9 @@ static hearth_status take_ref(struct build *b, const json_t *schema, const struc
         return fail(b, site, "$ref: need a place in this file, such as #/$defs/name, not", pointer);
     const json_t *known = json_object_get(b->refs, pointer);
     if (known) {
+        const json_t *begun = json_object_get(b->open, pointer);
+        if (begun && json_integer_value(begun) == (json_int_t)b->values)
+            return fail(b, site, "$ref: stands for itself, with no value in between:", pointer);
         put(out, "%s", json_string_value(known));
         return HEARTH_OK;
     }
@@ -329,10 +342,12 @@ static hearth_status take_ref(struct build *b, const json_t *schema, const struc
     const char *slash = strrchr(pointer, '/');
     const struct site there = {site, slash ? slash + 1 : "root", 0};
     name_rule(b, &there, name);
-    if (json_object_set_new(b->refs, pointer, json_string(name)) != 0)
+    if (json_object_set_new(b->refs, pointer, json_string(name)) != 0 ||
+        json_object_set_new(b->open, pointer, json_integer((json_int_t)b->values)) != 0)
         return no_memory(b);
     struct bytes body = {0};
     const hearth_status status = take_schema(b, target, &there, &body);
+    (void)json_object_del(b->open, pointer);
     HEARTH_TRY(end_rule(b, name, &body));
     put(out, "%s", name);
     return status;
@@ -586,7 +601,7 @@ static hearth_status take_items(struct build *b, const json_t *items, const stru
 {
     struct bytes item = {0};
     const struct site there = {site, "items", 0};
-    const hearth_status status = items ? take_schema(b, items, &there, &item) : HEARTH_OK;
+    const hearth_status status = items ? take_inner(b, items, &there, &item) : HEARTH_OK;
     if (!items)
         put(&item, "value");
     if (before == 0 && most != 0 && least == 0)
@@ -626,7 +641,7 @@ static hearth_status take_array(struct build *b, const json_t *schema, const str
     for (int64_t i = 0; i < n; i++) {
         const struct site there = {&here, NULL, (size_t)i};
         put(out, "%s", i ? " \",\" ws " : "");
-        HEARTH_TRY(take_schema(b, json_array_get(prefix, (size_t)i), &there, out));
+        HEARTH_TRY(take_inner(b, json_array_get(prefix, (size_t)i), &there, out));
     }
     if (!closed && most != n)
         HEARTH_TRY(take_items(b, items, site, n, least > n ? least - n : 0, most < 0 ? -1 : most - n, out));
@@ -736,7 +751,7 @@ static hearth_status put_others(struct build *b, const char *name, size_t n, jso
     const bool open = additional && !json_is_false(additional);
     if (open) {
         const struct site there = {site, "additionalProperties", 0};
-        hearth_status status = take_schema(b, additional, &there, &value);
+        hearth_status status = take_inner(b, additional, &there, &value);
         put(&body, "\"\\\"\" %s-k \":\" ws ", name);
         bytes_append(&body, value.bytes, value.n);
         body.out_of_memory |= value.out_of_memory;
@@ -770,7 +785,7 @@ static hearth_status put_properties(struct build *b, const char *name, json_t *p
     {
         struct bytes value = {0};
         const struct site there = {&here, key, 0};
-        hearth_status status = take_schema(b, schema, &there, &value);
+        hearth_status status = take_inner(b, schema, &there, &value);
         if (status == HEARTH_OK)
             status = put_property(b, name, i++, key, json_object_get(required, key) != NULL, &value);
         b->rules.out_of_memory |= value.out_of_memory;
@@ -926,11 +941,13 @@ hearth_status json_schema_to_grammar(char **grammar, size_t *grammar_bytes, cons
         return hearth_fail(error, HEARTH_E_CONFIG, "E_SCHEMA", "%s: schema: line %d: %s", b.file, bad.line,
                            hearth_quote(why, bad.text, strlen(bad.text)));
     b.refs = json_pack("{s:s}", "#", "root");
+    b.open = json_pack("{s:i}", "#", 0);
     hearth_status status = take_schema(&b, b.root, &site, &body);
     const hearth_status ended = end_rule(&b, "root", &body);
     bytes_append(&b.rules, primitives, sizeof primitives - 1);
     json_decref(b.root);
     json_decref(b.refs);
+    json_decref(b.open);
     status = status != HEARTH_OK ? status : b.rules.out_of_memory ? no_memory(&b) : ended;
     if (status != HEARTH_OK) {
         free(b.rules.bytes);

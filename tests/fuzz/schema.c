@@ -1,5 +1,4 @@
-/* JSON schemas (tools/json_schema.c): what is taken becomes a grammar that the engine takes, but for schemas that
- * are nothing but a reference to themselves. */
+/* JSON schemas (tools/json_schema.c): what is taken becomes a grammar that the engine takes. */
 #include "driver/fuzz.h"
 #include "grammar.h"
 #include "json_schema.h"
@@ -78,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_answer(status, &err);
     fuzz_need((status == HEARTH_OK) == (text != NULL), "status %d, text %p", status, (void *)text);
     if (status == HEARTH_OK && hearth_grammar_compile(&grammar, scratch, text, n, &err) != HEARTH_OK)
-        fuzz_need(strstr(err.message, "left-recursive"), "%s: %.*s", err.message, (int)n, text);
+        fuzz_need(false, "%s: %.*s", err.message, (int)n, text);
     free(text);
     return 0;
 }
