@@ -25,11 +25,16 @@ struct site {
 struct build {
     const char *file;
     json_t *root;
-    json_t *refs; /* pointer -> name of its rule */
-    json_t *open; /* pointer -> `values` when its schema was begun, until it is done */
-    struct bytes rules;
-    unsigned n_rules, depth, values; /* schemas inside each other; arrays and objects inside each other */
+    json_t *refs;                    /* pointer -> [name of its rule, number of its rule]; "#" has number 0 */
+    struct bytes rules, edges;       /* the grammar's text; struct edge */
+    unsigned n_rules, depth, values; /* depth: schemas inside each other; values: arrays and objects inside each other */
+    unsigned within, within_values;  /* number of the reference whose schema is taken, and `values` when it was begun */
     hearth_error *error;
+};
+
+/* The rule `from` may begin and end with the rule `to`: no value is in between. */
+struct edge {
+    unsigned from, to;
 };
 
 /* ---- Text ------------------------------------------------------------------------------------------------------------- */
@@ -331,25 +336,69 @@ static hearth_status take_ref(struct build *b, const json_t *schema, const struc
     if (!target)
         return fail(b, site, "$ref: need a place in this file, such as #/$defs/name, not", pointer);
     const json_t *known = json_object_get(b->refs, pointer);
-    if (known) {
-        const json_t *begun = json_object_get(b->open, pointer);
-        if (begun && json_integer_value(begun) == (json_int_t)b->values)
-            return fail(b, site, "$ref: stands for itself, with no value in between:", pointer);
-        put(out, "%s", json_string_value(known));
-        return HEARTH_OK;
-    }
     char name[NAME_MAX_BYTES];
     const char *slash = strrchr(pointer, '/');
     const struct site there = {site, slash ? slash + 1 : "root", 0};
-    name_rule(b, &there, name);
-    if (json_object_set_new(b->refs, pointer, json_string(name)) != 0 ||
-        json_object_set_new(b->open, pointer, json_integer((json_int_t)b->values)) != 0)
+    if (known)
+        (void)snprintf(name, sizeof name, "%s", json_string_value(json_array_get(known, 0)));
+    else
+        name_rule(b, &there, name);
+    const unsigned number = known ? (unsigned)json_integer_value(json_array_get(known, 1)) : b->n_rules;
+    if (b->values == b->within_values)
+        bytes_append(&b->edges, &(struct edge){b->within, number}, sizeof(struct edge));
+    put(out, "%s", name);
+    if (known)
+        return HEARTH_OK;
+    if (json_object_set_new(b->refs, pointer, json_pack("[si]", name, (int)number)) != 0)
         return no_memory(b);
     struct bytes body = {0};
+    const unsigned within = b->within, within_values = b->within_values;
+    b->within = number;
+    b->within_values = b->values;
     const hearth_status status = take_schema(b, target, &there, &body);
-    (void)json_object_del(b->open, pointer);
-    HEARTH_TRY(end_rule(b, name, &body));
-    put(out, "%s", name);
+    b->within = within;
+    b->within_values = within_values;
+    const hearth_status ended = end_rule(b, name, &body);
+    return status != HEARTH_OK ? status : ended;
+}
+
+/* The numbers from which one never comes back to where one was: `left` becomes zero there. Edges are taken away from those that
+ * lead nowhere on. Returns how many; `first`, `next` and `order` are room for that. */
+static size_t take_ends(const struct edge *edges, size_t n_edges, size_t n, unsigned *left, size_t *first, size_t *next,
+                        size_t *order)
+{
+    size_t n_ends = 0;
+    for (size_t i = 0; i < n_edges; i++) {
+        next[i] = first[edges[i].to]; /* lists of the edges to each, by index + 1 */
+        first[edges[i].to] = i + 1;
+        left[edges[i].from]++;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (left[i] == 0)
+            order[n_ends++] = i;
+    for (size_t done = 0; done < n_ends; done++)
+        for (size_t i = first[order[done]]; i > 0; i = next[i - 1])
+            if (--left[edges[i - 1].from] == 0)
+                order[n_ends++] = edges[i - 1].from;
+    return n_ends;
+}
+
+/* No reference may stand for itself with no value in between: its rule would have no end. */
+static hearth_status check_refs(const struct build *b)
+{
+    const size_t n = (size_t)b->n_rules + 1, n_edges = b->edges.n / sizeof(struct edge);
+    unsigned *left = calloc(n, sizeof *left);
+    size_t *room = calloc(2 * n + n_edges, sizeof *room);
+    hearth_status status = left && room && !b->edges.out_of_memory ? HEARTH_OK : no_memory(b);
+    if (status == HEARTH_OK && take_ends((const void *)b->edges.bytes, n_edges, n, left, room, room + n, room + n + n_edges) < n) {
+        const char *pointer, *culprit = NULL;
+        json_t *ref;
+        json_object_foreach(b->refs, pointer, ref) if (left[json_integer_value(json_array_get(ref, 1))] > 0) culprit = pointer;
+        const struct site site = {NULL, NULL, 0};
+        status = fail(b, &site, "$ref: stands for itself with no value in between, or leads to one that does:", culprit);
+    }
+    free(left);
+    free(room);
     return status;
 }
 
@@ -940,14 +989,15 @@ hearth_status json_schema_to_grammar(char **grammar, size_t *grammar_bytes, cons
     if (!b.root)
         return hearth_fail(error, HEARTH_E_CONFIG, "E_SCHEMA", "%s: schema: line %d: %s", b.file, bad.line,
                            hearth_quote(why, bad.text, strlen(bad.text)));
-    b.refs = json_pack("{s:s}", "#", "root");
-    b.open = json_pack("{s:i}", "#", 0);
-    hearth_status status = take_schema(&b, b.root, &site, &body);
+    b.refs = json_pack("{s:[si]}", "#", "root", 0);
+    hearth_status status = b.refs ? take_schema(&b, b.root, &site, &body) : no_memory(&b);
     const hearth_status ended = end_rule(&b, "root", &body);
+    if (status == HEARTH_OK)
+        status = check_refs(&b);
     bytes_append(&b.rules, primitives, sizeof primitives - 1);
     json_decref(b.root);
     json_decref(b.refs);
-    json_decref(b.open);
+    free(b.edges.bytes);
     status = status != HEARTH_OK ? status : b.rules.out_of_memory ? no_memory(&b) : ended;
     if (status != HEARTH_OK) {
         free(b.rules.bytes);

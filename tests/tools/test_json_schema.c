@@ -161,6 +161,13 @@ Test(json_schema, refusals)
         {"{\"$ref\": \"#\"}", "stands for itself"},
         {"{\"anyOf\": [{\"type\": \"null\"}, {\"$ref\": \"#/$defs/a\"}], \"$defs\": {\"a\": {\"$ref\": \"#\"}}}",
          "stands for itself"},
+        {"{\"anyOf\": [{\"items\": {\"$ref\": \"#/$defs/b\"}}, {\"$ref\": \"#/$defs/b\"}], \"$defs\": {\"b\": {\"$ref\": \"#\"}}}",
+         "stands for itself"},
+        {"{\"items\": {\"$ref\": \"#/a\"}, \"a\": {\"anyOf\": [{\"$ref\": \"#/b\"}, {\"const\": 1}]}, \"b\": {\"$ref\": \"#/a\"}}",
+         "not supported: 'a'"},
+        {"{\"items\": {\"$ref\": \"#/$defs/a\"},"
+         " \"$defs\": {\"a\": {\"anyOf\": [{\"$ref\": \"#/$defs/b\"}, {\"const\": 1}]}, \"b\": {\"$ref\": \"#/$defs/a\"}}}",
+         "stands for itself"},
         {"{\"$ref\": \"http://x/y\"}", "need a place in this file"},
         {"{\"$ref\": 3}", "need a place in this file"},
         {"{\"anyOf\": []}", "need a list"},
