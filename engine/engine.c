@@ -302,6 +302,9 @@ static hearth_status open_engine(struct hearth_engine *e, const hearth_engine_op
     e->cap = choose_cap(options->ram_cap);
     e->prefetch_window = options->prefetch_window ? options->prefetch_window : PREFETCH_WINDOW;
     HEARTH_TRY(take_pages(e, options->pages, err));
+    if (options->verify < HEARTH_VERIFY_FULL || options->verify > HEARTH_VERIFY_OFF)
+        return hearth_fail(err, HEARTH_E_CONFIG, NULL, "engine options: verify is unknown (got %" PRId32 ")", options->verify);
+    e->verify = options->verify;
     HEARTH_TRY(open_blas(e, options->float_gemm, err));
     HEARTH_TRY(start_threads(e, err));
     HEARTH_TRY(choose_kernels(e, level, err));

@@ -56,6 +56,7 @@ struct hearth_engine {
     hearth_abort_fn *should_stop; /* the abort callback */
     void *stop_user;
     char *pack_cache; /* folder; NULL: none */
+    int32_t verify;   /* HEARTH_VERIFY_* */
     void *fork_mark;  /* a page that a child sees as zeros */
     char summary[640];
 };
@@ -66,7 +67,8 @@ struct hearth_pack_cache {
     uint64_t map_bytes;
     uint64_t image_bytes;     /* of the weights */
     struct hearth_hash model; /* what the file knows of the identity of the model, once mapped */
-    bool wanted;              /* the engine has a folder, and the model is a file that can be recognised */
+    bool wanted;              /* to be written where there is none: a folder, a file that can be recognised, verified weights */
+    _Atomic bool unchecked;   /* mapped, to be held against its checksums before it is used */
     char name[48];            /* of the file in the folder */
     struct hearth_hash key;
     struct hearth_parts_identity identity; /* of the model when the key was made */

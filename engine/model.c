@@ -60,8 +60,9 @@ static hearth_status load(struct hearth_model *m, const struct hearth_source *so
     struct hearth_arena buffers;
     (void)hearth_arena_take(&counting, HEARTH_PLAN_LOADING, m->engine->workers, hearth_pack_buffer_bytes(&m->description));
     HEARTH_TRY(hearth_engine_reserve(m->engine, &buffers, &counting, err));
-    hearth_status status = hearth_weights_load(&m->description, source, m->engine->prefetch_window, forget, m->engine->pool,
-                                               buffers.base, &progress, &m->identity, err);
+    hearth_status status =
+        hearth_weights_load(&m->description, source, m->engine->prefetch_window, forget, m->engine->verify != HEARTH_VERIFY_OFF,
+                            m->engine->pool, buffers.base, &progress, &m->identity, err);
     progress.before = packed;
     if (status == HEARTH_OK)
         status = hearth_pack_cache_write(&m->cache, m->engine, source, &m->description, m->identity, buffers.base, buffers.bytes,

@@ -16,6 +16,7 @@ struct load_job {
     uint8_t *buffers;
     uint64_t buffer_bytes;
     bool forget;                        /* tell the source what will not be read again */
+    bool verify;                        /* look at the numbers */
     size_t index;                       /* of the weight */
     size_t ahead, ahead_end;            /* weights to be requested now */
     _Atomic uint32_t failed;            /* the lowest worker that failed; its error lies in its buffer */
@@ -65,23 +66,30 @@ static void scale_offsets(uint32_t format, uint8_t out[2])
         out[0] = 208;
 }
 
-uint64_t hearth_first_not_finite(uint32_t format, const uint8_t *bytes, uint64_t n)
+/* The bits of a number without its sign are in the order of numbers; infinities and NaNs come last. */
+static bool is_absurd(uint32_t bits, uint32_t limit)
+{
+    return bits >= limit;
+}
+
+uint64_t hearth_first_absurd(uint32_t format, const uint8_t *bytes, uint64_t n)
 {
     const size_t step = hearth_format_info(format)->block_bytes;
+    const uint32_t limit = format == HEARTH_F16 ? 0x7c00 : 0x7800; /* every half float is a weight; 2^15 is no scale */
     uint8_t at[2];
     scale_offsets(format, at);
     for (uint64_t i = 0; i < n; i++, bytes += step) {
-        uint32_t bad;
+        bool bad;
         if (format == HEARTH_F32) {
             uint32_t u;
             memcpy(&u, bytes, sizeof u);
-            bad = (u & 0x7f800000u) == 0x7f800000u;
+            bad = is_absurd(u & 0x7fffffffu, 0x71800000u); /* 2^100 */
         } else if (format == HEARTH_BF16) {
-            bad = (hearth_load_u16(bytes) & 0x7f80u) == 0x7f80u;
+            bad = is_absurd(hearth_load_u16(bytes) & 0x7fffu, 0x7180u);
         } else {
-            bad = (hearth_load_u16(bytes + at[0]) & 0x7c00u) == 0x7c00u;
+            bad = is_absurd(hearth_load_u16(bytes + at[0]) & 0x7fffu, limit);
             if (at[1] != 255)
-                bad |= (hearth_load_u16(bytes + at[1]) & 0x7c00u) == 0x7c00u;
+                bad |= is_absurd(hearth_load_u16(bytes + at[1]) & 0x7fffu, limit);
         }
         if (bad)
             return i;
@@ -90,17 +98,18 @@ uint64_t hearth_first_not_finite(uint32_t format, const uint8_t *bytes, uint64_t
 }
 
 /* row_blocks: of a row of the tensor. */
-static hearth_status check_finite(const struct load_job *job, uint32_t format, const uint8_t *bytes, uint64_t n_bytes,
-                                  uint64_t first_block, uint64_t row_blocks, hearth_error *err)
+static hearth_status check_numbers(const struct load_job *job, uint32_t format, const uint8_t *bytes, uint64_t n_bytes,
+                                   uint64_t first_block, uint64_t row_blocks, hearth_error *err)
 {
     const uint64_t n = n_bytes / hearth_format_info(format)->block_bytes; /* NOLINT(clang-analyzer-core.DivideZero): described */
-    const uint64_t bad = hearth_first_not_finite(format, bytes, n);
+    const uint64_t bad = hearth_first_absurd(format, bytes, n);
     if (bad == n)
         return HEARTH_OK;
     char name[64];
     hearth_weight_name(job->description, job->index, name);
-    return hearth_fail(err, HEARTH_E_FORMAT, "E_NUM", "%s: tensor %s: block %" PRIu64 " is not finite (row %" PRIu64 ")",
-                       job->source->shown, name, first_block + bad, (first_block + bad) / row_blocks);
+    return hearth_fail(err, HEARTH_E_FORMAT, "E_NUM",
+                       "%s: tensor %s: block %" PRIu64 " is not finite or absurdly large (row %" PRIu64 ")", job->source->shown,
+                       name, first_block + bad, (first_block + bad) / row_blocks);
 }
 
 /* n bytes of the file to `out`, checked and hashed row by row. A vector is one row, hashed in pieces. */
@@ -109,7 +118,8 @@ static hearth_status load_range(struct reader *r, uint32_t format, uint64_t offs
 {
     const struct hearth_source *s = r->job->source;
     HEARTH_TRY(s->read(s->context, out, offset, (size_t)n, err));
-    HEARTH_TRY(check_finite(r->job, format, out, n, first_block, row_blocks, err));
+    if (r->job->verify)
+        HEARTH_TRY(check_numbers(r->job, format, out, n, first_block, row_blocks, err));
     for (uint64_t at = 0; at < n; at += row_bytes)
         hearth_hash_sum(&r->sum, hearth_hash_at(out + at, (size_t)row_bytes, offset + at));
     if (s->forget && r->job->forget)
@@ -280,7 +290,7 @@ static void plan_ahead(struct load_job *job, uint64_t *requested, uint64_t done,
 }
 
 hearth_status hearth_weights_load(struct hearth_description *description, const struct hearth_source *source,
-                                  uint64_t prefetch_window, bool forget, struct hearth_pool *pool, uint8_t *buffers,
+                                  uint64_t prefetch_window, bool forget, bool verify, struct hearth_pool *pool, uint8_t *buffers,
                                   const struct hearth_progress *progress, struct hearth_hash *identity, hearth_error *err)
 {
     struct load_job job = {.description = description,
@@ -288,6 +298,7 @@ hearth_status hearth_weights_load(struct hearth_description *description, const 
                            .buffers = buffers,
                            .buffer_bytes = hearth_pack_buffer_bytes(description),
                            .forget = forget,
+                           .verify = verify,
                            .failed = UINT32_MAX};
     const size_t n = hearth_weight_count(description);
     uint64_t done = 0;

@@ -29,16 +29,17 @@ struct hearth_progress hearth_progress_begin(struct hearth_engine *engine, const
 /* E_CANCELLED when that callback, or the engine's for aborting, says so. */
 hearth_status hearth_progress_tell(const struct hearth_progress *progress, uint64_t done, const char *shown, hearth_error *err);
 
-/* Index of the first of n blocks (or elements of a float format) with a scale that is not finite; n when all are (spec
- * quantization.md section 14). The format is one that products take. Thread-safe. */
-uint64_t hearth_first_not_finite(uint32_t format, const uint8_t *bytes, uint64_t n);
+/* Index of the first of n blocks (or elements of a float format) that no model has; n when there is none (spec quantization.md
+ * section 14): with a number that is not finite, a scale of 2^15 or more, or a 32-bit or BF16 value of 2^100 or more, whose square
+ * no float holds. The format is one that products take. Thread-safe. */
+uint64_t hearth_first_absurd(uint32_t format, const uint8_t *bytes, uint64_t n);
 
-/* Read, check (every scale finite) and pack all weights of a description that has been laid out over a reserved arena. `buffers`
+/* Read, check (`verify`: see above) and pack all weights of a description that has been laid out over a reserved arena. `buffers`
  * holds one buffer for each worker. prefetch_window: bytes that the source is told ahead. `forget`: tell the source, piece by
  * piece, that it will not be read again. *identity receives the hash of the header and of every weight. Errors: E_IO, E_FORMAT
  * E_NUM, E_CANCELLED (progress returned false). */
 hearth_status hearth_weights_load(struct hearth_description *description, const struct hearth_source *source,
-                                  uint64_t prefetch_window, bool forget, struct hearth_pool *pool, uint8_t *buffers,
+                                  uint64_t prefetch_window, bool forget, bool verify, struct hearth_pool *pool, uint8_t *buffers,
                                   const struct hearth_progress *progress, struct hearth_hash *identity, hearth_error *err);
 
 #endif

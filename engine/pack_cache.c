@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define HEARTH_PACK_LAYOUT 2u /* raise with any change of what the weights' part of the arena holds or how it is ordered */
-#define FILE_VERSION 2u
+#define FILE_VERSION 3u
 #define PIECE_BYTES (4u << 20)   /* of a checksum */
 #define PIECES_AT_ONCE 32u       /* between two calls of progress */
 #define WRITE_BEHIND (64u << 20) /* dirty pages while writing */
@@ -222,6 +222,7 @@ static void map_file(struct hearth_pack_cache *c, const struct hearth_engine *e,
     }
     c->map = map;
     c->map_bytes = expected;
+    (void)madvise(map, (size_t)expected, MADV_HUGEPAGE); /* where the file system can, as tmpfs */
     why = check_header(c);
     if (!why)
         return;
@@ -240,11 +241,12 @@ void hearth_pack_cache_find(struct hearth_pack_cache *out, struct hearth_engine 
         out->image_bytes && make_name(out, e, source) && make_key(out, e, source, (struct hearth_description *)(uintptr_t)d);
     if (!out->wanted)
         return;
+    out->wanted = e->verify != HEARTH_VERIFY_OFF; /* to be written */
     const int folder = open_folder(e);
     const int fd = folder < 0 ? -1 : openat(folder, out->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 && errno != ENOENT) {
         tell_errno(e, out->name, folder < 0 ? "open folder" : "open", errno);
-        out->wanted = folder >= 0; /* else writing would fail for the same reason, and say so again */
+        out->wanted &= folder >= 0; /* else writing would fail for the same reason, and say so again */
     }
     if (folder >= 0)
         (void)close(folder);
@@ -323,34 +325,67 @@ static void checksum_pieces(void *context, uint32_t worker, uint32_t workers)
     }
 }
 
-hearth_status hearth_pack_cache_verify(struct hearth_pack_cache *c, struct hearth_engine *e, const struct hearth_source *source,
-                                       const hearth_model_options *options, hearth_error *err)
+/* *wrong: where the first damaged piece lies in the file; 0: all are as they were written. progress may be NULL. */
+static hearth_status check_pieces(const struct hearth_pack_cache *c, struct hearth_engine *e,
+                                  const struct hearth_progress *progress, const char *shown, uint64_t *wrong, hearth_error *err)
 {
-    if (!c->map)
-        return HEARTH_OK;
     const uint64_t n = piece_count(c->image_bytes);
-    const struct hearth_progress progress = hearth_progress_begin(e, options, c->image_bytes);
     struct checksum_job job = {.image = c->map + image_at(c->image_bytes),
                                .image_bytes = c->image_bytes,
                                .expected = c->map + sizeof(struct file_header),
                                .first_wrong = UINT64_MAX};
-    (void)madvise((void *)(uintptr_t)c->map, (size_t)c->map_bytes, MADV_HUGEPAGE); /* where the file system can, as tmpfs */
+    *wrong = 0;
     while (job.end < n) {
         job.begin = job.end;
         job.end = n - job.begin < PIECES_AT_ONCE ? n : job.begin + PIECES_AT_ONCE;
         hearth_pool_run(e->pool, checksum_pieces, &job);
         if (job.first_wrong != UINT64_MAX) {
-            char what[96];
-            (void)snprintf(what, sizeof what, "is damaged at byte %" PRIu64 " or after it; packing again",
-                           image_at(c->image_bytes) + job.first_wrong * PIECE_BYTES);
-            hearth_pack_cache_close(c);
-            tell(e, 1, c->name, what);
+            *wrong = image_at(c->image_bytes) + job.first_wrong * PIECE_BYTES;
             return HEARTH_OK;
         }
         const uint64_t done = job.end == n ? c->image_bytes : job.end * PIECE_BYTES;
-        HEARTH_TRY(hearth_progress_tell(&progress, done, source->shown, err));
+        if (progress)
+            HEARTH_TRY(hearth_progress_tell(progress, done, shown, err));
+    }
+    return HEARTH_OK;
+}
+
+hearth_status hearth_pack_cache_verify(struct hearth_pack_cache *c, struct hearth_engine *e, const struct hearth_source *source,
+                                       const hearth_model_options *options, hearth_error *err)
+{
+    uint64_t wrong;
+    const struct hearth_progress progress = hearth_progress_begin(e, options, c->image_bytes);
+    if (!c->map)
+        return HEARTH_OK;
+    if (e->verify != HEARTH_VERIFY_FULL) {
+        c->unchecked = e->verify == HEARTH_VERIFY_LAZY;
+        tell(e, 0, c->name, c->unchecked ? "serves, will be checked before it is used" : "serves, unchecked");
+        return HEARTH_OK;
+    }
+    HEARTH_TRY(check_pieces(c, e, &progress, source->shown, &wrong, err));
+    if (wrong) {
+        char what[96];
+        (void)snprintf(what, sizeof what, "is damaged at byte %" PRIu64 " or after it; packing again", wrong);
+        hearth_pack_cache_close(c);
+        tell(e, 1, c->name, what);
+        return HEARTH_OK;
     }
     tell(e, 0, c->name, "serves");
+    return HEARTH_OK;
+}
+
+hearth_status hearth_pack_cache_verify_late(struct hearth_pack_cache *c, struct hearth_engine *e, hearth_error *err)
+{
+    uint64_t wrong;
+    char folder[HEARTH_QUOTE_MAX];
+    if (!c->unchecked)
+        return HEARTH_OK;
+    HEARTH_TRY(check_pieces(c, e, NULL, "", &wrong, err));
+    if (wrong)
+        return hearth_fail(err, HEARTH_E_IO, NULL,
+                           "pack cache: %s/%s: is damaged at byte %" PRIu64 " or after it; remove it and open the model again",
+                           hearth_quote(folder, e->pack_cache, strlen(e->pack_cache)), c->name, wrong);
+    c->unchecked = false;
     return HEARTH_OK;
 }
 

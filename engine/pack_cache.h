@@ -17,9 +17,14 @@
 void hearth_pack_cache_find(struct hearth_pack_cache *out, struct hearth_engine *engine, const struct hearth_source *source,
                             const struct hearth_description *d);
 
-/* Check every piece of a file that was found. A damaged one is closed, with a warning. E_CANCELLED when progress says so. */
+/* Check every piece of a file that was found, where the engine verifies all it opens. A damaged one is closed, with a warning.
+ * E_CANCELLED when progress says so. */
 hearth_status hearth_pack_cache_verify(struct hearth_pack_cache *cache, struct hearth_engine *engine,
                                        const struct hearth_source *source, const hearth_model_options *options, hearth_error *err);
+
+/* Before the weights are used: the same for an engine that verifies lazily, but a damaged one is E_IO, now and whenever asked
+ * again. */
+hearth_status hearth_pack_cache_verify_late(struct hearth_pack_cache *cache, struct hearth_engine *engine, hearth_error *err);
 
 /* Bytes that hearth_pack_cache_write() will tell its progress of; 0: nothing will be written. */
 uint64_t hearth_pack_cache_bytes_to_write(const struct hearth_pack_cache *cache);

@@ -4,6 +4,7 @@
 #include "common/status.h"
 #include "engine.h"
 #include "logprobs.h"
+#include "pack_cache.h"
 #include "plan.h"
 #include <math.h>
 #include <time.h>
@@ -458,6 +459,7 @@ static hearth_status compute_batch_without(struct hearth_session *s, uint32_t le
                                  .n = n,
                                  .position = begin,
                                  .n_logits = n_logits};
+    HEARTH_TRY(hearth_pack_cache_verify_late(&s->model->cache, s->model->engine, err));
     s->n_logits = 0;
     s->written = begin + n > s->written ? begin + n : s->written;
     HEARTH_TRY(hearth_forward(&batch, err));

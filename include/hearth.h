@@ -114,6 +114,14 @@ typedef struct hearth_allocator {
 #define HEARTH_PAGES_2M 2   /* hugetlb pages of 2 MiB */
 #define HEARTH_PAGES_1G 3   /* hugetlb pages of 1 GiB for whole GiB, of 2 MiB for the rest */
 
+/* When the numbers of weights are looked at: one that is not finite, or larger than any weight's, is HEARTH_E_FORMAT from
+ * hearth_model_open() and names tensor, block and row. Unseen, it makes the computation that it meets end with HEARTH_E_INFERENCE.
+ * Damage to a pack cache that is found late is HEARTH_E_IO from the call that computes, and from each later one. What is packed
+ * unseen is not written to a pack cache. */
+#define HEARTH_VERIFY_FULL 0 /* while they are packed; a pack cache is held against its checksums before the model is open */
+#define HEARTH_VERIFY_LAZY 1 /* while they are packed; a pack cache only before its model first computes */
+#define HEARTH_VERIFY_OFF 2  /* never */
+
 typedef struct hearth_engine_options {
     uint32_t struct_size;
     uint32_t threads; /* workers; 0: one for each physical core within affinity and cgroup quota; at most 1024 */
@@ -135,6 +143,7 @@ typedef struct hearth_engine_options {
     uint64_t cache_budget; /* bytes for keys and values that sessions give up and hearth_session_prompt() takes up again, a line of
                               the plan, taken with the first model; 0: none. HEARTH_E_CONFIG from a plan, model or session of
                               whose cache not even 64 positions have room (docs/architecture.md, "Prefix cache") */
+    int32_t verify;        /* HEARTH_VERIFY_* */
 } hearth_engine_options;
 
 /**

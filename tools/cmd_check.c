@@ -101,10 +101,10 @@ static hearth_status verify_tensor(const struct checked *c, const struct hearth_
             return hearth_fail(error, HEARTH_E_CANCELLED, NULL, "%s: verification was interrupted", c->shown);
         report_progress("verifying", done + at, c->weight_bytes);
         HEARTH_TRY(hearth_parts_read(&c->parts, buffer, tensor->file_offset + at, (size_t)n, error));
-        const uint64_t bad = hearth_first_not_finite(tensor->format, buffer, n / block);
+        const uint64_t bad = hearth_first_absurd(tensor->format, buffer, n / block);
         if (bad < n / block)
             return hearth_fail(error, HEARTH_E_FORMAT, "E_NUM",
-                               "%s: tensor '%s': block %" PRIu64 " is not finite (row %" PRIu64 ")", c->shown,
+                               "%s: tensor '%s': block %" PRIu64 " is not finite or absurdly large (row %" PRIu64 ")", c->shown,
                                hearth_quote(name, tensor->name.bytes, (size_t)tensor->name.size), at / block + bad,
                                (at + bad * block) / row_bytes);
     }

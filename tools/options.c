@@ -231,6 +231,17 @@ static error_t take_verify(struct parse *parse, int key, const char *value)
     return parse->options->verify || strcmp(value, "off") == 0 ? 0 : bad_value(parse, key, value, "off or full");
 }
 
+static error_t take_verify_open(struct parse *parse, int key, const char *value)
+{
+    static const char *const names[] = {[HEARTH_VERIFY_FULL] = "full", [HEARTH_VERIFY_LAZY] = "lazy", [HEARTH_VERIFY_OFF] = "off"};
+    for (int32_t when = HEARTH_VERIFY_FULL; when <= HEARTH_VERIFY_OFF; when++)
+        if (strcmp(value, names[when]) == 0) {
+            parse->options->verify_open = when;
+            return 0;
+        }
+    return bad_value(parse, key, value, "full, lazy or off");
+}
+
 /* The options of template and chat. */
 static error_t take_template_option(struct parse *parse, int key, char *value)
 {
@@ -440,6 +451,8 @@ static error_t take_option(int key, char *given, struct argp_state *argp)
         return 0;
     case OPTION_KEY_VERIFY:
         return take_verify(parse, key, value);
+    case OPTION_KEY_VERIFY_OPEN:
+        return take_verify_open(parse, key, value);
     case OPTION_KEY_IMATRIX:
         o->imatrix = value;
         return 0;
@@ -681,6 +694,7 @@ hearth_status options_open_engine(hearth_engine **out, const struct options *opt
                                           .pack_cache = options->pack_cache,
                                           .pages = options->pages,
                                           .cache_budget = options->cache_budget,
+                                          .verify = options->verify_open,
                                           .progress = on_load};
     return hearth_engine_open(out, &engine, error);
 }

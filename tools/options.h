@@ -61,7 +61,8 @@ struct options {
     size_t n_operands;
     const char *imatrix; /* quantize; NULL when not given */
     bool pure;
-    bool verify; /* check: the weights too */
+    bool verify;         /* check: the weights too */
+    int32_t verify_open; /* HEARTH_VERIFY_* of models that are opened */
     bool model_given;
     const char *template, *family; /* template, from here; NULL when not given */
     const char *messages, *variables, *bos, *eos;
@@ -154,6 +155,7 @@ enum option_key {
     OPTION_KEY_WHEN_FULL,
     OPTION_KEY_NO_HISTORY,
     OPTION_KEY_VERIFY,
+    OPTION_KEY_VERIFY_OPEN,
     OPTION_KEY_OPERANDS,
     OPTION_KEY_COUNT
 };
@@ -185,6 +187,7 @@ enum option_key {
 #define OPTION_PAGES   {"pages", OPTION_KEY_PAGES, "KIND", 0, "memory in pages of auto (default), 4k, 2m or 1g", 6}
 #define OPTION_CACHE_BUDGET {"cache-budget", OPTION_KEY_CACHE_BUDGET, "SIZE", 0, "keep what conversations computed; K, M, G, T", 6}
 #define OPTION_PACK_CACHE {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", 0, "keep packed weights in a folder; map them", 6}
+#define OPTION_VERIFY  {"verify", OPTION_KEY_VERIFY_OPEN, "WHEN", OPTION_MORE, "look at weights: full (default), lazy or off", 6}
 #define OPTIONS_RESOURCES /* of commands that generate; the rarer ones marked */                                                   \
     OPTION_CONTEXT,                                                                                                                \
     {"ctx-size", 'c', "CTX", OPTION_HIDDEN, NULL, 6},                                                                              \
@@ -194,6 +197,7 @@ enum option_key {
     OPTION_RAM_CAP,                                                                                                                \
     {"pages", OPTION_KEY_PAGES, "KIND", OPTION_MORE, "memory in pages of auto (default), 4k, 2m or 1g", 6},                        \
     {"pack-cache", OPTION_KEY_PACK_CACHE, "DIR", OPTION_MORE, "keep packed weights in a folder; map them", 6},                     \
+    OPTION_VERIFY,                                                                                                                 \
     OPTION_KV,                                                                                                                     \
     {"sliding-window", OPTION_KEY_SLIDING_WINDOW, NULL, OPTION_MORE, "keep to the window that a llama file states", 6},            \
     {"float-gemm", OPTION_KEY_FLOAT_GEMM, "WHO", OPTION_MORE, "float weights by own kernels (default) or blas", 6}

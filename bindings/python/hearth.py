@@ -35,6 +35,7 @@ ARITHMETIC = 1
  E_FORKED) = range(13)
 FLOAT_GEMM_OWN, FLOAT_GEMM_BLAS = range(2)
 PAGES_AUTO, PAGES_4K, PAGES_2M, PAGES_1G = range(4)
+VERIFY_FULL, VERIFY_LAZY, VERIFY_OFF = range(3)
 KV_F16, KV_F32, KV_Q8_0 = range(3)
 TOKENIZE_BOS, TOKENIZE_SPECIAL = 1, 2
 LOGIT_BIAS_MAX = 256
@@ -92,7 +93,7 @@ class _engine_options(_Options):
     _fields_ = [("struct_size", c_uint32), ("threads", c_uint32), ("ram_cap", c_uint64), ("log", _log_fn), ("log_user", c_void_p),
                 ("float_gemm", c_int32), ("pack_cache", c_char_p), ("progress", _progress_fn), ("progress_user", c_void_p),
                 ("abort", _abort_fn), ("abort_user", c_void_p), ("pages", c_int32), ("prefetch_window", c_uint64),
-                ("allocator", c_void_p), ("cache_budget", c_uint64)]
+                ("allocator", c_void_p), ("cache_budget", c_uint64), ("verify", c_int32)]
 
 
 class _limits(_Options):
@@ -523,6 +524,7 @@ class Engine(_Handle):
     pack_cache       folder for packed weights, written once and then mapped
     pages            PAGES_...: pages for the memory of models and sessions
     prefetch_window  bytes of a file that the system is asked for ahead; 0: 64 MiB
+    verify           VERIFY_...: when the numbers of weights, and the checksums of a pack cache, are looked at
     cache_budget     bytes for keys and values that sessions give up and Session.prompt() takes up again; 0: none
     log              log(level, line), level 0 for information and 1 for a warning, on the thread that called; what it raises is
     lost"""
@@ -530,7 +532,7 @@ class Engine(_Handle):
     _destroy = _c.hearth_engine_close
 
     def __init__(self, ram_cap=0, threads=0, pack_cache=None, log=None, float_gemm=FLOAT_GEMM_OWN, pages=PAGES_AUTO,
-                 prefetch_window=0, cache_budget=0):
+                 prefetch_window=0, cache_budget=0, verify=VERIFY_FULL):
         super().__init__()
 
         def hear(level, line, _):
@@ -539,7 +541,7 @@ class Engine(_Handle):
 
         self._log = _log_fn(hear) if log else _log_fn()  # C keeps its address
         options = _engine_options(threads=threads, ram_cap=ram_cap, log=self._log, float_gemm=float_gemm, pages=pages,
-                                  prefetch_window=prefetch_window, cache_budget=cache_budget,
+                                  prefetch_window=prefetch_window, cache_budget=cache_budget, verify=verify,
                                   pack_cache=_path(pack_cache) if pack_cache else None)
         raw = c_void_p()
         _check(_c.hearth_engine_open, ctypes.byref(raw), ctypes.byref(options))

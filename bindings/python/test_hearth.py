@@ -392,6 +392,9 @@ class Library(unittest.TestCase):
 
         with tempfile.TemporaryDirectory() as folder, hearth.Engine(threads=1, pack_cache=folder, log=log) as engine:
             engine.model(HOME, **LIMITS).close()
+        with self.assertRaisesRegex(hearth.InvalidConfig, "verify is unknown"):
+            hearth.Engine(verify=3)
+        hearth.Engine(threads=1, verify=hearth.VERIFY_OFF).close()
         self.assertTrue(any("pack cache" in line for _, line in lines), lines)
 
 

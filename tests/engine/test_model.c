@@ -31,6 +31,12 @@ static void open_engine(void)
     open_engine_with(2, 0);
 }
 
+static void open_engine_without_verification(void)
+{
+    const hearth_engine_options options = {.struct_size = sizeof options, .threads = 2, .verify = HEARTH_VERIFY_OFF};
+    cr_assert_eq(hearth_engine_open(&engine, &options, &err), HEARTH_OK, "%s", err.message);
+}
+
 static void close_engine(void)
 {
     gguf_builder_free(&builder);
@@ -251,9 +257,75 @@ Test(model, floats_that_are_not_finite_are_found_at_load, .init = open_engine, .
         uint64_t n_bytes;
         const uint32_t nan = 0x7fc00000;
         memcpy(data_of(t, names[i], &n_bytes) + 4 * 17, &nan, sizeof nan);
-        expect_bad_block(t, names[i], "block 17 is not finite (row 0)");
+        expect_bad_block(t, names[i], "block 17 is not finite or absurdly large (row 0)");
         drop(t);
     }
+}
+
+/* What no weight is, though it is a number (N05), and the largest that one may be: divisors of angles are such. */
+Test(model, absurd_numbers_are_found_at_load, .init = open_engine, .fini = close_engine)
+{
+    static const struct {
+        float value;
+        bool absurd;
+    } floats[] = {{0x1p100f, true}, {-0x1p100f, true}, {-3e38f, true}, {0x1.fffffep99f, false}, {1e30f, false}};
+    for (size_t i = 0; i < COUNT(scales); i++) {
+        start_wide(scales[i].format);
+        struct tiny *t = make();
+        uint64_t n_bytes;
+        uint8_t *data = data_of(t, "blk.0.ffn_up.weight", &n_bytes);
+        for (size_t j = 0; j < scales[i].n && scales[i].format != HEARTH_F16; j++) {
+            uint8_t *half = data + 3 * hearth_format_info(scales[i].format)->block_bytes + scales[i].at[j];
+            const uint8_t before[2] = {half[0], half[1]};
+            const uint32_t limit = scales[i].format == HEARTH_BF16 ? 0x7180 : 0x7800;
+            put_half(half, 0x8000 | limit);
+            expect_bad_block(t, "blk.0.ffn_up.weight", "block 3 is not finite or absurdly large");
+            put_half(half, limit - 1);
+            cr_expect_eq(open_model(t), HEARTH_OK, "%s", err.message);
+            hearth_model_close(t->model);
+            t->model = NULL;
+            memcpy(half, before, 2);
+        }
+        drop(t);
+    }
+    start(NULL);
+    for (size_t i = 0; i < COUNT(floats); i++) {
+        struct tiny *t = make();
+        uint64_t n_bytes;
+        memcpy(data_of(t, "blk.0.ffn_up.weight", &n_bytes) + 4 * 17, &floats[i].value, sizeof floats[i].value);
+        if (floats[i].absurd)
+            expect_bad_block(t, "blk.0.ffn_up.weight", "block 17 ");
+        else
+            cr_expect_eq(open_model(t), HEARTH_OK, "%s", err.message);
+        drop(t);
+    }
+}
+
+/* Bad numbers in the embedding of token 6 alone (N07): found by who looks at weights, and otherwise when that token comes. */
+Test(model, unverified_weights_fail_where_they_are_used, .init = open_engine_without_verification, .fini = close_engine)
+{
+    static const int32_t good[2] = {5, 7}, bad[1] = {6};
+    const uint32_t nan = 0x7fc00000;
+    start(NULL);
+    struct tiny *t = make();
+    uint64_t n_bytes;
+    memcpy(data_of(t, "token_embd.weight", &n_bytes) + 4 * (6 * 64 + 3), &nan, sizeof nan);
+    open_session(t);
+    for (int again = 0; again < 2; again++) {
+        cr_expect_eq(hearth_session_feed(t->session, good, 2, &err), HEARTH_OK, "%s", err.message);
+        cr_expect_eq(hearth_session_feed(t->session, bad, 1, &err), HEARTH_E_INFERENCE);
+        cr_expect_str_eq(err.detail, "E_NUM");
+        cr_expect_null(hearth_session_logits(t->session, 0));
+    }
+    cr_expect_eq(hearth_session_position(t->session), 4);
+    hearth_session_close(t->session);
+    hearth_model_close(t->model);
+    t->session = NULL;
+    t->model = NULL;
+    hearth_engine_close(engine);
+    open_engine();
+    expect_bad_block(t, "token_embd.weight", "block 387 is not finite or absurdly large (row 6)");
+    drop(t);
 }
 
 /* Two bad blocks: the first is told, however many workers read. */
@@ -267,7 +339,7 @@ Test(model, the_first_bad_block_is_told_by_any_number_of_threads)
         uint8_t *data = data_of(t, "blk.0.ffn_up.weight", &n_bytes);
         put_half(data + 34 * 900, 0x7e00);
         put_half(data + n_bytes - 34, 0x7e00);
-        expect_bad_block(t, "blk.0.ffn_up.weight", "block 900 is not finite (row 112)");
+        expect_bad_block(t, "blk.0.ffn_up.weight", "block 900 is not finite or absurdly large (row 112)");
         drop(t);
         close_engine();
     }
@@ -341,7 +413,7 @@ Test(model, denormal_scales_give_the_same_bits_everywhere)
 }
 
 /* Largest finite scales everywhere (N05): the numbers overflow at run time, nothing is sampled. */
-Test(model, overflow_at_run_time_names_layer_and_operation, .init = open_engine, .fini = close_engine)
+Test(model, overflow_at_run_time_names_layer_and_operation, .init = open_engine_without_verification, .fini = close_engine)
 {
     static const int32_t ids[3] = {5, 6, 7};
     for (size_t i = 0; i < COUNT(scales); i++) {

@@ -76,6 +76,8 @@ struct answer {
     bool mapped;
 };
 
+static int32_t verify; /* HEARTH_VERIFY_* of run() */
+
 /* Plan, open, answer and close. What the log said is in `logged`. */
 static void run(struct answer *out, const char *pack_cache, hearth_model_options *options)
 {
@@ -86,7 +88,7 @@ static void run(struct answer *out, const char *pack_cache, hearth_model_options
     hearth_session *session;
     hearth_error err = {0};
     const hearth_engine_options engine_options = {
-        .struct_size = sizeof engine_options, .threads = 2, .log = keep_log, .pack_cache = pack_cache};
+        .struct_size = sizeof engine_options, .threads = 2, .log = keep_log, .pack_cache = pack_cache, .verify = verify};
     logged[0] = '\0';
     cr_assert_eq(hearth_engine_open(&engine, &engine_options, &err), HEARTH_OK, "%s", err.message);
     cr_assert_eq(hearth_plan_open(&plan, engine, model_path, &limits, &err), HEARTH_OK, "%s", err.message);
@@ -145,6 +147,47 @@ static void flip(const char *path, off_t at)
 }
 
 static struct answer plain, first, second;
+
+/* Checked before the first use, or never: the same bits from a good file; and never is nothing written that nobody looked at. */
+Test(pack_cache, may_be_checked_later)
+{
+    run(&plain, NULL, NULL);
+    verify = HEARTH_VERIFY_OFF;
+    run(&first, cache, NULL);
+    cr_assert(!first.mapped && same(&first, &plain) && !strstr(logged, "written"), "%s", logged);
+    verify = HEARTH_VERIFY_LAZY;
+    run(&first, cache, NULL);
+    cr_assert(!first.mapped && same(&first, &plain) && strstr(logged, ": written"), "%s", logged);
+    for (; verify <= HEARTH_VERIFY_OFF; verify++) {
+        run(&second, cache, NULL);
+        cr_assert(second.mapped && same(&second, &plain) && strstr(logged, ": serves, "), "%s", logged);
+    }
+}
+
+Test(pack_cache, damage_that_is_found_late_is_an_error_each_time)
+{
+    static const int32_t id = 5;
+    hearth_engine *engine;
+    hearth_model *model;
+    hearth_session *session;
+    hearth_error err = {0};
+    run(&first, cache, NULL);
+    flip(the_file(), size_of(the_file()) - 1);
+    const hearth_engine_options lazy = {.struct_size = sizeof lazy, .pack_cache = cache, .verify = HEARTH_VERIFY_LAZY};
+    cr_assert_eq(hearth_engine_open(&engine, &lazy, &err), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_model_open(&model, engine, model_path, &limits, NULL, &err), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_session_open(&session, model, &limits, &err), HEARTH_OK, "%s", err.message);
+    for (int again = 0; again < 2; again++) {
+        cr_assert_eq(hearth_session_feed(session, &id, 1, &err), HEARTH_E_IO);
+        cr_assert(strstr(err.message, the_file()) && strstr(err.message, "is damaged at byte"), "%s", err.message);
+        cr_assert_eq(hearth_session_position(session), 0);
+    }
+    hearth_session_close(session);
+    hearth_model_close(model);
+    hearth_engine_close(engine);
+    run(&second, cache, NULL); /* verifies all, and repairs it */
+    cr_assert(!second.mapped && same(&second, &first) && strstr(logged, ": written"), "%s", logged);
+}
 
 Test(pack_cache, second_start_is_mapped_and_the_same)
 {

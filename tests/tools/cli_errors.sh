@@ -304,6 +304,16 @@ fine run --chat -n 1 -p "$(printf 'caf\351 \377')"
 long=$(printf '%0600d' 0)
 expect 5 E_CONTEXT_FULL run -c 16 -p "$long"
 expect 2 E_USAGE run --pack-cache ''
+expect 2 E_USAGE run --verify perhaps
+# The last numbers of the model are none: told before a token, or by the token that meets them.
+bundled=$HEARTH_SOURCE_DIR/models/hearth-home.Q4_K_M.gguf
+cp "$bundled" "$scratch/nan.gguf"
+head -c 4096 /dev/zero | tr '\000' '\377' | dd of="$scratch/nan.gguf" bs=1 conv=notrunc status=none seek=$(($(stat -c %s "$bundled") - 4096))
+expect 3 E_NUM run -q -m "$scratch/nan.gguf" -n 8 -p x
+expect 3 E_NUM run -q --verify lazy -m "$scratch/nan.gguf" -n 8 -p x
+expect 8 E_NUM run -q --verify off -m "$scratch/nan.gguf" -n 8 -p x
+rm "$scratch/nan.gguf"
+fine run --verify off -n 1 -p x
 expect 5 E_MEMORY run --ram-cap 1
 expect 5 E_MEMORY run --ram-cap 4M
 fine run -n 1 -p "$(printf 'caf\351 \377\376')"

@@ -304,7 +304,7 @@ static void check_number(const char *id, enum hearth_format format, uint16_t bit
     write_bytes("row.gguf", file, size);
     free(file);
     const struct outcome full = start("full", "row.gguf", false), off = start("off", "row.gguf", false);
-    judge(id, &full, &(struct want){3, "E_NUM", "'blk.0.ffn_up.weight': block 3 is not finite"});
+    judge(id, &full, &(struct want){3, "E_NUM", "'blk.0.ffn_up.weight': block 3 is not finite or absurdly large"});
     (void)snprintf(name, sizeof name, "%s not read", id);
     judge(name, &off, &(struct want){0, NULL, NULL});
 }
@@ -316,6 +316,10 @@ static void check_numbers(void)
     check_number("N02 Q6_K", HEARTH_Q6_K, 0xfc00, 208);
     check_number("N04 BF16", HEARTH_BF16, 0x7fc0, 0);
     check_number("N04 F32", HEARTH_F32, 0x7fc0, 2);
+    check_number("N05 Q4_0", HEARTH_Q4_0, 0x7bff, 0);
+    check_number("N05 Q5_K minimum", HEARTH_Q5_K, 0xfbff, 2);
+    check_number("N05 BF16", HEARTH_BF16, 0x7180, 0);
+    check_number("N05 F32", HEARTH_F32, 0xf180, 2);
     begin(NULL);
     gguf_builder_write_file(&builder, "row.gguf");
     const struct outcome o = start("full", "row.gguf", false);

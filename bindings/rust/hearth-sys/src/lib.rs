@@ -26,6 +26,9 @@ constants! {
         HEARTH_PAGES_4K = 1;
         HEARTH_PAGES_2M = 2;
         HEARTH_PAGES_1G = 3;
+        HEARTH_VERIFY_FULL = 0;
+        HEARTH_VERIFY_LAZY = 1;
+        HEARTH_VERIFY_OFF = 2;
         HEARTH_KV_F16 = 0;
         HEARTH_KV_F32 = 1;
         HEARTH_KV_Q8_0 = 2;
@@ -123,6 +126,7 @@ structures! {
         pub prefetch_window: u64,
         pub allocator: *const hearth_allocator,
         pub cache_budget: u64,
+        pub verify: i32,
     }
     pub struct hearth_limits {
         pub struct_size: u32,

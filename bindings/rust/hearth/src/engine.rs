@@ -36,6 +36,19 @@ pub enum PageSize {
     Huge = sys::HEARTH_PAGES_1G,
 }
 
+/// When the numbers of weights, and the checksums of a pack cache, are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Verify {
+    /// Before a model is open.
+    #[default]
+    Full = sys::HEARTH_VERIFY_FULL,
+    /// A pack cache only before its model first computes.
+    Lazy = sys::HEARTH_VERIFY_LAZY,
+    /// Never: a bad number is [`LLMError::InferenceError`] from the computation that meets it.
+    Off = sys::HEARTH_VERIFY_OFF,
+}
+
 /// Severity of a line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -54,6 +67,7 @@ pub struct EngineOptions {
     pub threads: u32,
     /// Folder for packed weights, written once and then mapped. Only this user should be able to write to it.
     pub pack_cache: Option<PathBuf>,
+    pub verify: Verify,
     /// Receives lines of information, on the thread that called.
     pub log: Option<Log>,
     /// Told how many bytes of how many are done while a model is opened that names no such closure itself, on the thread that
@@ -145,6 +159,7 @@ impl Engine {
             pages: options.memory.page_size as i32,
             prefetch_window: options.memory.prefetch_size,
             cache_budget: options.memory.cache_size,
+            verify: options.verify as i32,
             pack_cache: pack_cache.as_ref().map_or(std::ptr::null(), |path| path.as_ptr()),
             ..Default::default()
         };

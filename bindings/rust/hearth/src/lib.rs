@@ -92,7 +92,7 @@ mod session;
 mod text;
 
 pub use context::{Context, ContextOptions, Message, Role, WhenFull};
-pub use engine::{version, Engine, EngineOptions, KvType, Level, Limits, MemoryConfig, PageSize, Plan};
+pub use engine::{version, Engine, EngineOptions, KvType, Level, Limits, MemoryConfig, PageSize, Plan, Verify};
 pub use error::{LLMError, Result};
 pub use manager::{Conversation, ModelInfo, ModelManager, Optimized, Residence};
 pub use model::{Model, ModelView, Tokenize};

@@ -448,6 +448,7 @@ fn the_log_is_heard_and_may_panic() {
     let options = EngineOptions {
         threads: 1,
         pack_cache: Some(scratch.0.clone()),
+        verify: Verify::Lazy,
         log: Some(Box::new(move |level, line| {
             heard.lock().unwrap_or_else(PoisonError::into_inner).push((level, line.to_string()));
             assert!(level == Level::Warning, "a log that panics");
