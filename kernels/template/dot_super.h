@@ -33,8 +33,8 @@ struct starts {
 
 HEARTH_ALWAYS_INLINE void find_starts(struct starts *out, const uint8_t *row, const struct activations *x, size_t s)
 {
-    const uint8_t *bsum = row + x->sums + 2 * SUB_BLOCKS * s;
     if (OFFSET != 0) {
+        const uint8_t *bsum = row + x->sums + 2 * SUB_BLOCKS * s;
         UNROLL
         for (size_t j = 0; j < SUB_BLOCKS; j += 8) {
             const __m256i sums = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(bsum + 2 * j)));
