@@ -8,6 +8,7 @@
  *
  * Threads are documented in four words: "thread-safe" (any thread, any time), "engine-lock" (safe, but calls on one engine wait for
  * each other), "session-bound" (one thread at a time for each session), "init-only" (not while anything else uses the object).
+ * Every call is content with a thread of 256 KiB of stack.
  *
  * Option structs begin with struct_size: set it to sizeof, leave what you do not care about zero; zero means default.
  * Sizes are bytes, positions and lengths are tokens, text is UTF-8 and need not end in NUL where a length stands beside it. */
@@ -471,8 +472,10 @@ HEARTH_API hearth_status hearth_session_prompt(hearth_session *session, const in
  * happens meanwhile, there is the old file or the new one, whole. Symbolic links are not followed. Format: docs/states.md.
  *
  * @return HEARTH_OK; HEARTH_E_NOT_FOUND (the folder), HEARTH_E_IO (the reason in the message: no room, no permission),
- * HEARTH_E_BUSY (somebody else is writing this file). After a failure the old file is as it was. Cost: the size of the file, about
- * hearth_estimate.kv_bytes of the tokens there are, and waits for the disk; takes no memory. Threads: session-bound.
+ * HEARTH_E_BUSY (somebody else is writing this file). After a failure the old file is as it was; only when the system fails to
+ * synchronize the folder, at the very end, the new one is there already (HEARTH_E_IO, and a power cut may bring the old one back).
+ * Cost: the size of the file, about hearth_estimate.kv_bytes of the tokens there are, and waits for the disk; takes no memory.
+ * Threads: session-bound.
  */
 HEARTH_API hearth_status hearth_session_save(hearth_session *session, const char *path, hearth_error *error);
 /**
