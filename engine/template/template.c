@@ -3,6 +3,7 @@
 #include "common/status.h"
 #include "template/evaluate.h"
 #include "template/parser.h"
+#include "utf8.h"
 #include <time.h>
 
 struct hearth_template {
@@ -21,6 +22,21 @@ static void begin(struct hearth_template *t, hearth_error *err)
     t->w.line = 0;
 }
 
+/* Other bytes are damage to the file: a template is its author's text. */
+static bool is_text(struct hearth_workspace *w, const char *source, size_t n)
+{
+    size_t need;
+    w->line = 1;
+    for (size_t at = 0; at < n; at += need) {
+        if (hearth_utf8_take((const uint8_t *)source + at, n - at, &need) != need)
+            hearth_workspace_fail(w, HEARTH_E_FORMAT, "E_TEMPLATE", "bytes that are no UTF-8");
+        if (w->status != HEARTH_OK)
+            return false;
+        w->line += source[at] == '\n';
+    }
+    return true;
+}
+
 hearth_status hearth_template_open(struct hearth_template **out, void *memory, size_t bytes, const char *name, const char *source,
                                    size_t source_bytes, hearth_error *err)
 {
@@ -31,6 +47,8 @@ hearth_status hearth_template_open(struct hearth_template **out, void *memory, s
                            HEARTH_TEMPLATE_SOURCE_MAX);
     *t = (struct hearth_template){.w = {.memory = memory, .bytes = bytes, .used = (sizeof *t + 15) & ~(size_t)15, .name = name}};
     begin(t, err);
+    if (!is_text(&t->w, source, source_bytes))
+        return t->w.status;
     t->body = hearth_parser_read(&t->w, source, source_bytes);
     t->tree_end = t->w.used;
     if (t->w.status == HEARTH_OK)

@@ -172,20 +172,24 @@ Test(template, undefined_has_undefined_parts)
     expect_text("[{{ a.b.c[1] }}][{% for x in a.b %}x{% endfor %}][{{ a[1:] }}]", "{}", "[][][]");
 }
 
-Test(template, bytes_need_not_be_text)
+Test(template, bytes_of_messages_need_not_be_text)
 {
     char *text;
     uint8_t *origin;
     size_t n = 0;
-    static const char source[] = "{{ '\xff\0\xc3' }}\0\xf0\x9f{{ '\xff'|upper|length }}{{ '\xe4\xbd'[0]|length }}";
-    cr_assert_eq(render(source, sizeof source - 1, "{}", NOW, &text, &origin, &n, NULL), HEARTH_OK);
-    cr_expect_eq(n, 8);
+    static const char source[] = "{{ a }}\0{{ a|upper|length }}{{ b[0]|length }}{{ b[1] }}";
+    cr_assert_eq(
+        render(source, sizeof source - 1, "{\"a\": \"\xff\\u0000\xc3\", \"b\": \"\xe4\xbd\"}", NOW, &text, &origin, &n, NULL),
+        HEARTH_OK);
+    cr_expect_eq(n, 7);
     cr_expect(memcmp(text,
-                     "\xff\0\xc3\0\xf0\x9f"
-                     "11",
-                     8) == 0);
+                     "\xff\0\xc3\0"
+                     "31\xbd",
+                     7) == 0);
     free(text);
     free(origin);
+    expect_failure("x\n{{ '\xff\xfe' }}", HEARTH_E_FORMAT, "E_TEMPLATE", "line 2: bytes that are no UTF-8");
+    expect_failure("x\xe4\xbd", HEARTH_E_FORMAT, "E_TEMPLATE", "line 1: bytes that are no UTF-8");
 }
 
 /* ---- Known formats ---------------------------------------------------------------------------------------------------- */

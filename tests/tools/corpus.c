@@ -284,10 +284,70 @@ static void check_templates(void)
     check_template("C04", text, (struct want){4, "E_LIMIT", "chat template"});
     free(text);
     check_template("C open", "{% if 1 %}", (struct want){3, "E_TEMPLATE", "chat template"});
+    check_template("C11", "{{ 'a' }}\n\xff\xfe", (struct want){3, "E_TEMPLATE", "line 2: bytes that are no UTF-8"});
     check_template("C10 include", "{% include 'a' %}", (struct want){3, "E_TEMPLATE", "include"});
     check_template("C10 import", "{% import 'a' as b %}", (struct want){3, "E_TEMPLATE", "import"});
     check_template("C10 extends", "{% extends 'a' %}", (struct want){3, "E_TEMPLATE", "extends"});
     check_template("C good", "{% for m in messages %}{{ m.content }}{% endfor %}", (struct want){0, NULL, NULL});
+}
+
+/* A vocabulary of bytes and one merge. */
+static void begin_bpe(void)
+{
+    begin(NULL);
+    gguf_builder_add_bpe_vocabulary(&builder);
+    gguf_builder_find_tensor(&builder, "token_embd.weight")->ne[1] = 258;
+    gguf_builder_find_tensor(&builder, "output.weight")->ne[1] = 258;
+}
+
+/* The tensors' data in the other order, each where its offset says. */
+static void check_descending_offsets(void)
+{
+    size_t size;
+    struct hearth_gguf gguf;
+    begin(NULL);
+    uint8_t *file = gguf_builder_finish(&builder, &size);
+    uint8_t *moved = malloc(size);
+    need(moved && hearth_gguf_parse(&gguf, file, size, size, "row.gguf", NULL) == HEARTH_OK, "the base is not valid");
+    memcpy(moved, file, size);
+    const uint64_t data = gguf.tensors[0].file_offset;
+    uint64_t end = 0;
+    for (uint64_t i = gguf.n_tensors; i-- > 0;) {
+        const struct hearth_gguf_tensor *t = &gguf.tensors[i];
+        uint8_t *offset = moved + (t->name.bytes - file) + t->name.size + 4 + 8 * t->n_dims + 4;
+        memcpy(offset, &end, sizeof end);
+        memcpy(moved + data + end, file + t->file_offset, t->bytes);
+        end += (t->bytes + 31) / 32 * 32;
+    }
+    hearth_gguf_free(&gguf);
+    write_bytes("row.gguf", moved, size);
+    free(file);
+    free(moved);
+    const struct outcome o = start("full", "row.gguf", false);
+    judge("T34", &o, &(struct want){0, NULL, NULL});
+}
+
+static void check_more(void)
+{
+    begin_bpe();
+    gguf_builder_find(&builder, "tokenizer.ggml.merges")->count = (uint64_t)1 << 31;
+    check_builder("V29", (struct want){3, "E_ARR", NULL});
+    begin_bpe();
+    gguf_builder_set_string(&builder, "tokenizer.ggml.pre", "zzz");
+    check_builder("V31", (struct want){4, NULL, "zzz"});
+    begin(&(struct gguf_shape){.n_expert = 4, .n_expert_used = 2});
+    gguf_builder_find_tensor(&builder, "blk.0.ffn_up_exps.weight")->ne[2] = 3;
+    check_builder("P32", (struct want){3, "E_SHAPE", "blk.0.ffn_up_exps.weight"});
+    begin(&(struct gguf_shape){.n_expert = 4, .n_expert_used = 2});
+    check_builder("P32 good", (struct want){0, NULL, NULL});
+    begin(NULL);
+    gguf_builder_add_spm_vocabulary(&builder, 1);
+    gguf_builder_drop(&builder, "tokenizer.ggml.bos_token_id");
+    gguf_builder_drop(&builder, "tokenizer.ggml.eos_token_id");
+    gguf_builder_find_tensor(&builder, "token_embd.weight")->ne[1] = 1;
+    gguf_builder_find_tensor(&builder, "output.weight")->ne[1] = 1;
+    check_builder("V34", (struct want){0, NULL, NULL});
+    check_descending_offsets();
 }
 
 /* A half float (or two bytes of another number) of the fourth block that is not finite: found only by who reads it. */
@@ -481,6 +541,7 @@ int main(void)
     check_missing_tensors();
     check_shapes();
     check_templates();
+    check_more();
     check_rendering();
     check_numbers();
     check_parts();
