@@ -1,7 +1,7 @@
-/* Every call of the system, and of malloc and its kin, that the library makes while it opens, loads, generates, saves, restores
- * and keeps packed weights fails in turn: the n-th of its kind, n = 1, 2, ... until there is no n-th, once and from
- * then on; reads and writes are interrupted and cut short, too. What is done succeeds with the same bits or fails with one line;
- * nothing is left behind; and done again on the same objects, undisturbed, it succeeds with the same bits.
+/* Every call of the system, and of malloc and its kin, that the library makes while it opens, loads, generates, saves, restores,
+ * holds a conversation, switches models and keeps packed weights fails in turn: the n-th of its kind, n = 1, 2, ... until there is
+ * no n-th, once and from then on; reads and writes are interrupted and cut short, too. What is done succeeds with the same bits or
+ * fails with one line; nothing is left behind; and done again on the same objects, undisturbed, it succeeds with the same bits.
  *
  * alloc_fail.c takes the place of the C library's functions and so sees what libraries allocate for us; here the linker puts
  * functions of our own before those that the library itself calls (--wrap, in CMakeLists.txt), which sanitizers do not mind. Not
@@ -26,6 +26,7 @@
 #define N_MAX 2000u
 #define N_VOCAB 300u
 #define FILE_MAX (1u << 20)
+#define CAP (UINT64_C(1) << 28)
 
 /* ---- Calls ------------------------------------------------------------------------------------------------------------ */
 
@@ -318,7 +319,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 /* ---- Files ------------------------------------------------------------------------------------------------------------ */
 
 static char folder[] = "call_fail.XXXXXX";
-static char model_path[64], state_path[64], packed[64];
+static char model_path[64], state_path[64], packed[64], states[64];
 
 struct content {
     size_t n;
@@ -371,11 +372,11 @@ static void empty_folder(const char *path)
 
 /* ---- Stages ----------------------------------------------------------------------------------------------------------- */
 
-static const hearth_limits limits = {.struct_size = sizeof limits, .context = 64, .batch = 8, .kv_type = HEARTH_KV_F32};
+static const hearth_limits limits = {.struct_size = sizeof limits, .context = 64, .batch = 8, .kv_type = HEARTH_KV_F32, .chat = 1};
 static const int32_t text[3] = {5, 260, 7};
 static const int32_t other_text[2] = {9, 11};
 
-static hearth_engine *engine, *packing_engine;
+static hearth_engine *engine, *packing_engine, *narrow_engine; /* the last has two threads, and room for one model */
 static hearth_model *model;
 static hearth_session *session, *other; /* the latter is restored into */
 static struct content old_state, new_state, content;
@@ -419,20 +420,17 @@ static hearth_status open_on(hearth_engine *e, hearth_error *err)
     return status;
 }
 
-static hearth_status open_engine(hearth_engine **out, const char *pack_cache, hearth_error *err)
+static hearth_status open_engine(hearth_engine **out, const char *pack_cache, uint32_t threads, uint64_t cap, hearth_error *err)
 {
-    const hearth_engine_options options = {.struct_size = sizeof options,
-                                           .threads = 1,
-                                           .pages = HEARTH_PAGES_4K,
-                                           .ram_cap = UINT64_C(1) << 28,
-                                           .pack_cache = pack_cache};
+    const hearth_engine_options options = {
+        .struct_size = sizeof options, .threads = threads, .pages = HEARTH_PAGES_4K, .ram_cap = cap, .pack_cache = pack_cache};
     return hearth_engine_open(out, &options, err);
 }
 
 static hearth_status run_open(hearth_error *err)
 {
     hearth_engine *e = NULL;
-    const hearth_status status = open_engine(&e, NULL, err);
+    const hearth_status status = open_engine(&e, NULL, 1, CAP, err);
     if (status == HEARTH_OK)
         add(hearth_engine_cpu_level(e), strlen(hearth_engine_cpu_level(e)));
     hearth_engine_close(e);
@@ -520,6 +518,90 @@ static void before_pack(void)
     empty_folder(packed);
 }
 
+/* Messages to a file and back, and an answer. */
+static hearth_status run_chat(hearth_error *err)
+{
+    const hearth_chat_options options = {.struct_size = sizeof options, .family = "chatml", .reserve = 8};
+    const hearth_generation generation = {.struct_size = sizeof generation, .max_tokens = 4};
+    hearth_message message = {.struct_size = sizeof message};
+    hearth_chat *chat = NULL;
+    hearth_session_reset(other);
+    hearth_status status = hearth_chat_open(&chat, other, &options, err);
+    if (status == HEARTH_OK)
+        status = hearth_chat_add(chat, HEARTH_ROLE_USER, "a", 1, err);
+    if (status == HEARTH_OK)
+        status = hearth_chat_save(chat, state_path, err);
+    hearth_chat_clear(chat);
+    if (status == HEARTH_OK)
+        status = hearth_chat_restore(chat, state_path, err);
+    if (status == HEARTH_OK)
+        status = hearth_chat_answer(chat, &generation, NULL, err);
+    for (size_t i = 0; i < hearth_chat_count(chat) && status == HEARTH_OK; i++) {
+        status = hearth_chat_message(chat, i, &message, err);
+        add(message.text, message.text_bytes);
+    }
+    add_logits(other);
+    hearth_chat_close(chat);
+    return status;
+}
+
+static hearth_status talk(hearth_manager *manager, const char *name, const int32_t *ids, size_t n, hearth_error *err)
+{
+    hearth_status status = hearth_manager_switch(manager, name, err);
+    if (status == HEARTH_OK)
+        status = hearth_session_feed(hearth_manager_session(manager), ids, n, err);
+    if (status == HEARTH_OK)
+        add_logits(hearth_manager_session(manager));
+    return status;
+}
+
+/* Two models of which one has to leave for the other, three times; the conversation of the first goes on. */
+static hearth_status run_manager(hearth_error *err)
+{
+    const hearth_manager_options options = {.struct_size = sizeof options, .state_folder = states};
+    hearth_limits plain = limits;
+    hearth_manager *manager = NULL;
+    plain.chat = 0;
+    hearth_status status = hearth_manager_open(&manager, narrow_engine, &options, err);
+    if (status == HEARTH_OK)
+        status = hearth_manager_register(manager, "a", model_path, &plain, err);
+    if (status == HEARTH_OK)
+        status = hearth_manager_register(manager, "b", model_path, &plain, err);
+    if (status == HEARTH_OK)
+        status = talk(manager, "a", text, 3, err);
+    if (status == HEARTH_OK)
+        status = talk(manager, "b", other_text, 2, err);
+    if (status == HEARTH_OK)
+        status = talk(manager, "a", other_text, 1, err);
+    hearth_manager_close(manager);
+    return status;
+}
+
+static void before_manager(void)
+{
+    empty_folder(states);
+}
+
+/* Whatever was saved is whole, and no conversation was lost. */
+static bool kept_states(void)
+{
+    char path[80];
+    (void)snprintf(path, sizeof path, "%s/a.state", states);
+    return count_entries(states, ".bad") == 0 &&
+           (access(path, F_OK) != 0 || hearth_session_restore(other, path, NULL) == HEARTH_OK);
+}
+
+static hearth_status open_narrow_engine(hearth_error *err)
+{
+    hearth_plan *plan_of_one = NULL;
+    hearth_limits plain = limits;
+    plain.chat = 0;
+    hearth_status status = hearth_plan_open(&plan_of_one, engine, model_path, &plain, err);
+    const uint64_t bytes = hearth_plan_private_bytes(plan_of_one);
+    hearth_plan_close(plan_of_one);
+    return status == HEARTH_OK ? open_engine(&narrow_engine, NULL, 2, bytes + bytes / 4, err) : status;
+}
+
 static const struct stage {
     const char *name;
     void (*before)(void); /* NULL: nothing to prepare */
@@ -530,6 +612,8 @@ static const struct stage {
               {"generate", NULL, run_generate, NULL},
               {"save", before_save, run_save, kept_state},
               {"restore", before_restore, run_restore, kept_session},
+              {"chat", NULL, run_chat, NULL},
+              {"manager", before_manager, run_manager, kept_states},
               {"pack", before_pack, run_packed, NULL},
               {"map packed", NULL, run_packed, NULL}};
 
@@ -545,7 +629,8 @@ static struct alive count_alive(void)
     return (struct alive){.blocks = atomic_load(&n_blocks),
                           .bytes = atomic_load(&mapped_bytes),
                           .descriptors = count_entries("/proc/self/fd", ""),
-                          .second_files = count_entries(folder, ".new") + count_entries(packed, ".new")};
+                          .second_files =
+                              count_entries(folder, ".new") + count_entries(packed, ".new") + count_entries(states, ".new")};
 }
 
 static hearth_status undisturbed(const struct stage *stage, hearth_error *err)
@@ -662,9 +747,10 @@ static bool set_up(hearth_error *err)
     (void)snprintf(model_path, sizeof model_path, "%s/model.gguf", folder);
     (void)snprintf(state_path, sizeof state_path, "%s/state", folder);
     (void)snprintf(packed, sizeof packed, "%s/packed", folder);
+    (void)snprintf(states, sizeof states, "%s/states", folder);
     write_model();
-    if (open_engine(&engine, NULL, err) != HEARTH_OK || open_engine(&packing_engine, packed, err) != HEARTH_OK ||
-        hearth_model_open(&model, engine, model_path, &limits, NULL, err) != HEARTH_OK ||
+    if (open_engine(&engine, NULL, 1, CAP, err) != HEARTH_OK || open_engine(&packing_engine, packed, 1, CAP, err) != HEARTH_OK ||
+        open_narrow_engine(err) != HEARTH_OK || hearth_model_open(&model, engine, model_path, &limits, NULL, err) != HEARTH_OK ||
         hearth_session_open(&session, model, &limits, err) != HEARTH_OK ||
         hearth_session_open(&other, model, &limits, err) != HEARTH_OK)
         return false;
@@ -684,10 +770,13 @@ static void tear_down(void)
     hearth_session_close(other);
     hearth_session_close(session);
     hearth_model_close(model);
+    hearth_engine_close(narrow_engine);
     hearth_engine_close(packing_engine);
     hearth_engine_close(engine);
     empty_folder(packed);
     (void)rmdir(packed);
+    empty_folder(states);
+    (void)rmdir(states);
     empty_folder(folder);
     (void)rmdir(folder);
 }

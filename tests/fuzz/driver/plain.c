@@ -48,7 +48,7 @@ size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t capacity)
     case 4:
         return rng_below(&rng, 4) ? size : at; /* the end cut off */
     default:
-        byte = at < size ? data[at] ^ (uint8_t)(1u << rng_below(&rng, 8)) : 0;
+        byte = (uint8_t)((at < size ? data[at] : 0u) ^ 1u << rng_below(&rng, 8));
         return fuzz_splice(data, size, capacity, at, 1, &byte, 1);
     }
 }
