@@ -101,12 +101,14 @@ uint64_t hearth_plan_cap_left(const struct hearth_engine *engine, uint64_t given
     return engine->cap > others ? engine->cap - others : 0;
 }
 
-/* Reading buffers, and the tables of the loader, which live on the heap until the description has moved into its arena. */
+/* Reading buffers; the file's header; and the tables of the loader, which live on the heap until the description has moved into its
+ * arena. */
 static uint64_t loading_bytes(const struct hearth_engine *engine, const struct hearth_model_facts *facts)
 {
     const uint64_t buffers =
         facts->cache.map ? 0 : hearth_arena_rounded(engine->workers * hearth_pack_buffer_bytes(&facts->description), engine->pages);
-    return buffers + facts->gguf->memory_bytes + facts->description.hparams.n_layer * sizeof(struct hearth_layer);
+    return buffers + hearth_file_fetched_bytes(facts->gguf->header.size) + facts->gguf->memory_bytes +
+           facts->description.hparams.n_layer * sizeof(struct hearth_layer);
 }
 
 static void make(struct hearth_plan *out, const struct hearth_engine *engine, struct hearth_model_facts *facts,

@@ -9,8 +9,9 @@
 #include "topology.h"
 
 #define HEARTH_POOL_PAGE 4096u
-#ifdef __SANITIZE_THREAD__
-#define HEARTH_POOL_STACK_BYTES (2u << 20) /* gcc's TSan keeps 900 KB for each thread on the thread's own stack */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define HEARTH_POOL_STACK_BYTES (2u << 20) /* gcc's TSan keeps 900 KB for each thread on its own stack; ASan makes frames larger   \
+                                            */
 #else
 #define HEARTH_POOL_STACK_BYTES (256u << 10) /* thread-local variables of the process included */
 #endif

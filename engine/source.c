@@ -17,7 +17,7 @@ static void expect_file(void *context, uint64_t offset, uint64_t n)
     const uint64_t begin = offset - part->begin;
     const uint64_t step = 128u << 10;
     for (uint64_t at = 0; at < n; at += step)
-        (void)posix_fadvise(part->mapping.fd, (off_t)(begin + at), (off_t)(n - at < step ? n - at : step), POSIX_FADV_WILLNEED);
+        (void)posix_fadvise(part->file.fd, (off_t)(begin + at), (off_t)(n - at < step ? n - at : step), POSIX_FADV_WILLNEED);
 }
 
 /* Gives up the page cache's copy of what has been packed; pack.h says when. */
@@ -25,7 +25,7 @@ static void forget_file(void *context, uint64_t offset, uint64_t n)
 {
     const struct hearth_file_source *file = context;
     const struct hearth_part *part = hearth_parts_at(&file->parts, offset);
-    (void)posix_fadvise(part->mapping.fd, (off_t)(offset - part->begin), (off_t)n, POSIX_FADV_DONTNEED);
+    (void)posix_fadvise(part->file.fd, (off_t)(offset - part->begin), (off_t)n, POSIX_FADV_DONTNEED);
 }
 
 static bool identify_file(void *context, struct hearth_parts_identity *out)

@@ -8,15 +8,16 @@
 #include "common/half.h"
 #include "common/limits.h"
 #include "common/status.h"
-#include "mapping.h"
+#include "file.h"
 #include "name_index.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 
 #define HEADER_BYTES 24
+#define FIRST_BYTES 64u     /* enough to tell what kind of file it is */
 #define PAIR_BYTES_MIN 14   /* length, one character, type, one byte */
 #define TENSOR_BYTES_MIN 33 /* length, one character, n_dims, one dimension, type, offset */
-#define EXPECTED_BYTES (UINT64_C(512) << 10)
 #define ALIGNMENT_DEFAULT 32
 #define ALIGNMENT_MIN 8
 
@@ -40,7 +41,8 @@ struct indexes {
 /* Where we are in the file, and what to say when it goes wrong there. */
 struct reader {
     const uint8_t *bytes;
-    uint64_t size, position, expected; /* all before `expected` has been asked for */
+    uint64_t size, position;
+    const struct hearth_file *file; /* what has to be fetched from it before it is touched; NULL: bytes in memory */
     const char *file_name;
     const char *part;        /* "header", "pair", "tensor" */
     uint64_t number;         /* of the pair or tensor */
@@ -82,25 +84,23 @@ static uint64_t load_le(const uint8_t *bytes, unsigned n)
     return value;
 }
 
-/* Fetch ahead of the cursor, so that a whole header comes at the disk's speed, and a damaged one little beyond the damage. */
-static void expect(struct reader *in)
+/* Have the next n bytes, which bytes_left() was asked about. */
+static hearth_status fetch(const struct reader *in, uint64_t n)
 {
-    if (in->position + EXPECTED_BYTES / 2 < in->expected || in->expected == in->size)
-        return;
-    const uint64_t begin = in->expected > in->position ? in->expected : in->position;
-    const uint64_t n = in->size - begin < EXPECTED_BYTES ? in->size - begin : EXPECTED_BYTES;
-    hearth_mapping_expect(in->bytes + begin, n);
-    in->expected = begin + n;
+    if (n > HEARTH_HEADER_MAX || in->position > HEARTH_HEADER_MAX - n)
+        return reject(in, HEARTH_E_UNSUPPORTED, "E_LIMIT", "the header is too large (need at most %" PRIu64 " bytes)",
+                      HEARTH_HEADER_MAX);
+    return in->file ? hearth_file_fetch(in->file, in->file_name, in->position, in->position + n, in->err) : HEARTH_OK;
 }
 
 /* Take an integer of n bytes; 0 when they are not there. */
 static hearth_status take_integer(struct reader *in, unsigned n, uint64_t *out, const char *what)
 {
     *out = 0;
-    expect(in);
     if (n > bytes_left(in))
         return reject(in, HEARTH_E_FORMAT, "E_TRUNC", "the file ends within %s (got %" PRIu64 " bytes, need %u)", what,
                       bytes_left(in), n);
+    HEARTH_TRY(fetch(in, n));
     *out = load_le(in->bytes + in->position, n);
     in->position += n;
     return HEARTH_OK;
@@ -115,11 +115,12 @@ static hearth_status take_u32(struct reader *in, uint32_t *out, const char *what
 }
 
 /* Take n bytes that bytes_left() was asked about. */
-static struct hearth_view take_view(struct reader *in, uint64_t n)
+static hearth_status take_view(struct reader *in, uint64_t n, struct hearth_view *out)
 {
-    const struct hearth_view view = {in->bytes + in->position, n};
+    HEARTH_TRY(fetch(in, n));
+    *out = (struct hearth_view){in->bytes + in->position, n};
     in->position += n;
-    return view;
+    return HEARTH_OK;
 }
 
 static bool is_printable(struct hearth_view text)
@@ -194,9 +195,11 @@ static hearth_status read_header(struct reader *in, struct hearth_gguf *out)
 {
     if (in->size == 0)
         return reject(in, HEARTH_E_FORMAT, "E_TRUNC", "file is empty (got 0 bytes, need %d)", HEADER_BYTES);
+    HEARTH_TRY(fetch(in, in->size < FIRST_BYTES ? in->size : FIRST_BYTES));
     if (in->size >= 4 && memcmp(in->bytes, "GGUF", 4) != 0)
         return reject(in, HEARTH_E_FORMAT, "E_MAGIC", "%s (got %02x %02x %02x %02x, need 47 47 55 46)",
-                      guess_file_kind(in->bytes, in->size), in->bytes[0], in->bytes[1], in->bytes[2], in->bytes[3]);
+                      guess_file_kind(in->bytes, in->size < FIRST_BYTES ? in->size : FIRST_BYTES), in->bytes[0], in->bytes[1],
+                      in->bytes[2], in->bytes[3]);
     if (in->size < HEADER_BYTES)
         return reject(in, HEARTH_E_FORMAT, "E_TRUNC", "%" PRIu64 " byte%s; header needs %d", in->size, in->size == 1 ? "" : "s",
                       HEADER_BYTES);
@@ -221,7 +224,7 @@ static hearth_status take_key(struct reader *in, struct hearth_view *key)
         return reject(in, HEARTH_E_FORMAT, "E_KEY", "the key is empty");
     if (size > HEARTH_KEY_MAX)
         return reject(in, HEARTH_E_FORMAT, "E_KEY", "the key is longer than %d (got %" PRIu64 ")", HEARTH_KEY_MAX, size);
-    *key = take_view(in, size);
+    HEARTH_TRY(take_view(in, size, key));
     in->name = *key;
     if (!is_printable(*key))
         return reject(in, HEARTH_E_FORMAT, "E_KEY", "the key holds bytes that are not printable ASCII");
@@ -236,8 +239,7 @@ static hearth_status take_string(struct reader *in, struct hearth_view *out)
     if (size > most)
         return reject(in, HEARTH_E_FORMAT, "E_STRLEN", "the string is too long (got %" PRIu64 ", need at most %" PRIu64 ")", size,
                       most);
-    *out = take_view(in, size);
-    return HEARTH_OK;
+    return take_view(in, size, out);
 }
 
 /* Walk over the strings of an array, so that later readers need not look at lengths again. */
@@ -343,7 +345,7 @@ static hearth_status take_tensor_name(struct reader *in, struct hearth_view *nam
     if (size > bytes_left(in))
         return reject(in, HEARTH_E_FORMAT, "E_TRUNC",
                       "the file ends within a tensor name (got %" PRIu64 " bytes, need %" PRIu64 ")", bytes_left(in), size);
-    *name = take_view(in, size);
+    HEARTH_TRY(take_view(in, size, name));
     in->name = *name;
     if (!is_printable(*name))
         return reject(in, HEARTH_E_FORMAT, "E_TNAME", "the name holds bytes that are not printable ASCII");
@@ -536,25 +538,42 @@ static hearth_status read_tables(struct reader *in, struct hearth_gguf *out, uin
     HEARTH_TRY(read_alignment(in, out));
     HEARTH_TRY(read_directory(in, out, &indexes->tensors));
     out->header = (struct hearth_view){in->bytes, in->position};
+    if (in->file) /* what was passed over */
+        HEARTH_TRY(hearth_file_fetch(in->file, in->file_name, 0, in->position, in->err));
     HEARTH_TRY(place_tensors(in, out));
     return check_overlaps(in, out, order);
+}
+
+static hearth_status parse(struct hearth_gguf *out, struct reader *in, uint64_t file_size)
+{
+    struct hearth_gguf gguf = {.file_name = in->file_name, .file_size = file_size};
+    uint32_t *order = NULL;
+    *out = (struct hearth_gguf){0};
+    HEARTH_TRY(read_header(in, &gguf));
+    HEARTH_TRY(allocate_tables(&gguf, &order, in->err));
+    const hearth_status status = read_tables(in, &gguf, order);
+    if (status == HEARTH_OK)
+        *out = gguf;
+    else
+        free(gguf.memory);
+    return status;
 }
 
 hearth_status hearth_gguf_parse(struct hearth_gguf *out, const uint8_t *bytes, uint64_t size, uint64_t file_size,
                                 const char *file_name, hearth_error *err)
 {
     struct reader in = {.bytes = bytes, .size = size, .file_name = file_name, .part = "header", .err = err};
-    struct hearth_gguf gguf = {.file_name = file_name, .file_size = file_size};
-    uint32_t *order = NULL;
-    *out = (struct hearth_gguf){0};
-    HEARTH_TRY(read_header(&in, &gguf));
-    HEARTH_TRY(allocate_tables(&gguf, &order, err));
-    const hearth_status status = read_tables(&in, &gguf, order);
-    if (status == HEARTH_OK)
-        *out = gguf;
-    else
-        free(gguf.memory);
-    return status;
+    return parse(out, &in, file_size);
+}
+
+hearth_status hearth_gguf_parse_file(struct hearth_gguf *out, const struct hearth_file *file, const char *file_name,
+                                     hearth_error *err)
+{
+    struct reader in = {
+        .bytes = file->bytes, .size = file->size, .file = file, .file_name = file_name, .part = "header", .err = err};
+    HEARTH_TRY(parse(out, &in, file->size));
+    (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_NORMAL); /* what follows is read in order */
+    return HEARTH_OK;
 }
 
 void hearth_gguf_free(struct hearth_gguf *gguf)

@@ -3,6 +3,7 @@
 #define HEARTH_LOADER_GGUF_H
 
 #include "common/block_format.h"
+#include "file.h"
 #include "hearth.h"
 #include <stdio.h>
 
@@ -61,10 +62,13 @@ struct hearth_gguf {
 };
 
 /* Parse and validate everything that can be validated without reading tensor data. `bytes` holds the first `size` bytes of a file
- * of `file_size` bytes (size == file_size for a mapped file; a header made in memory may stand before data that is made elsewhere).
+ * of `file_size` bytes (a header made in memory may stand before data that is made elsewhere).
  * The views point into `bytes`. One allocation, proportional to what the file proved to hold. On failure nothing is kept. */
 hearth_status hearth_gguf_parse(struct hearth_gguf *out, const uint8_t *bytes, uint64_t size, uint64_t file_size,
                                 const char *file_name, hearth_error *err);
+/* The same of a file, whose header is fetched and stays in its memory; E_IO when it cannot be read. */
+hearth_status hearth_gguf_parse_file(struct hearth_gguf *out, const struct hearth_file *file, const char *file_name,
+                                     hearth_error *err);
 void hearth_gguf_free(struct hearth_gguf *gguf);
 /* The tables of one model in n >= 1 files: the first one's pairs, the tensors of all, their offsets as if the files lay one behind
  * the other. Views point where they did; the tables given are not needed afterwards. One allocation. E_FORMAT E_SPLIT for a tensor

@@ -134,7 +134,7 @@ static hearth_status check_further(const char *path, uint32_t number, const stru
 
 /* ---- Opening -------------------------------------------------------------------------------------------------------- */
 
-/* Room for `count` parts and the names of all but the first, whose mapping moves in. */
+/* Room for `count` parts and the names of all but the first, whose file moves in. */
 static hearth_status make_room(struct hearth_parts *out, uint64_t count, const char *path, hearth_error *err)
 {
     const size_t n = strlen(path);
@@ -155,8 +155,8 @@ static hearth_status make_room(struct hearth_parts *out, uint64_t count, const c
 
 static hearth_status open_part(struct hearth_part *part, struct hearth_gguf *gguf, hearth_error *err)
 {
-    HEARTH_TRY(hearth_mapping_open(&part->mapping, part->path, err));
-    return hearth_gguf_parse(gguf, part->mapping.bytes, part->mapping.size, part->mapping.size, part->path, err);
+    HEARTH_TRY(hearth_file_open(&part->file, part->path, err));
+    return hearth_gguf_parse_file(gguf, &part->file, part->path, err);
 }
 
 /* Messages begin with a path, which may be long and therefore cut; say again which part it is. */
@@ -181,7 +181,7 @@ static hearth_status open_further(struct hearth_parts *out, struct hearth_gguf *
         if (status == HEARTH_OK)
             status = check_further(out->parts[i].path, i, first, &place, err);
         HEARTH_TRY(in_part(status, i, first->count, err));
-        out->parts[i].begin = out->parts[i - 1].begin + out->parts[i - 1].mapping.size;
+        out->parts[i].begin = out->parts[i - 1].begin + out->parts[i - 1].file.size;
         n_tensors += tables[i].n_tensors;
     }
     if (n_tensors != first->tensors)
@@ -239,7 +239,7 @@ void hearth_parts_close(struct hearth_parts *parts)
 {
     hearth_gguf_free(&parts->gguf);
     for (uint32_t i = 0; i < parts->n; i++)
-        hearth_mapping_close(&parts->parts[i].mapping);
+        hearth_file_close(&parts->parts[i].file);
     free(parts->parts);
     *parts = (struct hearth_parts){0};
 }
@@ -263,7 +263,7 @@ const struct hearth_part *hearth_parts_at(const struct hearth_parts *parts, uint
 hearth_status hearth_parts_read(const struct hearth_parts *parts, void *out, uint64_t offset, size_t n, hearth_error *err)
 {
     const struct hearth_part *part = hearth_parts_at(parts, offset);
-    return hearth_mapping_read(&part->mapping, part->path, out, offset - part->begin, n, err);
+    return hearth_file_read(&part->file, part->path, out, offset - part->begin, n, err);
 }
 
 bool hearth_parts_identity(const struct hearth_parts *parts, struct hearth_parts_identity *out)
@@ -271,7 +271,7 @@ bool hearth_parts_identity(const struct hearth_parts *parts, struct hearth_parts
     *out = (struct hearth_parts_identity){.newest_change_s = INT64_MIN};
     for (uint32_t i = 0; i < parts->n; i++) {
         struct hearth_file_identity file;
-        if (!hearth_mapping_identity(&parts->parts[i].mapping, &file))
+        if (!hearth_file_identity(&parts->parts[i].file, &file))
             return false;
         hearth_hash_add(&out->files, &file, sizeof file);
         out->newest_change_s = file.ctime_s > out->newest_change_s ? file.ctime_s : out->newest_change_s;

@@ -3,13 +3,13 @@
 #ifndef HEARTH_LOADER_PARTS_H
 #define HEARTH_LOADER_PARTS_H
 
+#include "file.h"
 #include "gguf.h"
 #include "hash.h"
-#include "mapping.h"
 
 struct hearth_part {
     const char *path;
-    struct hearth_mapping mapping;
+    struct hearth_file file;
     uint64_t begin; /* of its bytes, among those of all parts */
 };
 
@@ -20,7 +20,7 @@ struct hearth_parts {
 };
 
 /* Open and check a model by its only file, or by its first part, which names the others: those lie beside it. `path` stands in
- * messages and must outlive *out. A failure leaves nothing open. Errors: those of hearth_mapping_open() and hearth_gguf_parse(),
+ * messages and must outlive *out. A failure leaves nothing open. Errors: those of hearth_file_open() and hearth_gguf_parse(),
  * naming the part; E_FORMAT E_SPLIT for parts that do not belong together, and for another part than the first; E_MEMORY. */
 hearth_status hearth_parts_open(struct hearth_parts *out, const char *path, hearth_error *err);
 /* Closing twice, or a zeroed struct, is allowed. */

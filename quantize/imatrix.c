@@ -29,13 +29,21 @@ static hearth_status reject(const struct hearth_imatrix *m, hearth_status status
 /* i32 number of entries; for each i32 length and bytes of the name, i32 calls, i32 number of values, the values as f32; then
  * perhaps i32 chunks, i32 length and bytes of the name of the data. */
 struct cursor {
+    const struct hearth_imatrix *m;
     const uint8_t *at;
     uint64_t left;
 };
 
+/* Whether the next n bytes are there to be touched; what cannot be read is as if the file ended before it. */
+static bool have(const struct cursor *c, uint64_t n)
+{
+    const uint64_t begin = c->m->file.size - c->left;
+    return c->left >= n && hearth_file_fetch(&c->m->file, c->m->path, begin, begin + n, NULL) == HEARTH_OK;
+}
+
 static bool take_i32(struct cursor *c, int32_t *out)
 {
-    if (c->left < sizeof *out)
+    if (!have(c, sizeof *out))
         return false;
     memcpy(out, c->at, sizeof *out);
     c->at += sizeof *out;
@@ -43,6 +51,7 @@ static bool take_i32(struct cursor *c, int32_t *out)
     return true;
 }
 
+/* To be touched only by who asked have() before. */
 static bool take_bytes(struct cursor *c, struct hearth_view *out, uint64_t n)
 {
     if (c->left < n)
@@ -57,12 +66,13 @@ static hearth_status read_record(struct hearth_imatrix *m, struct cursor *c, str
 {
     int32_t length, calls, n;
     struct hearth_view values;
-    const uint64_t at = m->mapping.size - c->left;
-    if (!take_i32(c, &length) || length < 1 || length > NAME_MAX_BYTES || !take_bytes(c, &out->name, (uint64_t)length))
+    const uint64_t at = m->file.size - c->left;
+    if (!take_i32(c, &length) || length < 1 || length > NAME_MAX_BYTES || !have(c, (uint64_t)length) ||
+        !take_bytes(c, &out->name, (uint64_t)length))
         return reject(m, HEARTH_E_FORMAT, "E_NAME", "no name of an entry at this offset", out->name, at, err);
     if (!take_i32(c, &calls) || !take_i32(c, &n) || n < 1 || !take_bytes(c, &values, 4 * (uint64_t)n))
         return reject(m, HEARTH_E_FORMAT, "E_TRUNC", "its values end behind the file, begun at this offset", out->name, at, err);
-    out->offset = (uint64_t)(values.bytes - m->mapping.bytes);
+    out->offset = (uint64_t)(values.bytes - m->file.bytes);
     out->n = (uint32_t)n;
     out->calls = calls;
     return HEARTH_OK;
@@ -74,19 +84,19 @@ static void read_tail(struct hearth_imatrix *m, struct cursor *c)
     if (!take_i32(c, &chunks))
         return;
     m->n_chunks = chunks > 0 ? (uint64_t)chunks : 0;
-    if (take_i32(c, &length) && length > 0)
+    if (take_i32(c, &length) && length > 0 && length <= NAME_MAX_BYTES && have(c, (uint64_t)length))
         (void)take_bytes(c, &m->dataset, (uint64_t)length);
 }
 
 static hearth_status parse_older(struct hearth_imatrix *m, hearth_error *err)
 {
-    struct cursor c = {m->mapping.bytes, m->mapping.size};
+    struct cursor c = {m, m->file.bytes, m->file.size};
     char file[HEARTH_QUOTE_MAX];
     int32_t n = 0;
     if (!take_i32(&c, &n) || n < 1 || (uint64_t)n > c.left / RECORD_BYTES_MIN)
         return hearth_fail(err, HEARTH_E_FORMAT, "E_MAGIC",
                            "%s: is no importance matrix (got %" PRId32 " entries in %" PRIu64 " bytes)",
-                           hearth_quote(file, m->path, strlen(m->path)), n, m->mapping.size);
+                           hearth_quote(file, m->path, strlen(m->path)), n, m->file.size);
     const uint64_t records_bytes = (uint64_t)n * sizeof *m->records;
     const uint64_t bytes = records_bytes + hearth_name_index_slots((uint64_t)n) * sizeof(uint32_t); /* n < 2^31: no overflow */
     m->records = calloc(1, (size_t)bytes);
@@ -118,7 +128,7 @@ static hearth_status parse_gguf(struct hearth_imatrix *m, hearth_error *err)
     const struct hearth_gguf_pair *datasets;
     bool found;
     char file[HEARTH_QUOTE_MAX], text[HEARTH_QUOTE_MAX];
-    HEARTH_TRY(hearth_gguf_parse(&m->gguf, m->mapping.bytes, m->mapping.size, m->mapping.size, m->path, err));
+    HEARTH_TRY(hearth_gguf_parse_file(&m->gguf, &m->file, m->path, err));
     HEARTH_TRY(hearth_gguf_get_string(&m->gguf, "general.type", &type, &found, err));
     if (type.size != 7 || memcmp(type.bytes, "imatrix", 7) != 0)
         return hearth_fail(err, HEARTH_E_UNSUPPORTED, NULL, "%s: general.type: is no importance matrix (got '%s', need 'imatrix')",
@@ -148,8 +158,9 @@ static const struct hearth_gguf_tensor *find_part(const struct hearth_imatrix *m
 hearth_status hearth_imatrix_open(struct hearth_imatrix *out, const char *path, hearth_error *err)
 {
     *out = (struct hearth_imatrix){.path = path};
-    HEARTH_TRY(hearth_mapping_open(&out->mapping, path, err));
-    out->is_gguf = out->mapping.size >= 4 && memcmp(out->mapping.bytes, "GGUF", 4) == 0;
+    HEARTH_TRY(hearth_file_open(&out->file, path, err));
+    HEARTH_TRY(hearth_file_fetch(&out->file, path, 0, out->file.size < 4 ? out->file.size : 4, err));
+    out->is_gguf = out->file.size >= 4 && memcmp(out->file.bytes, "GGUF", 4) == 0;
     return out->is_gguf ? parse_gguf(out, err) : parse_older(out, err);
 }
 
@@ -157,7 +168,7 @@ void hearth_imatrix_close(struct hearth_imatrix *m)
 {
     hearth_gguf_free(&m->gguf);
     free(m->records);
-    hearth_mapping_close(&m->mapping);
+    hearth_file_close(&m->file);
     *m = (struct hearth_imatrix){0};
 }
 
@@ -201,12 +212,12 @@ hearth_status hearth_imatrix_read(const struct hearth_imatrix *m, const struct h
     if (m->is_gguf && e->n_counts != n_matrices)
         return reject(m, HEARTH_E_FORMAT, "E_SHAPE", "its number of counts is not that of the tensor's matrices", name, e->n_counts,
                       err);
-    HEARTH_TRY(hearth_mapping_read(&m->mapping, m->path, out, e->offset, (size_t)(e->n * sizeof *out), err));
+    HEARTH_TRY(hearth_file_read(&m->file, m->path, out, e->offset, (size_t)(e->n * sizeof *out), err));
     for (uint64_t i = 0; i < n_matrices; i++) {
         const uint64_t left = n_matrices - i, n = left < COUNTS_AT_ONCE ? left : COUNTS_AT_ONCE;
         if (m->is_gguf && i % COUNTS_AT_ONCE == 0)
-            HEARTH_TRY(hearth_mapping_read(&m->mapping, m->path, counts, e->counts_offset + i * sizeof *counts,
-                                           (size_t)(n * sizeof *counts), err));
+            HEARTH_TRY(hearth_file_read(&m->file, m->path, counts, e->counts_offset + i * sizeof *counts,
+                                        (size_t)(n * sizeof *counts), err));
         HEARTH_TRY(divide(m, name, out + i * columns, columns, m->is_gguf ? counts[i % COUNTS_AT_ONCE] : e->count, err));
     }
     return HEARTH_OK;

@@ -4,12 +4,12 @@
 #define HEARTH_QUANTIZE_IMATRIX_H
 
 #include "gguf.h"
-#include "mapping.h"
+#include "file.h"
 #include "name_index.h"
 
 struct hearth_imatrix {
     const char *path; /* the caller's */
-    struct hearth_mapping mapping;
+    struct hearth_file file;
     bool is_gguf;
     struct hearth_gguf gguf;
     struct hearth_imatrix_record *records; /* of the older form */
@@ -25,7 +25,7 @@ struct hearth_imatrix_entry {
     float count;                      /* the older form: one for all */
 };
 
-/* Errors: as hearth_mapping_open() and hearth_gguf_parse(); E_FORMAT for what is damaged, E_UNSUPPORTED for a GGUF file that is no
+/* Errors: as hearth_file_open() and hearth_gguf_parse(); E_FORMAT for what is damaged, E_UNSUPPORTED for a GGUF file that is no
  * importance matrix. Whatever is returned, close it. */
 hearth_status hearth_imatrix_open(struct hearth_imatrix *out, const char *path, hearth_error *err);
 void hearth_imatrix_close(struct hearth_imatrix *imatrix);

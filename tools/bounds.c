@@ -16,6 +16,7 @@ static const struct {
     {"model.tensors", HEARTH_TENSORS_MAX, "tensors of a model file", "tensors"},
     {"model.key", HEARTH_KEY_MAX, "a key", "bytes"},
     {"model.tensor_name", HEARTH_TENSOR_NAME_MAX, "a tensor's name", "bytes"},
+    {"model.header", HEARTH_HEADER_MAX, "a header: all pairs and the directory of tensors", "bytes"},
     {"model.string", HEARTH_STRING_MAX, "a string, and never more than the file has", "bytes"},
     {"model.array", HEARTH_ARRAY_MAX, "an array, and never more than the file has", "elements"},
     {"model.alignment", HEARTH_ALIGNMENT_MAX, "alignment of tensors", "bytes"},

@@ -27,8 +27,8 @@ static hearth_status open_model(struct chat *chat, hearth_error *error)
 {
     const char *path = chat->options->model;
     struct hearth_vocab vocab;
-    HEARTH_TRY(hearth_mapping_open(&chat->mapping, path, error));
-    HEARTH_TRY(hearth_gguf_parse(&chat->gguf, chat->mapping.bytes, chat->mapping.size, chat->mapping.size, path, error));
+    HEARTH_TRY(hearth_file_open(&chat->model, path, error));
+    HEARTH_TRY(hearth_gguf_parse_file(&chat->gguf, &chat->model, path, error));
     HEARTH_TRY(hearth_vocab_read(&vocab, &chat->gguf, 0, NULL, NULL, error));
     chat->bos = token_text(&vocab, vocab.bos);
     chat->eos = token_text(&vocab, vocab.eos);
@@ -78,7 +78,7 @@ void chat_keep_text(struct chat *chat)
     free(chat->file);
     free(chat->memory);
     hearth_gguf_free(&chat->gguf);
-    hearth_mapping_close(&chat->mapping);
+    hearth_file_close(&chat->model);
     chat->file = NULL;
     chat->memory = NULL;
 }

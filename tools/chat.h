@@ -3,7 +3,7 @@
 #define HEARTH_TOOLS_CHAT_H
 
 #include "common/status.h"
-#include "mapping.h"
+#include "file.h"
 #include "options.h"
 #include "template/family.h"
 #include "template/template.h"
@@ -11,7 +11,7 @@
 /* What was opened, to be closed in one place. Begin with zeros. */
 struct chat {
     const struct options *options;
-    struct hearth_mapping mapping; /* of a model */
+    struct hearth_file model; /* of a model */
     struct hearth_gguf gguf;
     char *file; /* of --template */
     char name[HEARTH_QUOTE_MAX];

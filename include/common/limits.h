@@ -9,6 +9,7 @@
 /* Files of models. */
 #define HEARTH_PAIRS_MAX (UINT64_C(1) << 20)
 #define HEARTH_TENSORS_MAX (UINT64_C(1) << 20)
+#define HEARTH_HEADER_MAX (UINT64_C(1) << 27) /* bytes of all pairs and of the tensors' directory */
 #define HEARTH_STRING_MAX (UINT64_C(1) << 30) /* bytes */
 #define HEARTH_ARRAY_MAX (UINT64_C(1) << 30)  /* elements */
 #define HEARTH_KEY_MAX 65535                  /* bytes */

@@ -1,6 +1,6 @@
 /* The tokenizer against published vectors, and against a slow transcription of the rules on small random vocabularies. */
 #include "common/status.h"
-#include "mapping.h"
+#include "file.h"
 #include "support/rng.h"
 #include "tokenizer.h"
 #include <criterion/criterion.h>

@@ -1,8 +1,8 @@
 /* Files that other programs wrote: each parses, and what the writer makes of its pairs and tensors is the same header byte for
  * byte. They lie in $HEARTH_SHARED; without it the tests are skipped, aloud. */
 #include "common/status.h"
+#include "file.h"
 #include "hparams.h"
-#include "mapping.h"
 #include "vocab.h"
 
 #include <criterion/criterion.h>
@@ -11,23 +11,22 @@
 
 struct opened {
     char path[512];
-    struct hearth_mapping mapping;
+    struct hearth_file file;
     struct hearth_gguf gguf;
 };
 
 static void open_file(struct opened *file)
 {
     hearth_error err = {0};
-    cr_assert(hearth_mapping_open(&file->mapping, file->path, &err) == HEARTH_OK, "%s", err.message);
-    const struct hearth_mapping *mapping = &file->mapping;
-    const hearth_status status = hearth_gguf_parse(&file->gguf, mapping->bytes, mapping->size, mapping->size, file->path, &err);
+    cr_assert(hearth_file_open(&file->file, file->path, &err) == HEARTH_OK, "%s", err.message);
+    const hearth_status status = hearth_gguf_parse_file(&file->gguf, &file->file, file->path, &err);
     cr_assert(status == HEARTH_OK, "%s", err.message);
 }
 
 static void close_file(struct opened *file)
 {
     hearth_gguf_free(&file->gguf);
-    hearth_mapping_close(&file->mapping);
+    hearth_file_close(&file->file);
 }
 
 /* Call `check` for every .gguf of a folder; fewer than expected is a failure. */
@@ -86,8 +85,8 @@ static void check_round_trip(struct opened *file)
     write_tensors(&writer, file);
     cr_assert(hearth_gguf_writer_finish(&writer, &header, &size, NULL) == HEARTH_OK);
     cr_expect(size == file->gguf.data_start, "%s", file->path);
-    const size_t common = size < file->mapping.size ? size : (size_t)file->mapping.size; /* no padding without tensors */
-    cr_expect(memcmp(header + 8, file->mapping.bytes + 8, common - 8) == 0, "%s: another header", file->path);
+    const size_t common = size < file->file.size ? size : (size_t)file->file.size; /* no padding without tensors */
+    cr_expect(memcmp(header + 8, file->file.bytes + 8, common - 8) == 0, "%s: another header", file->path);
     free(header);
     hearth_gguf_writer_free(&writer);
 }

@@ -90,7 +90,7 @@ foreign=$(find bindings tests/tools -name '*.rs' -o -name '*.py')
     none "an instruction set chosen by the preprocessor" \
         "$(grep -nE '^ *# *if.*__(AVX|FMA|F16C|BMI|SSE)' $library || true)"
     none "engine/ or loader/ seen from kernels/" \
-        "$(grep -nE '#include "(gguf|mapping|hparams|vocab|pool|plan|arena|session)\.h"' kernels/*.[ch] kernels/*/*.[ch] 2>/dev/null || true)"
+        "$(grep -nE '#include "(gguf|file|hparams|vocab|pool|plan|arena|session)\.h"' kernels/*.[ch] kernels/*/*.[ch] 2>/dev/null || true)"
 }
 
 if [ "$failures" -gt 0 ]; then
