@@ -4,6 +4,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#define LONG_BYTES 256u /* shorter ones have no loop */
+
 uint64_t hearth_hash64(const void *bytes, size_t n, uint64_t seed)
 {
     return XXH3_64bits_withSeed(bytes, n, seed);
@@ -11,6 +13,8 @@ uint64_t hearth_hash64(const void *bytes, size_t n, uint64_t seed)
 
 struct hearth_hash hearth_hash128(const void *bytes, size_t n)
 {
+    if (n >= LONG_BYTES && __builtin_cpu_supports("avx2"))
+        return hearth_hash128_avx2(bytes, n);
     const XXH128_hash_t h = XXH3_128bits(bytes, n);
     return (struct hearth_hash){h.low64, h.high64};
 }

@@ -12,6 +12,8 @@ struct hearth_hash {
 
 uint64_t hearth_hash64(const void *bytes, size_t n, uint64_t seed);
 struct hearth_hash hearth_hash128(const void *bytes, size_t n);
+/* The same by AVX2, which the CPU must have; called by the above. */
+struct hearth_hash hearth_hash128_avx2(const void *bytes, size_t n);
 /* The hash of bytes at a place: for sums over many pieces, which may be taken in any order. */
 struct hearth_hash hearth_hash_at(const void *bytes, size_t n, uint64_t place);
 static inline void hearth_hash_sum(struct hearth_hash *sum, struct hearth_hash hash)
