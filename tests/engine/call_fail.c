@@ -593,13 +593,17 @@ static bool kept_states(void)
 
 static hearth_status open_narrow_engine(hearth_error *err)
 {
+    hearth_engine *wide = NULL;
     hearth_plan *plan_of_one = NULL;
     hearth_limits plain = limits;
     plain.chat = 0;
-    hearth_status status = hearth_plan_open(&plan_of_one, engine, model_path, &plain, err);
+    hearth_status status = open_engine(&wide, NULL, 2, CAP, err);
+    if (status == HEARTH_OK)
+        status = hearth_plan_open(&plan_of_one, wide, model_path, &plain, err);
     const uint64_t bytes = hearth_plan_private_bytes(plan_of_one);
     hearth_plan_close(plan_of_one);
-    return status == HEARTH_OK ? open_engine(&narrow_engine, NULL, 2, bytes + bytes / 4, err) : status;
+    hearth_engine_close(wide);
+    return status == HEARTH_OK ? open_engine(&narrow_engine, NULL, 2, bytes + (64u << 10), err) : status;
 }
 
 static const struct stage {
