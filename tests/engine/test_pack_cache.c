@@ -5,6 +5,7 @@
 #include "gguf_builder.h"
 #include "plan.h"
 #include <criterion/criterion.h>
+#include <criterion/hooks.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,7 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define OLD_ENOUGH 4 /* seconds after which a model file is taken to be at rest */
+#define MODEL "test_pack_cache.gguf" /* of all tests but the one that changes it: made once, because it must be at rest */
+#define OLD_ENOUGH 4                 /* seconds after which a model file is taken to be at rest */
 #define N_VOCAB 300u
 
 static char folder[32], cache[64], model_path[64];
@@ -29,15 +31,29 @@ static void keep_log(int32_t level, const char *message, void *user)
 }
 
 /* A model whose packed weights take several pieces of a checksum. */
-static void write_model(uint64_t seed)
+static void write_model(void)
 {
     static struct gguf_builder builder;
     gguf_builder_init(&builder);
-    builder.seed = seed;
     gguf_builder_add_llama(
         &builder, &(struct gguf_shape){.n_layer = 4, .n_embd = 256, .n_ff = 2048, .n_vocab = N_VOCAB, .format = HEARTH_F16});
     gguf_builder_write_file(&builder, model_path);
     gguf_builder_free(&builder);
+}
+
+/* In the process that starts the tests. */
+ReportHook(PRE_ALL)(struct criterion_test_set *unused)
+{
+    (void)unused;
+    (void)snprintf(model_path, sizeof model_path, "%s", MODEL);
+    write_model();
+    (void)sleep(OLD_ENOUGH);
+}
+
+ReportHook(POST_ALL)(struct criterion_global_stats *unused)
+{
+    (void)unused;
+    (void)unlink(MODEL);
 }
 
 static void start(void)
@@ -45,9 +61,7 @@ static void start(void)
     (void)snprintf(folder, sizeof folder, "test_pack_cache.XXXXXX");
     cr_assert(mkdtemp(folder));
     (void)snprintf(cache, sizeof cache, "%s/cache", folder);
-    (void)snprintf(model_path, sizeof model_path, "%s/model.gguf", folder);
-    write_model(1);
-    (void)sleep(OLD_ENOUGH);
+    (void)snprintf(model_path, sizeof model_path, "%s", MODEL);
 }
 
 static void clear(const char *name)
@@ -254,6 +268,9 @@ Test(pack_cache, strangers_files_are_not_used)
 Test(pack_cache, a_changed_model_is_packed_again)
 {
     struct stat before;
+    (void)snprintf(model_path, sizeof model_path, "%s/model.gguf", folder);
+    write_model();
+    (void)sleep(OLD_ENOUGH);
     run(&first, cache, NULL);
     cr_assert_eq(stat(model_path, &before), 0);
     /* one bit of a weight, same inode and size, and the time of modification put back */
