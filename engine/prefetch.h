@@ -1,13 +1,14 @@
-/* How far ahead the products fetch while answering: found by trying. The best distance depends on the memory, its load and the
- * kernels, and no answer depends on it, so the first passes of a session over a single token are the experiment: they try each
- * distance in turn, some rounds of it, and the one with the fastest pass stays. */
+/* How far ahead, and in how many steps, the products fetch while answering: found by trying. The best way depends on the memory,
+ * its load and the kernels, and no answer depends on it, so the first passes of a session over a single token are the experiment:
+ * they try each in turn, some rounds of it, and the one with the fastest pass stays. */
 #ifndef HEARTH_ENGINE_PREFETCH_H
 #define HEARTH_ENGINE_PREFETCH_H
 
+#include "kernels.h"
 #include <stddef.h>
 #include <stdint.h>
 
-#define HEARTH_PREFETCH_DISTANCES 3u
+#define HEARTH_PREFETCH_DISTANCES 4u
 #define HEARTH_PREFETCH_ROUNDS 3u
 
 struct hearth_prefetch_search {
@@ -29,7 +30,7 @@ static inline uint32_t hearth_prefetch_choice(const struct hearth_prefetch_searc
 /* The distance of the next pass, in bytes. */
 static inline size_t hearth_prefetch_bytes(const struct hearth_prefetch_search *s)
 {
-    static const size_t distances[HEARTH_PREFETCH_DISTANCES] = {8192, 4096, 16384};
+    static const size_t distances[HEARTH_PREFETCH_DISTANCES] = {8192, 4096, 16384, 4096 + HEARTH_PREFETCH_IN_STEPS};
     return distances[hearth_prefetch_choice(s)];
 }
 

@@ -81,11 +81,13 @@ enum hearth_op {
  * a multiple of the tile (the last tile's surplus rows are zero weights and are not written). x: activation rows x_stride bytes
  * apart, as the format's activation says. Up to 16 tokens read each packed byte once. tokens >= 1, k >= 1 block.
  * prefetch_bytes: how far ahead a walk of few tokens asks for the packed bytes it will read, beyond the end of w too; 0: not at
- * all. It never changes a result. */
+ * all; an odd number: in two steps (template/prefetch.h). It never changes a result. */
 typedef void hearth_matmul_fn(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
                               size_t tokens, size_t prefetch_bytes);
 /* The distance for those who have not measured a better one. */
 #define HEARTH_PREFETCH_BYTES ((size_t)8192)
+/* Added to a distance, which is a multiple of 64. */
+#define HEARTH_PREFETCH_IN_STEPS ((size_t)1)
 /* Bytes of one packed tile (tile_rows rows of k elements); a multiple of 64. */
 typedef size_t hearth_tile_bytes_fn(size_t k);
 /* Pack `rows` (1 … tile_rows) file rows lying back to back into one tile; missing rows become zero weights. */

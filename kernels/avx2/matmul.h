@@ -9,6 +9,7 @@
 #include "avx2/avx2.h"
 #include "common/attributes.h"
 #include "reference/decode.h"
+#include "template/prefetch.h"
 #include "template/unroll.h"
 #include <immintrin.h>
 #include <string.h>
@@ -46,14 +47,6 @@ HEARTH_ALWAYS_INLINE __m256 broadcast_f32(const void *p)
     float f;
     memcpy(&f, p, sizeof f);
     return _mm256_set1_ps(f);
-}
-
-/* Asks for the lines that a single token's walk reaches a little later; hardware prefetchers stop at page borders. Beyond the tile
- * there may be nothing: a prefetch never faults. */
-HEARTH_ALWAYS_INLINE void prefetch(const uint8_t *w, size_t bytes, size_t prefetch_bytes)
-{
-    for (size_t i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)w + prefetch_bytes + i, _MM_HINT_T0);
 }
 
 /* ---- Decoding ---------------------------------------------------------------------------------------------------- */

@@ -38,7 +38,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         UNROLL
         for (size_t i = 0; i < tiles; i++) {
             packed[i] = w + i * tile_bytes + weights_at(j);
-            prefetch(packed[i], WEIGHTS_BYTES + (HAS_MIN ? SCALES_BYTES : SCALES_BYTES / 2), ahead);
+            prefetch_ahead(packed[i], WEIGHTS_BYTES + (HAS_MIN ? SCALES_BYTES : SCALES_BYTES / 2), ahead);
             UNROLL
             for (size_t t = 0; t < tokens; t++)
                 sum[i][t] = _mm256_setzero_si256();
@@ -73,7 +73,7 @@ static void fill_panel(struct panel *out, const uint8_t *w, size_t c, size_t k)
     for (size_t i = 0; i < out->blocks; i++) {
         const size_t j = 8 * c + i;
         __m256i codes[8], values[8];
-        prefetch(w + weights_at(j), WEIGHTS_BYTES, next);
+        prefetch_ahead(w + weights_at(j), WEIGHTS_BYTES, next);
         out->d[i] = load8_halves(w + scales_at(j));
         out->m[i] = HAS_MIN ? load8_halves(w + scales_at(j) + MINS_OFFSET) : _mm256_setzero_ps();
         decode(codes, values, w + weights_at(j));

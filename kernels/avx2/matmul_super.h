@@ -34,7 +34,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         UNROLL
         for (size_t i = 0; i < tiles; i++) {
             packed[i] = w + i * tile_bytes + super_block_at(b, k);
-            prefetch(packed[i], HEAD_BYTES, ahead);
+            prefetch_ahead(packed[i], HEAD_BYTES, ahead);
             read_head(&block[i], room[i], w + i * tile_bytes, b, k);
             packed[i] += HEAD_BYTES;
             UNROLL
@@ -45,7 +45,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
             __m256i scales[2][SCALES];
             UNROLL
             for (size_t i = 0; i < tiles; i++) {
-                prefetch(packed[i], WEIGHTS_BYTES, ahead);
+                prefetch_ahead(packed[i], WEIGHTS_BYTES, ahead);
                 scales_of(scales[i], &block[i], j);
             }
             add_few(sum, packed, (const int8_t *)x + 256 * b + 32 * j, x_stride, (const __m256i(*)[SCALES])scales, tiles, tokens);
@@ -76,14 +76,14 @@ static void fill_panel(struct panel *out, const uint8_t *w, size_t b, size_t k)
     const uint8_t *packed = w + super_block_at(b, k);
     const size_t next = HEAD_BYTES + 8 * WEIGHTS_BYTES;
     uint8_t room[ROOM_BYTES];
-    prefetch(packed, HEAD_BYTES, next);
+    prefetch_ahead(packed, HEAD_BYTES, next);
     read_head(&out->block, room, w, b, k);
     packed += HEAD_BYTES;
     out->start = _mm256_setzero_si256();
     for (size_t j = 0; j < 8; j++, packed += WEIGHTS_BYTES) {
         __m256i codes[8], values[8];
         scales_of(out->scales + SCALES * j, &out->block, j);
-        prefetch(packed, WEIGHTS_BYTES, next);
+        prefetch_ahead(packed, WEIGHTS_BYTES, next);
         decode(codes, values, packed);
 #if SIGNED
         out->start = _mm256_add_epi32(out->start, store_signed(&out->codes, 8 * j, codes, values, out->scales[j]));

@@ -40,9 +40,7 @@ static void multiply_one_token(float *y, const uint8_t *w, const float *x, size_
     size_t i = 0;
     for (; i + 16 <= k; i += 16, w += GROUP_BYTES) {
         const vec16 v = vec16_load(x + i);
-        UNROLL
-        for (size_t line = 0; line < GROUP_BYTES; line += 64)
-            _mm_prefetch((const char *)w + prefetch_bytes + line, _MM_HINT_T0);
+        prefetch_ahead(w, GROUP_BYTES, prefetch_bytes);
         UNROLL
         for (size_t r = 0; r < ROWS; r++)
             sum[r] = vec16_fma(weights_of(w, r), v, sum[r]);

@@ -3,6 +3,8 @@
 #ifndef HEARTH_TEMPLATE_DOT_H
 #define HEARTH_TEMPLATE_DOT_H
 
+#include "template/prefetch.h"
+
 /* With vectors of 512 bits: 8 weights, 8 accumulators, 8 sums in flight for few tokens; 12 chains and 12 sums, 2 weights, 1
  * broadcast for many, 27 of 32 registers. With 256 bits and 16 registers the sums go to the stack once in 32 k. */
 enum {
@@ -11,14 +13,6 @@ enum {
     GROUP_TOKENS = 6,
     TOKENS_AT_ONCE = 128, /* float accumulators of 2 tiles x 128 tokens: 16 KB of stack with 16 rows, 8 with 8 */
 };
-
-/* A walk over packed bytes reads one stream, and hardware prefetchers stop at pages of 4 KB: fetch the `bytes` that lie
- * prefetch_bytes further. Never faults. */
-HEARTH_ALWAYS_INLINE void prefetch_ahead(const uint8_t *p, size_t bytes, size_t prefetch_bytes)
-{
-    for (size_t i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)p + prefetch_bytes + i, _MM_HINT_T0);
-}
 
 HEARTH_ALWAYS_INLINE veci broadcast_dword(const uint8_t *p)
 {
