@@ -107,12 +107,6 @@ Test(logits, own_models_are_within_their_bounds)
         compare(false, &own_models[i], "tokens.txt", ".logits.f32");
 }
 
-/* Whether a way to compute is one of those that are compared: all but for the reference kernels, which take minutes for one. */
-static bool is_tried(int level, uint32_t threads, uint32_t chunk)
-{
-    return level != HEARTH_CPU_REFERENCE || (threads == 2 && chunk == 7);
-}
-
 /* The wanted logits come from the reference kernels, one thread, one chunk. */
 static void same_bits_everywhere(bool shared, const struct golden_model *set, size_t n_models, int32_t kv_type)
 {
@@ -140,8 +134,6 @@ static void same_bits_everywhere(bool shared, const struct golden_model *set, si
             for (size_t i = 0; i < n_models; i++) {
                 (void)path_of(path, shared, set[i].name, ".gguf");
                 for (size_t c = 0; c < 3; c++) {
-                    if (!is_tried(level, threads, chunks[c]))
-                        continue;
                     float *got = golden_logits(engine, path, chunks[c], kv_type, ids, n, &n_vocab);
                     cr_assert(got);
                     cr_expect(memcmp(got, want[i], n * n_vocab * sizeof(float)) == 0,
