@@ -13,9 +13,9 @@ int main(void)
     return 77;
 }
 #else
+#include "folder.h"
 #include "gguf_builder.h"
 #include "golden.h"
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <hwloc.h>
@@ -338,17 +338,6 @@ static bool refuse_each_of_the_host(const char *path)
     return false;
 }
 
-static void remove_folder(const char *folder)
-{
-    DIR *d = opendir(folder);
-    for (struct dirent *entry; d && (entry = readdir(d)) != NULL;)
-        if (entry->d_name[0] != '.')
-            (void)unlinkat(dirfd(d), entry->d_name, 0);
-    if (d)
-        (void)closedir(d);
-    (void)rmdir(folder);
-}
-
 int main(void)
 {
     (void)puts("tiny model"); /* stdout takes its buffer now */
@@ -370,8 +359,8 @@ int main(void)
     pack_cache = mkdtemp(folder);
     (void)sleep(4); /* a model that changed just now is not kept */
     good = good && pack_cache && refuse_each(path) && rmdir(folder) != 0 && refuse_each_of_the_host(path); /* something is in it */
-    remove_folder(folder);
-    remove_folder(states_folder);
+    folder_remove(folder);
+    folder_remove(states_folder);
     (void)unlink(path);
     return good ? 0 : 1;
 }

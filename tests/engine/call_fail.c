@@ -6,6 +6,7 @@
  * alloc_fail.c takes the place of the C library's functions and so sees what libraries allocate for us; here the linker puts
  * functions of our own before those that the library itself calls (--wrap, in CMakeLists.txt), which sanitizers do not mind. Not
  * refused: unlinkat and posix_fadvise, whose failure the library does not ask about, and what hwloc does. */
+#include "folder.h"
 #include "gguf_builder.h"
 #include "hash.h"
 #include "hearth.h"
@@ -360,16 +361,6 @@ static uint32_t count_entries(const char *path, const char *end)
     return n;
 }
 
-static void empty_folder(const char *path)
-{
-    DIR *d = opendir(path);
-    for (struct dirent *entry; d && (entry = readdir(d)) != NULL;)
-        if (entry->d_name[0] != '.')
-            (void)unlinkat(dirfd(d), entry->d_name, 0);
-    if (d)
-        (void)closedir(d);
-}
-
 /* ---- Stages ----------------------------------------------------------------------------------------------------------- */
 
 static const hearth_limits limits = {.struct_size = sizeof limits, .context = 64, .batch = 8, .kv_type = HEARTH_KV_F32, .chat = 1};
@@ -515,7 +506,7 @@ static hearth_status run_packed(hearth_error *err)
 
 static void before_pack(void)
 {
-    empty_folder(packed);
+    folder_empty(packed);
 }
 
 /* Messages to a file and back, and an answer. */
@@ -579,7 +570,7 @@ static hearth_status run_manager(hearth_error *err)
 
 static void before_manager(void)
 {
-    empty_folder(states);
+    folder_empty(states);
 }
 
 /* Whatever was saved is whole, and no conversation was lost. */
@@ -777,12 +768,9 @@ static void tear_down(void)
     hearth_engine_close(narrow_engine);
     hearth_engine_close(packing_engine);
     hearth_engine_close(engine);
-    empty_folder(packed);
-    (void)rmdir(packed);
-    empty_folder(states);
-    (void)rmdir(states);
-    empty_folder(folder);
-    (void)rmdir(folder);
+    folder_remove(packed);
+    folder_remove(states);
+    folder_remove(folder);
 }
 
 /* With the name of a stage: that one alone. */

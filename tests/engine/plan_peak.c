@@ -4,10 +4,10 @@
  * header, whose zero weights cost as much memory as any; and with the packed weights mapped from a file. A plain program: a test
  * framework's own memory would be counted. */
 #include "engine.h"
+#include "folder.h"
 #include "golden.h"
 #include "plan.h"
 #include "shapes.h"
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -213,13 +213,7 @@ static int measure_mapped(const char *path, const hearth_limits *limits)
         code = 1;
     hearth_plan_close(plan);
     hearth_engine_close(engine);
-    DIR *d = opendir(folder);
-    for (struct dirent *entry; d && (entry = readdir(d)) != NULL;)
-        if (entry->d_name[0] != '.')
-            (void)unlinkat(dirfd(d), entry->d_name, 0);
-    if (d)
-        (void)closedir(d);
-    (void)rmdir(folder);
+    folder_remove(folder);
     return code;
 }
 

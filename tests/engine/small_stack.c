@@ -2,8 +2,8 @@
  * and of the workers' own, of the same size. The stacks are looked through afterwards for the deepest byte that was written. A
  * plain program: a test framework's frames would be counted. */
 #include "engine.h"
+#include "folder.h"
 #include "golden.h"
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -202,17 +202,6 @@ static void *use_everything(void *pack_cache)
     return ok ? NULL : pack_cache;
 }
 
-static void clear(void)
-{
-    DIR *d = opendir(folder);
-    for (struct dirent *entry; d && (entry = readdir(d)) != NULL;)
-        if (entry->d_name[0] != '.')
-            (void)unlinkat(dirfd(d), entry->d_name, 0);
-    if (d)
-        (void)closedir(d);
-    (void)rmdir(folder);
-}
-
 int main(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -231,7 +220,7 @@ int main(void)
     if (pthread_attr_init(&attributes) == 0 && pthread_attr_setstack(&attributes, stack, STACK_BYTES) == 0 &&
         pthread_create(&thread, &attributes, use_everything, folder) == 0)
         (void)pthread_join(thread, &failed);
-    clear();
+    folder_remove(folder);
     while (untouched < STACK_BYTES && stack[untouched] == UNUSED)
         untouched++;
     (void)printf("deepest: %u of %u bytes of the caller's stack, %zu of %u of a worker's\n", STACK_BYTES - (unsigned)untouched,

@@ -1,12 +1,12 @@
 /* The manager as an application meets it. Every conversation has a twin on an engine of its own, which is never interrupted:
  * whatever happens to a model between two steps, its next logits are the twin's, bit by bit. */
 #include "engine.h"
+#include "folder.h"
 #include "gguf_builder.h"
 #include "golden.h"
 #include "parts.h"
 #include "support/rng.h"
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -89,17 +89,6 @@ static void make_folder(void)
     golden_source(paths[HOME], "models/hearth-home.Q4_K_M.gguf");
 }
 
-static void clear(const char *name)
-{
-    DIR *d = opendir(name);
-    for (struct dirent *entry; d && (entry = readdir(d)) != NULL;)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            (void)unlinkat(dirfd(d), entry->d_name, 0);
-    if (d)
-        (void)closedir(d);
-    (void)rmdir(name);
-}
-
 static const char *state_of(const char *name, const char *suffix)
 {
     static char path[128];
@@ -166,8 +155,8 @@ static void finish(void)
         hearth_model_close(talks[i].model);
     }
     hearth_engine_close(twins);
-    clear(states);
-    clear(folder);
+    folder_remove(states);
+    folder_remove(folder);
 }
 
 TestSuite(manager, .init = start, .fini = finish);
@@ -533,7 +522,7 @@ Test(manager, refuses_to_lose_a_conversation)
 {
     open_under(size_of(A) + size_of(B) / 2);
     switch_and_step(A);
-    clear(states);
+    folder_remove(states);
     cr_expect_eq(hearth_manager_switch(manager, "b", &err), HEARTH_E_IO, "%s", err.message);
     step(A);
     cr_expect_eq(hearth_manager_unload(manager, "a", &err), HEARTH_E_IO);

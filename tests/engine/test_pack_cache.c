@@ -2,6 +2,7 @@
  * its folder, costs a warning and nothing else. */
 #include "cpu.h"
 #include "engine.h"
+#include "folder.h"
 #include "gguf_builder.h"
 #include "plan.h"
 #include <criterion/criterion.h>
@@ -64,21 +65,10 @@ static void start(void)
     (void)snprintf(model_path, sizeof model_path, "%s", MODEL);
 }
 
-static void clear(const char *name)
-{
-    DIR *d = opendir(name);
-    for (struct dirent *entry; d && (entry = readdir(d)) != NULL;)
-        if (entry->d_name[0] != '.')
-            (void)unlinkat(dirfd(d), entry->d_name, 0);
-    if (d)
-        (void)closedir(d);
-    (void)rmdir(name);
-}
-
 static void finish(void)
 {
-    clear(cache);
-    clear(folder);
+    folder_remove(cache);
+    folder_remove(folder);
 }
 
 TestSuite(pack_cache, .init = start, .fini = finish);

@@ -1,8 +1,8 @@
 /* A split model through engine and program: the plan, the logits and the answers of the whole file, to the bit. */
 #include "engine.h"
+#include "folder.h"
 #include "gguf_builder.h"
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -37,24 +37,13 @@ static void make_files(void)
     }
 }
 
-static void clear(const char *name)
-{
-    DIR *d = opendir(name);
-    for (struct dirent *entry; d && (entry = readdir(d)) != NULL;)
-        if (entry->d_name[0] != '.')
-            (void)unlinkat(dirfd(d), entry->d_name, 0);
-    if (d)
-        (void)closedir(d);
-    (void)rmdir(name);
-}
-
 static void remove_files(void)
 {
     char cache[128];
     (void)snprintf(cache, sizeof cache, "%s/cache", folder);
-    clear(cache);
+    folder_remove(cache);
     (void)unlinkat(AT_FDCWD, cache, AT_REMOVEDIR);
-    clear(folder);
+    folder_remove(folder);
 }
 
 TestSuite(parts, .init = make_files, .fini = remove_files);

@@ -1,6 +1,7 @@
 /* Split models (rows S02 to S11 of the catalogue): three parts that fit give the tables of the whole file; with one defect, exactly
  * the error beside it, naming the part, and nothing is left open. */
 #include "common/status.h"
+#include "folder.h"
 #include "gguf_builder.h"
 #include "parts.h"
 
@@ -35,19 +36,9 @@ static void make_folder(void)
     cr_assert(mkdtemp(folder) != NULL);
 }
 
-static void clear_folder(void)
-{
-    DIR *d = opendir(folder);
-    for (struct dirent *entry; d && (entry = readdir(d)) != NULL;)
-        if (entry->d_name[0] != '.')
-            (void)unlinkat(dirfd(d), entry->d_name, 0);
-    if (d)
-        (void)closedir(d);
-}
-
 static void remove_folder(void)
 {
-    clear_folder();
+    folder_empty(folder);
     (void)rmdir(folder);
 }
 
