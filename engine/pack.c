@@ -67,11 +67,6 @@ static void scale_offsets(uint32_t format, uint8_t out[2])
 }
 
 /* The bits of a number without its sign are in the order of numbers; infinities and NaNs come last. */
-static bool is_absurd(uint32_t bits, uint32_t limit)
-{
-    return bits >= limit;
-}
-
 uint64_t hearth_first_absurd(uint32_t format, const uint8_t *bytes, uint64_t n)
 {
     const size_t step = hearth_format_info(format)->block_bytes;
@@ -83,13 +78,13 @@ uint64_t hearth_first_absurd(uint32_t format, const uint8_t *bytes, uint64_t n)
         if (format == HEARTH_F32) {
             uint32_t u;
             memcpy(&u, bytes, sizeof u);
-            bad = is_absurd(u & 0x7fffffffu, 0x71800000u); /* 2^100 */
+            bad = (u & 0x7fffffffu) >= 0x71800000u; /* 2^100 */
         } else if (format == HEARTH_BF16) {
-            bad = is_absurd(hearth_load_u16(bytes) & 0x7fffu, 0x7180u);
+            bad = (hearth_load_u16(bytes) & 0x7fffu) >= 0x7180u;
         } else {
-            bad = is_absurd(hearth_load_u16(bytes + at[0]) & 0x7fffu, limit);
+            bad = (hearth_load_u16(bytes + at[0]) & 0x7fffu) >= limit;
             if (at[1] != 255)
-                bad |= is_absurd(hearth_load_u16(bytes + at[1]) & 0x7fffu, limit);
+                bad |= (hearth_load_u16(bytes + at[1]) & 0x7fffu) >= limit;
         }
         if (bad)
             return i;

@@ -354,7 +354,6 @@ hearth_status hearth_pack_cache_verify(struct hearth_pack_cache *c, struct heart
                                        const hearth_model_options *options, hearth_error *err)
 {
     uint64_t wrong;
-    const struct hearth_progress progress = hearth_progress_begin(e, options, c->image_bytes);
     if (!c->map)
         return HEARTH_OK;
     if (e->verify != HEARTH_VERIFY_FULL) {
@@ -362,6 +361,7 @@ hearth_status hearth_pack_cache_verify(struct hearth_pack_cache *c, struct heart
         tell(e, 0, c->name, c->unchecked ? "serves, will be checked before it is used" : "serves, unchecked");
         return HEARTH_OK;
     }
+    const struct hearth_progress progress = hearth_progress_begin(e, options, c->image_bytes);
     HEARTH_TRY(check_pieces(c, e, &progress, source->shown, &wrong, err));
     if (wrong) {
         char what[96];

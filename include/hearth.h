@@ -93,8 +93,9 @@ typedef bool hearth_abort_fn(void *user);
  * locked by us.
  *
  * All handles and all that lives as long as models and sessions pass through it; huge pages are then the allocator's business. What
- * does not: the worker threads with their stacks (one mapping, the line "threads" of the plan), tables while a file's header is
- * read and kernels are tested, mappings of files, and what hwloc, OpenBLAS and the C library take for themselves. */
+ * does not: the worker threads with their stacks (one mapping, the line "threads" of the plan), a file's header and its tables
+ * while a model is opened, memory while kernels are tested, a pack cache's mapping, and what hwloc, OpenBLAS and the C library take
+ * for themselves. */
 typedef struct hearth_allocator {
     uint32_t struct_size;
     void *(*allocate)(size_t bytes, size_t alignment, void *user);

@@ -193,13 +193,13 @@ static hearth_status check_counts(const struct reader *in, uint64_t n_pairs, uin
 
 static hearth_status read_header(struct reader *in, struct hearth_gguf *out)
 {
+    const uint64_t first = in->size < FIRST_BYTES ? in->size : FIRST_BYTES;
     if (in->size == 0)
         return reject(in, HEARTH_E_FORMAT, "E_TRUNC", "file is empty (got 0 bytes, need %d)", HEADER_BYTES);
-    HEARTH_TRY(fetch(in, in->size < FIRST_BYTES ? in->size : FIRST_BYTES));
+    HEARTH_TRY(fetch(in, first));
     if (in->size >= 4 && memcmp(in->bytes, "GGUF", 4) != 0)
         return reject(in, HEARTH_E_FORMAT, "E_MAGIC", "%s (got %02x %02x %02x %02x, need 47 47 55 46)",
-                      guess_file_kind(in->bytes, in->size < FIRST_BYTES ? in->size : FIRST_BYTES), in->bytes[0], in->bytes[1],
-                      in->bytes[2], in->bytes[3]);
+                      guess_file_kind(in->bytes, first), in->bytes[0], in->bytes[1], in->bytes[2], in->bytes[3]);
     if (in->size < HEADER_BYTES)
         return reject(in, HEARTH_E_FORMAT, "E_TRUNC", "%" PRIu64 " byte%s; header needs %d", in->size, in->size == 1 ? "" : "s",
                       HEADER_BYTES);
