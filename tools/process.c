@@ -95,9 +95,10 @@ void process_interrupts_cancel(hearth_session *session)
         hearth_session_cancel(session);
 }
 
-static void handle(int number, void (*handler)(int))
+/* flags: without SA_RESTART, a waiting read() or write() ends, with EINTR. Waiting in ppoll() always ends. */
+static void handle(int number, void (*handler)(int), int flags)
 {
-    struct sigaction action = {.sa_handler = handler}; /* no SA_RESTART: a waiting read() ends */
+    struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
     (void)sigemptyset(&action.sa_mask);
     (void)sigaddset(&action.sa_mask, SIGINT); /* one at a time */
     (void)sigaddset(&action.sa_mask, SIGTERM);
@@ -106,8 +107,8 @@ static void handle(int number, void (*handler)(int))
 
 void process_catch_interrupts(void)
 {
-    handle(SIGINT, on_signal);
-    handle(SIGTERM, on_signal);
+    handle(SIGINT, on_signal, 0);
+    handle(SIGTERM, on_signal, 0);
 }
 
 static void on_continue(int number)
@@ -119,9 +120,10 @@ void process_catch_stops(void)
 {
     forgives = true;
     has_terminal = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &terminal) == 0;
-    process_catch_interrupts();
-    handle(SIGHUP, on_signal);
-    handle(SIGCONT, on_continue); /* ends the reading of a line, so that the terminal is prepared for one again */
+    handle(SIGINT, on_signal, SA_RESTART); /* an answer being shown when it comes is shown: stdio would lose what it holds */
+    handle(SIGTERM, on_signal, 0);
+    handle(SIGHUP, on_signal, 0);
+    handle(SIGCONT, on_continue, SA_RESTART); /* ends the wait for a line, so that the terminal is prepared for one again */
 }
 
 bool process_interrupted(void)

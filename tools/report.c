@@ -3,6 +3,7 @@
 #include "report.h"
 
 #include "common/status.h"
+#include "process.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
@@ -197,6 +198,8 @@ int report_output_failed(int write_errno)
 {
     if (write_errno == EPIPE)
         return 0;
+    if (write_errno == EINTR && process_interrupted())
+        return PROCESS_INTERRUPTED_EXIT;
     hearth_error error;
     errno = write_errno;
     (void)report_errno(&error, "standard output", "write");

@@ -32,7 +32,8 @@ void report_release_log(void);
 void report_progress(const char *what, uint64_t done, uint64_t total);
 void report_progress_end(void);
 
-/* Flush standard output. A reader that went away is a normal end (0); a full disk is an error (6). */
+/* Flush standard output. A reader that went away is a normal end (0); a full disk is an error (6); a signal that
+ * ended the write ends the program as such (130). */
 int report_finish_output(void);
 /* The same for a write that has failed with `write_errno`. */
 int report_output_failed(int write_errno);

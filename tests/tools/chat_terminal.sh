@@ -204,6 +204,20 @@ chat.expect(rb"stopped", "Ctrl-C in an answer once more")
 chat.type(b"\x03")
 chat.end(130, "another Ctrl-C at once")
 
+# Ctrl-C while the terminal takes nothing (Ctrl-S): what is being written is not lost, and is no error.
+chat = Chat("--ignore-eos", HEARTH_CPU="reference")
+chat.prompt()
+chat.type(b"Tell me a story\r")
+chat.expect(rb"story\r\n.*\w+ \w+", "an answer to be held")
+chat.type(b"\x13")
+time.sleep(0.5)
+os.kill(chat.pid, signal.SIGINT)
+time.sleep(0.5)
+chat.type(b"\x11")
+chat.expect(rb"stopped\r\n", "SIGINT in a write")
+chat.prompt()
+chat.end(0, "SIGINT in a write", CTRL_D)
+
 # Ctrl-C at any time, many times: no key is waited for, and none of them ends the program.
 chat = Chat()
 for i in range(5):

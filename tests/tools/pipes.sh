@@ -74,4 +74,23 @@ kill "$writer"
 [ "$got" = 130 ] || fail "interrupted: exit code $got, not 130"
 [ "$(wc -l <"$scratch/err")" = 1 ] || fail "interrupted: not one line"
 
+# An interrupt in a write: the FIFO is full and nobody reads. It is an interrupt, no error of the output.
+sleep 20 <"$scratch/fifo" &
+reader=$!
+{
+    head -c 65536 /dev/zero
+    "$HEARTH" run -q -p ROMEO: 2>"$scratch/err" &
+    echo $! >"$scratch/pid"
+    got=0
+    wait $! || got=$?
+    echo "$got" >"$scratch/exit"
+} >"$scratch/fifo" &
+program=$!
+sleep 2
+kill -TERM "$(cat "$scratch/pid")"
+wait "$program"
+kill "$reader"
+[ "$(cat "$scratch/exit")" = 130 ] || fail "interrupted in a write: exit code $(cat "$scratch/exit"), not 130"
+[ ! -s "$scratch/err" ] || fail "interrupted in a write: $(cat "$scratch/err")"
+
 [ "$failures" = 0 ]
