@@ -15,7 +15,12 @@
 
 /* One token's row of k activations. Rows lie `hearth_activation_bytes` apart, 64-byte aligned; these are offsets inside.
  * F32: k floats. Q8_32: q int8[k], s float[k/32], bsum int32[k/32] (sum of q over each 32).
- * Q8_256: q int8[k], s float[k/256], bsum32 int16[k/32], bsum16 int16[k/16]. All |q| <= 127. */
+ * Q8_256: q int8[k], s float[k/256], bsum32 int16[k/32], bsum16 int16[k/16], spans[k/256]. All |q| <= 127. */
+struct hearth_spans {
+    uint16_t of32; /* the largest, over each 32 of the 256, of the sum of positive q and that of negative q without sign */
+    uint16_t of16; /* the largest sum of |q| over each 16 */
+};
+
 static inline size_t hearth_q8_32_scales(size_t k)
 {
     return (k + 63) & ~(size_t)63;
@@ -37,6 +42,11 @@ static inline size_t hearth_q8_256_sums16(size_t k)
     return hearth_q8_256_sums32(k) + ((k / 32 * sizeof(int16_t) + 63) & ~(size_t)63);
 }
 
+static inline size_t hearth_q8_256_spans(size_t k)
+{
+    return hearth_q8_256_sums16(k) + ((k / 16 * sizeof(int16_t) + 63) & ~(size_t)63);
+}
+
 /* Bytes from one token's row to the next; a multiple of 64. k is a multiple of 32 (Q8_32) or 256 (Q8_256). */
 static inline size_t hearth_activation_bytes(enum hearth_activation activation, size_t k)
 {
@@ -46,7 +56,7 @@ static inline size_t hearth_activation_bytes(enum hearth_activation activation, 
     case HEARTH_ACTIVATION_Q8_32:
         return hearth_q8_32_sums(k) + ((k / 32 * sizeof(int32_t) + 63) & ~(size_t)63);
     case HEARTH_ACTIVATION_Q8_256:
-        return hearth_q8_256_sums16(k) + ((k / 16 * sizeof(int16_t) + 63) & ~(size_t)63);
+        return hearth_q8_256_spans(k) + ((k / 256 * sizeof(struct hearth_spans) + 63) & ~(size_t)63);
     default:
         return 0;
     }

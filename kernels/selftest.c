@@ -101,12 +101,18 @@ static bool untouched(const float *y, size_t n)
 #define Y_STRIDE (ROWS + 3)
 #define ROW_BYTES_MAX 448     /* Q6_K: 2 * 210 = 420; F32: 100 * 4, rounded up */
 #define TILES_BYTES_MAX 20480 /* 32 rows of packed weights and 40 % for padding */
-#define ACTIVATION_BYTES_MAX 704
+#define ACTIVATION_BYTES_MAX 768
 
 static size_t length_for(enum hearth_format format)
 {
     const size_t block = hearth_format_info(format)->block_elems;
     return block == 256 ? 512 : block == 32 ? 96 : 100;
+}
+
+/* The largest code near element i: small ones too, because spans choose between two ways to the same sums. */
+static unsigned reach_at(size_t i)
+{
+    return i / 256 % 2 ? 127 : 32;
 }
 
 /* TOKENS rows of activations; the integers are what quantization would have made of them. */
@@ -125,11 +131,14 @@ static void fill_activations(uint64_t *state, uint8_t *x, enum hearth_activation
         }
         int8_t *q = (int8_t *)row;
         for (size_t i = 0; i < k; i++)
-            q[i] = (int8_t)((int)(next(state) % 255) - 127);
+            q[i] = (int8_t)((int)(next(state) % (2 * reach_at(i) + 1)) - (int)reach_at(i));
         const bool wide = activation == HEARTH_ACTIVATION_Q8_256;
         for (size_t g = 0; g < k / (wide ? 256 : 32); g++) {
             const float s = next_float(state);
             memcpy(row + (wide ? hearth_q8_256_scales(k) : hearth_q8_32_scales(k)) + g * sizeof s, &s, sizeof s);
+            const struct hearth_spans bounds = {(uint16_t)(32 * reach_at(256 * g)), (uint16_t)(16 * reach_at(256 * g))};
+            if (wide)
+                memcpy(row + hearth_q8_256_spans(k) + g * sizeof bounds, &bounds, sizeof bounds);
         }
         for (size_t j = 0; j < k / 16; j++) {
             int32_t sum = 0;

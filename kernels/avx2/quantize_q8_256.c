@@ -1,5 +1,6 @@
 /* Floats to activations of 8 bits with one scale for each 256. */
 #include "avx2/quantize.h"
+#include "template/spans.h"
 
 bool hearth_quantize_q8_256_avx2(void *row, const float *x, size_t k, size_t begin, size_t end)
 {
@@ -16,6 +17,8 @@ bool hearth_quantize_q8_256_avx2(void *row, const float *x, size_t k, size_t beg
             memcpy(bytes + hearth_q8_256_sums32(k) + 2 * j, &sum, 2);
             memcpy(bytes + hearth_q8_256_sums16(k) + 4 * j, two, 4);
         }
+        const struct hearth_spans spans = spans_of(bytes + 256 * b);
+        memcpy(bytes + hearth_q8_256_spans(k) + b * sizeof spans, &spans, sizeof spans);
     }
     return true;
 }

@@ -41,6 +41,18 @@ HEARTH_ALWAYS_INLINE veci veci_mul(veci a, veci b)
     return _mm512_mullo_epi32(a, b);
 }
 
+/* The lower 16 bits of each lane as its upper ones. */
+HEARTH_ALWAYS_INLINE veci veci_to_upper(veci a)
+{
+    return _mm512_slli_epi32(a, 16);
+}
+
+/* Of each lane, the lower 16 bits of a and the upper ones of b. */
+HEARTH_ALWAYS_INLINE veci blend16(veci a, veci b)
+{
+    return _mm512_mask_blend_epi16(0xaaaaaaaa, a, b);
+}
+
 HEARTH_ALWAYS_INLINE vecf veci_to_f(veci a)
 {
     return _mm512_cvtepi32_ps(a);

@@ -8,7 +8,7 @@
 #include "avx512/kquant_scales.h"
 
 enum { SCALES_H = 32, SCALES_L = 64, NIBBLES = 128, SUPER_BYTES = NIBBLES + 2048 };
-enum { OFFSET = 128 };
+enum { OFFSET = 128, SHORT_SPAN = 0 };
 #define SUB_BLOCKS 8
 #define KERNEL(operation) hearth_##operation##_iq4_xs_avx512
 

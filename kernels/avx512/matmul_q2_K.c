@@ -7,7 +7,7 @@
 #include "avx512/kquant_scales.h"
 
 enum { SCALES = 64, TWO_BITS = SCALES + 256, SUPER_BYTES = TWO_BITS + 1024 };
-enum { OFFSET = 0 };
+enum { OFFSET = 0, SHORT_SPAN = 32767 / 3 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q2_K_avx512
 

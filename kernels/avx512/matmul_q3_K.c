@@ -8,7 +8,7 @@
 #include "avx512/kquant_scales.h"
 
 enum { TWO_BITS = 192, THIRD_BITS = TWO_BITS + 1024, SUPER_BYTES = THIRD_BITS + 512, PAIR_BYTES = 64 + 2 * SUPER_BYTES };
-enum { OFFSET = 4 };
+enum { OFFSET = 4, SHORT_SPAN = 32767 / 4 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q3_K_avx512
 

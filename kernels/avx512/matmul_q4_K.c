@@ -7,7 +7,7 @@
 #include "avx512/kquant_scales.h"
 
 enum { NIBBLES = 256, SUPER_BYTES = NIBBLES + 2048 };
-enum { OFFSET = 0 };
+enum { OFFSET = 0, SHORT_SPAN = 32767 / 15 };
 #define SUB_BLOCKS 8
 #define KERNEL(operation) hearth_##operation##_q4_K_avx512
 

@@ -7,7 +7,7 @@
 #include "avx512/kquant_scales.h"
 
 enum { NIBBLES = 256, FIFTH_BITS = NIBBLES + 2048, SUPER_BYTES = FIFTH_BITS + 512 };
-enum { OFFSET = 0 };
+enum { OFFSET = 0, SHORT_SPAN = 32767 / 31 };
 #define SUB_BLOCKS 8
 #define KERNEL(operation) hearth_##operation##_q5_K_avx512
 

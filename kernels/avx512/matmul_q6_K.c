@@ -8,7 +8,7 @@
 #include "avx512/kquant_scales.h"
 
 enum { NIBBLES = 256, UPPER_BITS = NIBBLES + 2048, SUPER_BYTES = UPPER_BITS + 1024, PAIR_BYTES = 64 + 2 * SUPER_BYTES };
-enum { OFFSET = 32 };
+enum { OFFSET = 32, SHORT_SPAN = 32767 / 32 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q6_K_avx512
 

@@ -1,5 +1,6 @@
-/* Floats to Q8_256 activations: a scale for each 256, sums for each 32 and each 16. */
+/* Floats to Q8_256 activations: a scale and spans for each 256, sums for each 32 and each 16. */
 #include "avx512/quantize.h"
+#include "template/spans.h"
 
 bool hearth_quantize_q8_256_avx512(void *row, const float *x, size_t k, size_t begin, size_t end)
 {
@@ -20,6 +21,8 @@ bool hearth_quantize_q8_256_avx512(void *row, const float *x, size_t k, size_t b
             memcpy(sums16 + 4 * j, sum, 4);
             memcpy(sums32 + 2 * j, &both, 2);
         }
+        const struct hearth_spans spans = spans_of(q + 256 * b);
+        memcpy((uint8_t *)row + hearth_q8_256_spans(k) + b * sizeof spans, &spans, sizeof spans);
     }
     return true;
 }

@@ -46,6 +46,18 @@ HEARTH_ALWAYS_INLINE veci veci_mul(veci a, veci b)
     return _mm256_mullo_epi32(a, b);
 }
 
+/* The lower 16 bits of each lane as its upper ones. */
+HEARTH_ALWAYS_INLINE veci veci_to_upper(veci a)
+{
+    return _mm256_slli_epi32(a, 16);
+}
+
+/* Of each lane, the lower 16 bits of a and the upper ones of b. */
+HEARTH_ALWAYS_INLINE veci blend16(veci a, veci b)
+{
+    return _mm256_blend_epi16(a, b, 0xaa);
+}
+
 HEARTH_ALWAYS_INLINE vecf veci_to_f(veci a)
 {
     return _mm256_cvtepi32_ps(a);

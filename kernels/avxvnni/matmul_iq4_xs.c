@@ -2,7 +2,7 @@
  * [4][8], and 8 times 128 bytes of nibbles. The bounds are those of avx512/matmul_iq4_xs.c. */
 #include "avxvnni/kquant_scales.h"
 
-enum { OFFSET = 128, SUPER_BYTES = 1088 };
+enum { OFFSET = 128, SUPER_BYTES = 1088, SHORT_SPAN = 0 };
 #define SUB_BLOCKS 8
 #define KERNEL(operation) hearth_##operation##_iq4_xs_avxvnni
 #define TILE_BYTES hearth_tile_bytes_iq4_xs_avx2

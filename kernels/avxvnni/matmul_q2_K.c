@@ -2,7 +2,7 @@
  * 8 times 64 bytes of two-bit codes. The bounds are those of avx512/matmul_q2_K.c. */
 #include "avxvnni/kquant_scales.h"
 
-enum { OFFSET = 0, SUPER_BYTES = 672 };
+enum { OFFSET = 0, SUPER_BYTES = 672, SHORT_SPAN = 32767 / 3 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q2_K_avxvnni
 #define TILE_BYTES hearth_tile_bytes_q2_K_avx2

@@ -3,7 +3,7 @@
  * of avx512/matmul_q3_K.c. */
 #include "avxvnni/kquant_scales.h"
 
-enum { OFFSET = 4, SUPER_BYTES = 864 };
+enum { OFFSET = 4, SUPER_BYTES = 864, SHORT_SPAN = 32767 / 4 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q3_K_avxvnni
 #define TILE_BYTES hearth_tile_bytes_q3_K_avx2

@@ -2,7 +2,7 @@
  * The bounds are those of avx512/matmul_q4_K.c. */
 #include "avxvnni/kquant_scales.h"
 
-enum { OFFSET = 0, SUPER_BYTES = 1152 };
+enum { OFFSET = 0, SUPER_BYTES = 1152, SHORT_SPAN = 32767 / 15 };
 #define SUB_BLOCKS 8
 #define KERNEL(operation) hearth_##operation##_q4_K_avxvnni
 #define TILE_BYTES hearth_tile_bytes_q4_K_avx2

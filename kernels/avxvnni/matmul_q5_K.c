@@ -2,7 +2,7 @@
  * five bits. The bounds are those of avx512/matmul_q5_K.c. */
 #include "avxvnni/kquant_scales.h"
 
-enum { OFFSET = 0, SUPER_BYTES = 1408 };
+enum { OFFSET = 0, SUPER_BYTES = 1408, SHORT_SPAN = 32767 / 31 };
 #define SUB_BLOCKS 8
 #define KERNEL(operation) hearth_##operation##_q5_K_avxvnni
 #define TILE_BYTES hearth_tile_bytes_q5_K_avx2

@@ -3,7 +3,7 @@
  * avx512/matmul_q6_K.c. */
 #include "avxvnni/kquant_scales.h"
 
-enum { OFFSET = 32, SUPER_BYTES = 1664 };
+enum { OFFSET = 32, SUPER_BYTES = 1664, SHORT_SPAN = 32767 / 32 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q6_K_avxvnni
 #define TILE_BYTES hearth_tile_bytes_q6_K_avx2

@@ -4,9 +4,11 @@
  * false; the row is then unspecified. If the float a is below 2^-120, s = +0 and all q = 0 (so 127 / a never overflows). Else
  *     s = a / 127,  r = 127 / a,  q_k = rne(x_k * r) clamped to -127 … 127      each one rounding, r not refined, x_k not divided
  * s may be subnormal and is kept. Sums of q are exact: over 32 (|sum| <= 4064) in both layouts, over 16 as well in Q8_256.
+ * Spans: as kernels.h says; at most 4064 over 32 and 2032 over 16.
  * Bytes between the arrays of a row are not written. */
 #include "common/half.h"
 #include "reference/reference.h"
+#include <stdlib.h>
 #include <string.h>
 
 /* |v| < 2^22, so adding 1.5 * 2^23 leaves rne(v) in a sum whose unit is 1; no libm needed. */
@@ -58,6 +60,27 @@ static int sum_of(const int8_t *q, size_t n)
     return sum;
 }
 
+static struct hearth_spans spans_of(const int8_t q[256])
+{
+    struct hearth_spans spans = {0};
+    for (size_t j = 0; j < 8; j++) {
+        uint16_t positive = 0, negative = 0;
+        for (size_t half = 0; half < 2; half++) {
+            uint16_t magnitudes = 0;
+            for (size_t i = 0; i < 16; i++) {
+                const int code = q[32 * j + 16 * half + i];
+                positive = (uint16_t)(positive + (code > 0 ? code : 0));
+                negative = (uint16_t)(negative + (code < 0 ? -code : 0));
+                magnitudes = (uint16_t)(magnitudes + abs(code));
+            }
+            spans.of16 = magnitudes > spans.of16 ? magnitudes : spans.of16;
+        }
+        const uint16_t larger = positive > negative ? positive : negative;
+        spans.of32 = larger > spans.of32 ? larger : spans.of32;
+    }
+    return spans;
+}
+
 bool hearth_quantize_q8_32_reference(void *row, const float *x, size_t k, size_t begin, size_t end)
 {
     uint8_t *bytes = row;
@@ -82,6 +105,8 @@ bool hearth_quantize_q8_256_reference(void *row, const float *x, size_t k, size_
         if (!quantize_group(q + 256 * b, &s, x + 256 * b - begin, 256))
             return false;
         memcpy(bytes + hearth_q8_256_scales(k) + b * sizeof s, &s, sizeof s);
+        const struct hearth_spans spans = spans_of(q + 256 * b);
+        memcpy(bytes + hearth_q8_256_spans(k) + b * sizeof spans, &spans, sizeof spans);
     }
     for (size_t j = begin / 32; j < end / 32; j++) {
         const int16_t sum = (int16_t)sum_of(q + 32 * j, 32);

@@ -28,15 +28,15 @@ HEARTH_ALWAYS_INLINE vecf broadcast_float(const uint8_t *p)
     return vecf_set1(x);
 }
 
-/* Token rows as the contract lays them out; `scales` and `sums` are byte offsets inside a row. */
+/* Token rows as the contract lays them out; `scales`, `sums` and `spans` (of Q8_256) are byte offsets inside a row. */
 struct activations {
     const uint8_t *rows;
-    size_t stride, scales, sums;
+    size_t stride, scales, sums, spans;
 };
 
 HEARTH_ALWAYS_INLINE struct activations activations_from(const struct activations *x, size_t token)
 {
-    return (struct activations){x->rows + token * x->stride, x->stride, x->scales, x->sums};
+    return (struct activations){x->rows + token * x->stride, x->stride, x->scales, x->sums, x->spans};
 }
 
 /* Scales of a block of a tile; m is 0 and never used in a format without. */

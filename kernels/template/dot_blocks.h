@@ -13,7 +13,7 @@
 
 static inline struct activations activations_of(const void *x, size_t x_stride, size_t k)
 {
-    return (struct activations){x, x_stride, hearth_q8_32_scales(k), hearth_q8_32_sums(k)};
+    return (struct activations){x, x_stride, hearth_q8_32_scales(k), hearth_q8_32_sums(k), 0};
 }
 
 /* Where a block's chain begins, and how its end enters the accumulator; `row` is the token's. */

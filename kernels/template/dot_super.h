@@ -3,6 +3,8 @@
  *   KERNEL(operation)  the name of a function,
  *   SUB_BLOCKS         scales in a super-block, 8 or 16,
  *   OFFSET             what the format takes away from its codes; 0: it has mins instead,
+ *   SHORT_SPAN         the largest span of activations (over as many as a sub-block has) with which its dots fit 16 bits; 0 where
+ *                      that is too small to happen,
  *   SUPER_BYTES        bytes of a super-block of a tile (without halves that several share),
  *   super_block_at     its byte offset in a tile of k,
  *   read_scales        of a super-block,
@@ -10,14 +12,19 @@
  *
  * The integer chain of a sub-block begins at -OFFSET * bsum, so that it ends at the sum of (code - OFFSET) * q; no partial sum is
  * above 128 * 4064 + 255 * 127 * 32, far inside int32. Scaled chains are added as
- * int32: every step is exact, so that the one rounding is that of the whole sum, as in the contract. */
+ * int32: every step is exact, so that the one rounding is that of the whole sum, as in the contract.
+ *
+ * With many tokens, scaling a chain for itself costs an eighth of the dots (a fourth with 16 sub-blocks). Activations that come
+ * from floats are mostly far from 127, so that the chains fit 16 bits: then two are joined and scaled at once. Without mins
+ * |sum of (code - OFFSET) * q| <= most * span of 16, most being the largest |code - OFFSET|; with mins, in sub-blocks of 32, where
+ * no code is negative, <= most * span of 32, because positive and negative products cancel. */
 
 enum { DOTS = 64 / SUB_BLOCKS }; /* dot instructions of a sub-block, 4 k each */
 
 static inline struct activations activations_of(const void *x, size_t x_stride, size_t k)
 {
     const size_t sums = SUB_BLOCKS == 8 ? hearth_q8_256_sums32(k) : hearth_q8_256_sums16(k);
-    return (struct activations){x, x_stride, hearth_q8_256_scales(k), sums};
+    return (struct activations){x, x_stride, hearth_q8_256_scales(k), sums, hearth_q8_256_spans(k)};
 }
 
 HEARTH_ALWAYS_INLINE vecf add_super_block(vecf acc, veci sum, const struct super_scales *scales, const uint8_t *row,
@@ -96,21 +103,24 @@ HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uin
 struct panel {
     veci w[64];
     struct super_scales scales;
+    veci scale_pair[SUB_BLOCKS / 2]; /* two scales of 16 bits in each lane, the even one low */
 };
 
 static void fill_panel(struct panel *out, const uint8_t *tile, size_t s, size_t k)
 {
     const uint8_t *super = tile + super_block_at(s, k);
     read_scales(&out->scales, tile, s, k);
+    UNROLL
+    for (size_t j = 0; j < SUB_BLOCKS / 2; j++)
+        out->scale_pair[j] = blend16(out->scales.scale[2 * j], veci_to_upper(out->scales.scale[2 * j + 1]));
     for (size_t step = 0; step < 8; step++)
         read_weights(out->w + 8 * step, super, step);
 }
 
-/* sum[i][t] += sub-block j of panel i times token t. */
-HEARTH_ALWAYS_INLINE void add_sub_block(veci sum[2][GROUP_TOKENS], const struct panel panels[2], const struct starts *starts,
+/* dot[i][t] = sub-block j of panel i times token t. */
+HEARTH_ALWAYS_INLINE void dot_sub_block(veci dot[2][GROUP_TOKENS], const struct panel panels[2], const struct starts *starts,
                                         const uint8_t *q, size_t stride, size_t j, size_t tokens)
 {
-    veci dot[2][GROUP_TOKENS];
     UNROLL
     for (size_t t = 0; t < tokens; t++)
         dot[0][t] = dot[1][t] = start_of_chain(&starts[t], j);
@@ -124,12 +134,57 @@ HEARTH_ALWAYS_INLINE void add_sub_block(veci sum[2][GROUP_TOKENS], const struct 
                 dot[i][t] = add_dot(dot[i][t], panels[i].w[j * DOTS + n], x);
         }
     }
+}
+
+/* sum[i][t] += scaled sub-block j of panel i times token t. */
+HEARTH_ALWAYS_INLINE void add_sub_block(veci sum[2][GROUP_TOKENS], const struct panel panels[2], const struct starts *starts,
+                                        const uint8_t *q, size_t stride, size_t j, size_t tokens)
+{
+    veci dot[2][GROUP_TOKENS];
+    dot_sub_block(dot, panels, starts, q, stride, j, tokens);
     UNROLL
     for (size_t i = 0; i < 2; i++) {
         UNROLL
         for (size_t t = 0; t < tokens; t++)
             sum[i][t] = veci_add(sum[i][t], veci_mul(dot[i][t], panels[i].scales.scale[j]));
     }
+}
+
+/* The same for sub-blocks 2j and 2j + 1, whose dots are known to fit 16 bits: one instruction scales both. */
+HEARTH_ALWAYS_INLINE void add_two_sub_blocks(veci sum[2][GROUP_TOKENS], const struct panel panels[2], const struct starts *starts,
+                                             const uint8_t *q, size_t stride, size_t j, size_t tokens)
+{
+    veci odd[2][GROUP_TOKENS], even[2][GROUP_TOKENS];
+    dot_sub_block(odd, panels, starts, q, stride, 2 * j + 1, tokens);
+    UNROLL
+    for (size_t t = 0; t < tokens; t++) { /* moved now, while they are in registers: there are not enough for both */
+        UNROLL
+        for (size_t i = 0; i < 2; i++)
+            odd[i][t] = veci_to_upper(odd[i][t]);
+    }
+    dot_sub_block(even, panels, starts, q, stride, 2 * j, tokens);
+    UNROLL
+    for (size_t i = 0; i < 2; i++) {
+        UNROLL
+        for (size_t t = 0; t < tokens; t++)
+            sum[i][t] = add_dot16(sum[i][t], blend16(even[i][t], odd[i][t]), panels[i].scale_pair[j]);
+    }
+}
+
+/* Whether every dot of super-block s with these tokens fits 16 bits. */
+HEARTH_ALWAYS_INLINE bool dots_are_short(const struct activations *x, size_t s, size_t tokens)
+{
+    if (SHORT_SPAN == 0 || SHORT_SPAN >= 127 * 256 / SUB_BLOCKS) /* never, and always */
+        return SHORT_SPAN != 0;
+    uint16_t most = 0;
+    UNROLL
+    for (size_t t = 0; t < tokens; t++) {
+        struct hearth_spans spans;
+        memcpy(&spans, x->rows + t * x->stride + x->spans + s * sizeof spans, sizeof spans);
+        const uint16_t span = SUB_BLOCKS == 8 ? spans.of32 : spans.of16;
+        most = span > most ? span : most;
+    }
+    return most <= SHORT_SPAN;
 }
 
 /* acc[t][16 i + r] += super-block s of tile i, row r, times token t, for two panels and `tokens` <= GROUP_TOKENS. */
@@ -143,8 +198,13 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
         find_starts(&starts[t], x->rows + t * x->stride, x, s);
         sum[0][t] = sum[1][t] = veci_zero();
     }
-    for (size_t j = 0; j < SUB_BLOCKS; j++)
-        add_sub_block(sum, panels, starts, x->rows + 256 * s, x->stride, j, tokens);
+    const uint8_t *q = x->rows + 256 * s;
+    if (dots_are_short(x, s, tokens))
+        for (size_t j = 0; j < SUB_BLOCKS / 2; j++)
+            add_two_sub_blocks(sum, panels, starts, q, x->stride, j, tokens);
+    else
+        for (size_t j = 0; j < SUB_BLOCKS; j++)
+            add_sub_block(sum, panels, starts, q, x->stride, j, tokens);
     UNROLL
     for (size_t t = 0; t < tokens; t++) {
         UNROLL

@@ -257,7 +257,7 @@ static void test_dequantize_all_halves(const struct hearth_kernel *kernel)
     expect_same(kernel->name, "all halves", y, expected, COUNT(halves));
 }
 
-/* The three or four arrays of an activation row, without what lies between. */
+/* The three to five arrays of an activation row, without what lies between. */
 static void expect_same_activations(const struct hearth_kernel *kernel, const uint8_t *a, const uint8_t *b, size_t k)
 {
     const struct {
@@ -266,7 +266,8 @@ static void expect_same_activations(const struct hearth_kernel *kernel, const ui
       q8_256[] = {{0, k},
                   {hearth_q8_256_scales(k), k / 256 * 4},
                   {hearth_q8_256_sums32(k), k / 32 * 2},
-                  {hearth_q8_256_sums16(k), k / 16 * 2}};
+                  {hearth_q8_256_sums16(k), k / 16 * 2},
+                  {hearth_q8_256_spans(k), k / 256 * sizeof(struct hearth_spans)}};
     const bool wide = kernel->op == HEARTH_OP_QUANTIZE_Q8_256;
     if (kernel->op == HEARTH_OP_QUANTIZE_Q8_0) {
         cr_assert(memcmp(a, b, k / 32 * 34) == 0, "%s k=%zu differs from the reference", kernel->name, k);

@@ -7,7 +7,7 @@
 const char *case_kind_name(enum case_kind kind)
 {
     static const char *const names[CASE_KIND_COUNT] = {"random",      "largest",      "smallest", "edges",
-                                                       "zero scales", "small scales", "negative"};
+                                                       "zero scales", "small scales", "negative", "spans"};
     return names[kind];
 }
 
@@ -60,6 +60,8 @@ static void put_float(uint8_t *row, enum hearth_format format, size_t i, float x
 
 static void fill_codes(struct rng *rng, uint8_t *block, enum hearth_format format, size_t bytes, enum case_kind kind)
 {
+    if (kind == CASE_SPANS)
+        kind = rng_next(rng) & 1 ? CASE_LARGEST : CASE_SMALLEST;
     static const uint8_t edges[] = {0x00, 0xff, 0x80, 0x7f, 0x0f, 0xf0};
     const bool signed_codes = format == HEARTH_Q8_0;
     if (kind == CASE_LARGEST)
@@ -110,6 +112,49 @@ static int random_q(struct rng *rng, enum case_kind kind)
     }
 }
 
+/* n codes of one sign whose magnitudes add up to `sum`. */
+static void fill_span(struct rng *rng, int8_t *q, size_t n, int sum)
+{
+    const int sign = rng_next(rng) & 1 ? 1 : -1;
+    for (int left = (int)n; left > 0; left--) {
+        const int magnitude = sum / left;
+        *q++ = (int8_t)(sign * magnitude);
+        sum -= magnitude;
+    }
+}
+
+/* 32767 / 15, / 31 and / 32 are where the dots of Q4_K, Q5_K (spans of 32) and Q6_K (of 16) leave 16 bits. */
+static void fill_spans(struct rng *rng, int8_t q[256])
+{
+    static const struct {
+        size_t n;
+        int sum;
+    } spans[] = {{32, 2184}, {32, 2185}, {32, 1057}, {32, 1057}, {32, 1058}, {16, 1023}, {16, 1023}, {16, 1024}};
+    for (size_t i = 0; i < 256; i++)
+        q[i] = (int8_t)((int)rng_below(rng, 61) - 30);
+    if (rng_next(rng) & 1)
+        return;
+    const size_t which = rng_below(rng, sizeof spans / sizeof *spans), n = spans[which].n;
+    for (size_t times = 0; times < 3; times++)
+        fill_span(rng, q + rng_below(rng, (uint32_t)(256 / n)) * n, n, spans[which].sum);
+}
+
+static struct hearth_spans spans_of(const int8_t q[256])
+{
+    struct hearth_spans spans = {0, 0};
+    uint16_t sum16 = 0, sums32[2] = {0, 0}; /* of the positive ones, of the others */
+    for (size_t i = 0; i < 256; i++) {
+        const uint16_t magnitude = (uint16_t)(q[i] < 0 ? -q[i] : q[i]);
+        sum16 = (uint16_t)((i % 16 ? sum16 : 0) + magnitude);
+        for (size_t sign = 0; sign < 2; sign++) {
+            sums32[sign] = (uint16_t)((i % 32 ? sums32[sign] : 0) + ((q[i] < 0) == sign ? magnitude : 0));
+            spans.of32 = sums32[sign] > spans.of32 ? sums32[sign] : spans.of32;
+        }
+        spans.of16 = sum16 > spans.of16 ? sum16 : spans.of16;
+    }
+    return spans;
+}
+
 /* Scales of activations are never negative. */
 static float random_scale(struct rng *rng, enum case_kind kind)
 {
@@ -157,6 +202,12 @@ void case_activations(struct rng *rng, uint8_t *row, enum hearth_activation acti
     for (size_t i = 0; i < k; i++)
         q[i] = (int8_t)random_q(rng, kind);
     const bool wide = activation == HEARTH_ACTIVATION_Q8_256;
+    for (size_t b = 0; wide && b < k / 256; b++) {
+        if (kind == CASE_SPANS)
+            fill_spans(rng, q + 256 * b);
+        const struct hearth_spans spans = spans_of(q + 256 * b);
+        memcpy(row + hearth_q8_256_spans(k) + b * sizeof spans, &spans, sizeof spans);
+    }
     uint8_t *scales = row + (wide ? hearth_q8_256_scales(k) : hearth_q8_32_scales(k));
     for (size_t g = 0; g < k / (wide ? 256 : 32); g++)
         put_float(scales, HEARTH_F32, g, random_scale(rng, kind));

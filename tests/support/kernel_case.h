@@ -14,6 +14,7 @@ enum case_kind {
     CASE_ZERO_SCALES,  /* +0 and -0 */
     CASE_SMALL_SCALES, /* subnormal half floats; subnormal scales of activations */
     CASE_NEGATIVE,     /* negative scales only */
+    CASE_SPANS, /* blocks of the largest or the most negative codes; q small, or with spans where dots just fit 16 bits or not */
     CASE_KIND_COUNT
 };
 
@@ -21,7 +22,8 @@ const char *case_kind_name(enum case_kind kind);
 
 /* One row of k weights as it lies in a file. */
 void case_weights(struct rng *rng, uint8_t *row, enum hearth_format format, size_t k, enum case_kind kind);
-/* One activation row, hearth_activation_bytes long, its sums right; bytes between its arrays are 0xff, which no kernel may use. */
+/* One activation row, hearth_activation_bytes long, its sums and spans right; bytes between its arrays are 0xff, which no kernel
+ * may use. */
 void case_activations(struct rng *rng, uint8_t *row, enum hearth_activation activation, size_t k, enum case_kind kind);
 /* Ordinary floats of many magnitudes, some zeros of both signs. */
 void case_floats(struct rng *rng, float *x, size_t n);
