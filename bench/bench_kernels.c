@@ -22,8 +22,9 @@ struct job {
 };
 
 /* One tile of made-up weights, packed and copied over the worker's share. */
-static void prepare_weights(const struct job *j, uint32_t worker, uint32_t workers)
+static void prepare_weights(void *context, uint32_t worker, uint32_t workers)
 {
+    const struct job *j = context;
     const struct hearth_range mine = hearth_share_rows(j->n_rows, worker, workers);
     const size_t tile_rows = j->kernel->matmul.tile_rows;
     const size_t tile_bytes = j->kernel->matmul.tile_bytes(K);
@@ -37,26 +38,20 @@ static void prepare_weights(const struct job *j, uint32_t worker, uint32_t worke
 }
 
 /* Activations of ordinary size, as the kernel's format takes them. */
-static void prepare_rows(const struct job *j)
+static void prepare_tokens(void *context, uint32_t worker, uint32_t workers)
 {
+    const struct job *j = context;
     float x[K];
     const enum hearth_activation kind = hearth_format_info(j->kernel->format)->activation;
-    for (uint32_t t = 0; t < j->most_tokens; t++) {
+    for (uint32_t t = worker; t < j->n_tokens; t += workers) {
         hearth_synthetic_fill(HEARTH_F32, (uint8_t *)x, sizeof x, t * sizeof x, false);
-        uint8_t *row = j->rows + t * j->stride;
+        uint8_t *to = j->rows + t * hearth_activation_step(kind, j->stride);
         if (kind == HEARTH_ACTIVATION_F32)
-            memcpy(row, x, sizeof x);
+            memcpy(to, x, sizeof x);
         else
             (void)j->kernels->chosen[kind == HEARTH_ACTIVATION_Q8_32 ? HEARTH_OP_QUANTIZE_Q8_32 : HEARTH_OP_QUANTIZE_Q8_256][0]
-                ->quantize(row, x, K, 0, K);
+                ->quantize(to, j->stride, x, 0, K);
     }
-}
-
-static void prepare(void *context, uint32_t worker, uint32_t workers)
-{
-    prepare_weights(context, worker, workers);
-    if (worker == 0)
-        prepare_rows(context);
 }
 
 static void run(void *context, uint32_t worker, uint32_t workers)
@@ -87,13 +82,14 @@ static void time_kernel(hearth_engine *engine, struct job *j, const struct heart
     const size_t tile_rows = j->kernel->matmul.tile_rows;
     const size_t tile_bytes = j->kernel->matmul.tile_bytes(K);
     const uint32_t most_rows = (uint32_t)(o->bytes / tile_bytes * tile_rows);
-    j->stride = hearth_activation_bytes(hearth_format_info(j->kernel->format)->activation, K);
     j->n_rows = most_rows;
     hearth_synthetic_fill(j->kernel->format, j->file_rows, tile_rows * hearth_row_bytes(j->kernel->format, K), 0, false);
-    hearth_pool_run(engine->pool, prepare, j);
+    hearth_pool_run(engine->pool, prepare_weights, j);
     for (size_t i = 0; i < o->n_tokens; i++) {
         j->n_tokens = o->tokens[i];
+        j->stride = hearth_activation_stride(hearth_format_info(j->kernel->format)->activation, K, j->n_tokens);
         j->n_rows = j->n_tokens <= FEW_TOKENS ? most_rows : most_rows / 8; /* outputs need room, and products take time */
+        hearth_pool_run(engine->pool, prepare_tokens, j);
         const double seconds = time_job(engine, j);
         const struct hearth_kernel_timing timing = {.kernel = j->kernel->name,
                                                     .n_tokens = j->n_tokens,

@@ -50,7 +50,7 @@ static const uint8_t *quantize_head(const struct hearth_step *s, const float *x)
     uint8_t *blocks = scratch_of(s) + n * sizeof *padded;
     memcpy(padded, x, h->head_dim * sizeof *x);
     memset(padded + h->head_dim, 0, (n - h->head_dim) * sizeof *padded);
-    return s->batch->kernels->chosen[HEARTH_OP_QUANTIZE_Q8_0][0]->quantize(blocks, padded, n, 0, n) ? blocks : NULL;
+    return s->batch->kernels->chosen[HEARTH_OP_QUANTIZE_Q8_0][0]->quantize(blocks, 0, padded, 0, n) ? blocks : NULL;
 }
 
 /* The codes in fours, then the scale, of each group. */
@@ -203,7 +203,7 @@ static const void *prepare_query(const struct hearth_step *s, const float *q, ui
     uint8_t *row = scratch_of(s) + kernel_scratch_bytes(h) + outputs_bytes(h) + i * query_bytes(h);
     memcpy(padded, q, h->head_dim * sizeof *q);
     memset(padded + h->head_dim, 0, (rounded_dim(h) - h->head_dim) * sizeof *q);
-    if (!b->kernels->chosen[HEARTH_OP_QUANTIZE_Q8_32][0]->quantize(row, padded, rounded_dim(h), 0, rounded_dim(h)))
+    if (!b->kernels->chosen[HEARTH_OP_QUANTIZE_Q8_32][0]->quantize(row, HEARTH_UNIT_BYTES, padded, 0, rounded_dim(h)))
         *finite = false;
     return row;
 }

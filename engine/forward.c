@@ -32,7 +32,7 @@ static enum hearth_activation activation_of(const struct hearth_matrix *m)
 #define FEW_TOKENS 4u
 /* Results that are worked on at once, in the worker's own memory: of many tokens a block, and of rows a group of activations, the
  * heads of a piece or PIECE_ROWS. */
-#define BLOCK_TOKENS 128u
+#define BLOCK_TOKENS 256u
 #define GROUP_ROWS 256u
 #define PIECE_ROWS 128u
 /* OpenBLAS, where it is asked for: from how many tokens on, and how many rows are widened at once. */
@@ -49,6 +49,11 @@ static bool is_few(uint32_t n_tokens)
 static uint32_t block_tokens(uint32_t n_tokens)
 {
     return n_tokens < BLOCK_TOKENS ? n_tokens : BLOCK_TOKENS;
+}
+
+uint32_t hearth_forward_whole_blocks(uint32_t n_tokens)
+{
+    return (n_tokens + block_tokens(n_tokens) - 1) / block_tokens(n_tokens) * block_tokens(n_tokens);
 }
 
 uint32_t hearth_forward_widest(const struct hearth_description *model)
@@ -322,18 +327,35 @@ static void wanted_kinds(bool wanted[HEARTH_ACTIVATION_COUNT], const struct hear
             wanted[activation_of(matrices[i])] = true;
 }
 
+/* n tokens' activations of k elements at `first`. */
+static struct hearth_rows rows_at(const void *first, enum hearth_activation kind, size_t k, uint32_t n)
+{
+    const uint32_t block = block_tokens(n);
+    return (struct hearth_rows){(uint8_t *)(uintptr_t)first, hearth_activation_stride(kind, k, block), block,
+                                block * hearth_activation_bytes(kind, k)};
+}
+
+/* The same as one block: few tokens, or entries of experts, each of whom begins anywhere. */
+static struct hearth_rows rows_together(const void *first, enum hearth_activation kind, size_t k, uint32_t n)
+{
+    return (struct hearth_rows){(uint8_t *)(uintptr_t)first, hearth_activation_stride(kind, k, n), n, 0};
+}
+
+/* Where token t is. */
+static uint8_t *token_at(const struct hearth_rows *rows, enum hearth_activation kind, uint32_t t)
+{
+    return rows->first + t / rows->block_tokens * rows->block_bytes +
+           t % rows->block_tokens * hearth_activation_step(kind, rows->stride);
+}
+
 /* The n rows of k elements that the next products take are made in common memory by the workers together, or, if few, by each in
  * its own. Returns which of them are ours to make. */
 static struct hearth_range begin_rows(struct hearth_step *s, const bool wanted[HEARTH_ACTIVATION_COUNT], size_t k, uint32_t n)
 {
     const struct hearth_buffers *b = s->batch->buffers;
-    for (int kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++) {
-        if (!wanted[kind])
-            continue;
-        s->rows[kind] = is_few(n) ? worker_scratch(s) + b->scratch_layout.rows[kind] : b->rows[kind];
-        s->input.rows[kind] = s->rows[kind];
-        s->input.stride[kind] = hearth_activation_bytes((enum hearth_activation)kind, k);
-    }
+    for (enum hearth_activation kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++)
+        if (wanted[kind])
+            s->input.of[kind] = rows_at(is_few(n) ? worker_scratch(s) + b->scratch_layout.rows[kind] : b->rows[kind], kind, k, n);
     return is_few(n) ? (struct hearth_range){0, n} : hearth_share(n, s->worker, s->workers);
 }
 
@@ -343,12 +365,12 @@ static void end_rows(struct hearth_step *s, uint32_t n)
         hearth_step_barrier(s, NULL);
 }
 
-/* Elements begin ... end-1 of a row of k, whole groups, from x. */
-static void quantize(struct hearth_step *s, enum hearth_activation kind, uint8_t *row, const float *x, size_t k,
+/* Elements begin ... end-1 of a token's units, whole groups, from x. */
+static void quantize(struct hearth_step *s, enum hearth_activation kind, uint8_t *units, size_t stride, const float *x,
                      struct hearth_range part, enum operation operation)
 {
     const enum hearth_op op = kind == HEARTH_ACTIVATION_Q8_32 ? HEARTH_OP_QUANTIZE_Q8_32 : HEARTH_OP_QUANTIZE_Q8_256;
-    if (!s->batch->kernels->chosen[op][0]->quantize(row, x, k, part.begin, part.end))
+    if (!s->batch->kernels->chosen[op][0]->quantize(units, stride, x, part.begin, part.end))
         report(s, operation);
 }
 
@@ -359,8 +381,8 @@ static void quantize_row(struct hearth_step *s, const bool wanted[HEARTH_ACTIVAT
     static const enum hearth_activation kinds[] = {HEARTH_ACTIVATION_Q8_32, HEARTH_ACTIVATION_Q8_256};
     for (size_t i = 0; i < 2; i++)
         if (wanted[kinds[i]])
-            quantize(s, kinds[i], s->rows[kinds[i]] + t * s->input.stride[kinds[i]], x, k, (struct hearth_range){0, (uint32_t)k},
-                     operation);
+            quantize(s, kinds[i], token_at(&s->input.of[kinds[i]], kinds[i], t), s->input.of[kinds[i]].stride, x,
+                     (struct hearth_range){0, (uint32_t)k}, operation);
 }
 
 static void normalise(const struct hearth_step *s, const struct hearth_norm *norm, float *out, const float *x)
@@ -408,7 +430,7 @@ static void norm_rows(struct hearth_step *s, const struct hearth_norm *norm, con
     const bool keep = !is_few(n) || s->worker == 0;
     for (uint32_t t = mine.begin; t < mine.end; t++) {
         float *normed = wanted[HEARTH_ACTIVATION_F32]
-                            ? (float *)(void *)(s->rows[HEARTH_ACTIVATION_F32] + t * s->input.stride[HEARTH_ACTIVATION_F32])
+                            ? (float *)(void *)token_at(&s->input.of[HEARTH_ACTIVATION_F32], HEARTH_ACTIVATION_F32, t)
                             : first_tile(s);
         normalise(s, norm, normed, complete_row(s, first + t, keep));
         quantize_row(s, wanted, normed, t, k, NORM);
@@ -430,8 +452,7 @@ static void input_from(struct hearth_step *s, const float *x, size_t k, const st
 {
     const enum hearth_activation kind = activation_of(next);
     if (kind == HEARTH_ACTIVATION_F32) {
-        s->input.rows[kind] = x;
-        s->input.stride[kind] = k * sizeof(float);
+        s->input.of[kind] = (struct hearth_rows){(uint8_t *)(uintptr_t)x, k * sizeof(float), s->batch->n, 0};
         return;
     }
     bool wanted[HEARTH_ACTIVATION_COUNT];
@@ -475,18 +496,13 @@ static bool next_rows(struct hearth_claims *c, uint32_t n_rows, uint32_t unit, s
     return true;
 }
 
-/* For few tokens a stream of rows long enough for the prefetchers; for many so few rows that they stay in the caches. */
-static uint32_t piece_rows(uint32_t n_tokens)
-{
-    return is_few(n_tokens) ? PIECE_ROWS : PIECE_ROWS / 2;
-}
-
 /* The same rows and tokens by OpenBLAS: a panel of rows is unpacked and widened, then multiplied. Outside the bit contract. */
 static void multiply_by_blas(const struct hearth_step *s, const struct hearth_matrix *m, const struct hearth_input *input,
                              float *out, size_t out_stride, struct hearth_range tokens, struct hearth_range rows)
 {
-    const size_t x_stride = input->stride[HEARTH_ACTIVATION_F32] / sizeof(float);
-    const float *x = (const float *)(const void *)input->rows[HEARTH_ACTIVATION_F32] + tokens.begin * x_stride;
+    const struct hearth_rows *floats = &input->of[HEARTH_ACTIVATION_F32];
+    const size_t x_stride = floats->stride / sizeof(float);
+    const float *x = (const float *)(const void *)token_at(floats, HEARTH_ACTIVATION_F32, tokens.begin);
     float *panel = (float *)(void *)(worker_scratch(s) + s->batch->buffers->scratch_layout.panel);
     uint8_t *file_row = (uint8_t *)(panel + (size_t)BLAS_ROWS * m->k);
     hearth_dequantize_fn *dequantize = s->batch->kernels->chosen[HEARTH_OP_DEQUANTIZE][m->format]->dequantize;
@@ -503,7 +519,7 @@ static void multiply_by_blas(const struct hearth_step *s, const struct hearth_ma
     }
 }
 
-/* out[t * out_stride + r - rows.begin]: these rows of matrix * input, (+ bias), for these tokens of the input. */
+/* out[t * out_stride + r - rows.begin]: these rows of matrix * input, (+ bias), for these tokens of a block of the input. */
 static void multiply(const struct hearth_step *s, const struct hearth_matrix *m, const struct hearth_input *input, float *out,
                      size_t out_stride, struct hearth_range tokens, struct hearth_range rows)
 {
@@ -515,17 +531,18 @@ static void multiply(const struct hearth_step *s, const struct hearth_matrix *m,
     if (s->batch->blas && kind == HEARTH_ACTIVATION_F32 && n >= BLAS_TOKENS)
         multiply_by_blas(s, m, input, out, out_stride, tokens, rows);
     else
-        m->kernel->matmul.run(out, out_stride, tiles, (const uint8_t *)input->rows[kind] + tokens.begin * input->stride[kind],
-                              input->stride[kind], rows.end - rows.begin, m->k, n, s->batch->prefetch_bytes);
+        m->kernel->matmul.run(out, out_stride, tiles, token_at(&input->of[kind], kind, tokens.begin), input->of[kind].stride,
+                              rows.end - rows.begin, m->k, n, s->batch->prefetch_bytes);
     for (uint32_t t = 0; m->bias && t < n; t++)
         s->batch->kernels->chosen[HEARTH_OP_ADD][0]->add(out + t * out_stride, m->bias + rows.begin, rows.end - rows.begin);
 }
 
-/* The next block of tokens; begin with {0, 0}. */
+/* The next block of tokens below n; begin with {0, 0}, or {t, t} for those from t on. */
 static bool next_block(struct hearth_range *tokens, uint32_t n)
 {
+    const uint32_t end = (tokens->end / BLOCK_TOKENS + 1) * BLOCK_TOKENS;
     tokens->begin = tokens->end;
-    tokens->end = n - tokens->begin < BLOCK_TOKENS ? n : tokens->begin + BLOCK_TOKENS;
+    tokens->end = end < n ? end : n;
     return tokens->begin < n;
 }
 
@@ -535,7 +552,7 @@ static void project_and_add(struct hearth_step *s, const struct hearth_matrix *f
     const struct hearth_batch *b = s->batch;
     const size_t n_embd = b->model->hparams.n_embd;
     hearth_add_fn *add = b->kernels->chosen[HEARTH_OP_ADD][0]->add;
-    struct hearth_claims claims = claims_of_rows(s, first->rows, HEARTH_ROW_UNIT, piece_rows(b->n));
+    struct hearth_claims claims = claims_of_rows(s, first->rows, HEARTH_ROW_UNIT, PIECE_ROWS);
     struct hearth_range rows;
     while (next_rows(&claims, first->rows, HEARTH_ROW_UNIT, &rows)) {
         const uint32_t n_rows = rows.end - rows.begin;
@@ -565,7 +582,7 @@ void hearth_step_project_norm_and_add(struct hearth_step *s, const struct hearth
 {
     const struct hearth_batch *b = s->batch;
     const size_t n_embd = b->model->hparams.n_embd;
-    struct hearth_claims claims = claims_of_rows(s, matrix->rows, HEARTH_ROW_UNIT, piece_rows(b->n));
+    struct hearth_claims claims = claims_of_rows(s, matrix->rows, HEARTH_ROW_UNIT, PIECE_ROWS);
     struct hearth_range rows;
     while (next_rows(&claims, matrix->rows, HEARTH_ROW_UNIT, &rows)) {
         struct hearth_range tokens = {0, 0};
@@ -584,17 +601,20 @@ struct middle {
     enum hearth_activation kind; /* of `next` */
     uint32_t width;              /* F */
     bool as_floats;
-    uint8_t *rows;
-    size_t stride;
+    struct hearth_rows rows; /* of floats or of `kind` */
 };
+
+static enum hearth_activation kind_of_middle(const struct middle *m)
+{
+    return m->as_floats ? HEARTH_ACTIVATION_F32 : m->kind;
+}
 
 static struct middle middle_before(const struct hearth_step *s, const struct hearth_matrix *next)
 {
     const struct hearth_buffers *b = s->batch->buffers;
     struct middle m = {.kind = activation_of(next), .width = next->k};
     m.as_floats = m.kind == HEARTH_ACTIVATION_F32 || is_few(s->batch->n);
-    m.rows = m.as_floats ? (uint8_t *)b->hidden : b->hidden_rows;
-    m.stride = hearth_activation_bytes(m.as_floats ? HEARTH_ACTIVATION_F32 : m.kind, m.width);
+    m.rows = rows_at(m.as_floats ? (uint8_t *)b->hidden : b->hidden_rows, kind_of_middle(&m), m.width, s->batch->n);
     return m;
 }
 
@@ -610,7 +630,7 @@ static void middle_block(struct hearth_step *s, const struct middle *m, const st
     if (gate)
         multiply(s, gate, input, second_tile(s), n_rows, tokens, rows);
     for (uint32_t t = 0; t < tokens.end - tokens.begin; t++) {
-        uint8_t *row = m->rows + (size_t)(first + t) * m->stride;
+        uint8_t *row = token_at(&m->rows, kind_of_middle(m), first + t);
         float *u = first_tile(s) + (size_t)t * n_rows;
         float *out = m->as_floats ? (float *)(void *)row + rows.begin : u;
         const float *g = second_tile(s) + (size_t)t * n_rows;
@@ -621,7 +641,7 @@ static void middle_block(struct hearth_step *s, const struct middle *m, const st
         else
             kernels->chosen[HEARTH_OP_GELU][0]->gelu(out, u, n_rows);
         if (!m->as_floats)
-            quantize(s, m->kind, row, out, m->width, rows, FEED_FORWARD);
+            quantize(s, m->kind, row, m->rows.stride, out, rows, FEED_FORWARD);
     }
 }
 
@@ -635,7 +655,7 @@ static void compute_middle(struct hearth_step *s, const struct middle *m, const 
                            const struct hearth_matrix *up)
 {
     const uint32_t unit = middle_unit(m);
-    struct hearth_claims claims = claims_of_rows(s, m->width, unit, piece_rows(s->batch->n));
+    struct hearth_claims claims = claims_of_rows(s, m->width, unit, PIECE_ROWS);
     struct hearth_range rows;
     while (next_rows(&claims, m->width, unit, &rows)) {
         struct hearth_range tokens = {0, 0};
@@ -647,17 +667,15 @@ static void compute_middle(struct hearth_step *s, const struct middle *m, const 
 /* Behind a barrier: make its n rows the input `out`. */
 static void take_middle(struct hearth_step *s, const struct middle *m, uint32_t n, struct hearth_input *out)
 {
-    out->rows[m->kind] = m->rows;
-    out->stride[m->kind] = m->stride;
+    out->of[m->kind] = m->rows;
     if (!m->as_floats || m->kind == HEARTH_ACTIVATION_F32)
         return;
-    uint8_t *rows = worker_scratch(s) + s->batch->buffers->scratch_layout.hidden;
-    const size_t stride = hearth_activation_bytes(m->kind, m->width);
+    struct hearth_rows *own = &out->of[m->kind];
+    *own = rows_together(worker_scratch(s) + s->batch->buffers->scratch_layout.hidden, m->kind, m->width, n);
     for (uint32_t t = 0; t < n; t++) /* few: every worker for itself */
-        quantize(s, m->kind, rows + t * stride, (const float *)(const void *)(m->rows + t * m->stride), m->width,
-                 (struct hearth_range){0, m->width}, FEED_FORWARD);
-    out->rows[m->kind] = rows;
-    out->stride[m->kind] = stride;
+        quantize(s, m->kind, token_at(own, m->kind, t), own->stride,
+                 (const float *)(const void *)token_at(&m->rows, HEARTH_ACTIVATION_F32, t), (struct hearth_range){0, m->width},
+                 FEED_FORWARD);
 }
 
 void hearth_step_gated(struct hearth_step *s, const struct hearth_matrix *gate, const struct hearth_matrix *up,
@@ -765,8 +783,10 @@ static struct groups route(struct hearth_step *s, const struct hearth_matrix *ro
     } else {
         mine = hearth_share(b->n, s->worker, s->workers);
         routes = b->buffers->routes;
-        multiply(s, router, &s->input, b->buffers->router_logits + (size_t)mine.begin * n_expert, n_expert, mine,
-                 (struct hearth_range){0, n_expert});
+        struct hearth_range tokens = {mine.begin, mine.begin};
+        while (next_block(&tokens, mine.end))
+            multiply(s, router, &s->input, b->buffers->router_logits + (size_t)tokens.begin * n_expert, n_expert, tokens,
+                     (struct hearth_range){0, n_expert});
     }
     for (uint32_t t = mine.begin; t < mine.end; t++)
         choose_experts(s, b->buffers->router_logits + (size_t)t * n_expert, routes + (size_t)t * g.slots);
@@ -777,6 +797,17 @@ static struct groups route(struct hearth_step *s, const struct hearth_matrix *ro
     return g;
 }
 
+/* One entry's activations: a row of floats, or unit by unit. */
+static void copy_token(const struct hearth_rows *to, uint32_t entry, const struct hearth_rows *from, uint32_t t,
+                       enum hearth_activation kind, size_t k)
+{
+    uint8_t *out = token_at(to, kind, entry);
+    const uint8_t *in = token_at(from, kind, t);
+    const size_t piece = kind == HEARTH_ACTIVATION_F32 ? k * sizeof(float) : HEARTH_UNIT_BYTES;
+    for (size_t n = hearth_activation_bytes(kind, k) / piece; n > 0; n--, out += to->stride, in += from->stride)
+        memcpy(out, in, piece);
+}
+
 /* Many tokens: the inputs of each expert beside each other, one for each entry. */
 static struct hearth_input gather(struct hearth_step *s, const struct groups *g, const struct hearth_layer *l)
 {
@@ -785,14 +816,12 @@ static struct hearth_input gather(struct hearth_step *s, const struct groups *g,
     struct hearth_input out = s->input;
     bool wanted[HEARTH_ACTIVATION_COUNT];
     wanted_kinds(wanted, takers, 2);
-    for (int kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++) {
+    for (enum hearth_activation kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++) {
         if (!wanted[kind])
             continue;
-        uint8_t *rows = s->batch->buffers->expert_rows[kind];
-        const size_t stride = s->input.stride[kind];
+        out.of[kind] = rows_together(s->batch->buffers->expert_rows[kind], kind, l->gate.k, g->n_entries);
         for (uint32_t i = mine.begin; i < mine.end; i++)
-            memcpy(rows + i * stride, (const uint8_t *)s->input.rows[kind] + g->entry[i] / g->slots * stride, stride);
-        out.rows[kind] = rows;
+            copy_token(&out.of[kind], i, &s->input.of[kind], g->entry[i] / g->slots, kind, l->gate.k);
     }
     hearth_step_barrier(s, NULL);
     return out;
@@ -857,7 +886,8 @@ void hearth_step_experts(struct hearth_step *s, const struct hearth_layer *l, co
 {
     const struct groups g = route(s, &l->router);
     const struct hearth_input input = is_few(s->batch->n) ? s->input : gather(s, &g, l);
-    const struct middle m = middle_before(s, &l->down);
+    struct middle m = middle_before(s, &l->down);
+    m.rows = rows_together(m.rows.first, kind_of_middle(&m), m.width, g.n_entries);
     struct hearth_input hidden = {0};
     expert_middles(s, &g, &m, l, &input);
     hearth_step_barrier(s, NULL);
@@ -980,10 +1010,12 @@ void hearth_step_output(struct hearth_step *s)
     wanted_kinds(wanted, &m, 1);
     norm_rows(s, &b->model->output_norm, wanted, b->n - b->n_logits, b->n_logits);
     const size_t stride = hearth_align(m->rows, HEARTH_LOGITS_STEP);
-    struct hearth_claims claims = claims_of_rows(s, m->rows, HEARTH_ROW_UNIT, piece_rows(b->n_logits));
+    struct hearth_claims claims = claims_of_rows(s, m->rows, HEARTH_ROW_UNIT, PIECE_ROWS);
     struct hearth_range rows;
     while (next_rows(&claims, m->rows, HEARTH_ROW_UNIT, &rows)) {
-        multiply(s, m, &s->input, b->buffers->logits + rows.begin, stride, (struct hearth_range){0, b->n_logits}, rows);
+        struct hearth_range tokens = {0, 0};
+        while (next_block(&tokens, b->n_logits))
+            multiply(s, m, &s->input, b->buffers->logits + tokens.begin * stride + rows.begin, stride, tokens, rows);
         for (uint32_t t = 0; t < b->n_logits; t++)
             if (!finish_logits(s, b->buffers->logits + t * stride + rows.begin, rows.end - rows.begin))
                 report(s, OUTPUT);

@@ -123,28 +123,36 @@ uint64_t hearth_forward_hidden_row_bytes(const struct hearth_description *model)
 /* The widest input of a product that is not the feed-forward network's second; and the widest of all. */
 uint32_t hearth_forward_widest_of_x(const struct hearth_description *model);
 uint32_t hearth_forward_widest(const struct hearth_description *model);
+/* For how many tokens rows need room, n_tokens >= 1: whole blocks of them. */
+uint32_t hearth_forward_whole_blocks(uint32_t n_tokens);
 /* Fill [n_rot / 2]; divisors, from the file, may be NULL. Source: spec architectures.md 4.2. */
 void hearth_rope_frequencies(double *out, const struct hearth_hparams *hparams, enum hearth_rope rope, const float *divisors);
 
 /* ---- Steps, for engine/arch ---------------------------------------------------------------------------------------- */
 
-/* Rows that a product takes, by kind. */
+/* Activations of tokens, of one kind. Of many tokens, those that are multiplied together lie together: a block of them. */
+struct hearth_rows {
+    uint8_t *first;
+    size_t stride;         /* the products' x_stride */
+    uint32_t block_tokens; /* of a block, all but the last one are full */
+    size_t block_bytes;    /* from a block to the next */
+};
+
+/* What a product takes. */
 struct hearth_input {
-    const void *rows[HEARTH_ACTIVATION_COUNT];
-    size_t stride[HEARTH_ACTIVATION_COUNT];
+    struct hearth_rows of[HEARTH_ACTIVATION_COUNT];
 };
 
 struct hearth_step {
     struct hearth_batch *batch;
     uint32_t worker, workers;
     uint32_t layer;
-    uint32_t asked;                         /* layers that the callback has been asked about */
-    uint64_t steps;                         /* shared steps so far: equal on all workers at every barrier */
-    float *x, *x_next;                      /* of the buffers, in turn */
-    const struct hearth_norm *pending;      /* of `projected`, which is still to be added to x; NULL: nothing is */
-    struct hearth_input input;              /* of the next products */
-    struct hearth_input hidden;             /* of the second product that runs beside one of `input` */
-    uint8_t *rows[HEARTH_ACTIVATION_COUNT]; /* where such rows are being made */
+    uint32_t asked;                    /* layers that the callback has been asked about */
+    uint64_t steps;                    /* shared steps so far: equal on all workers at every barrier */
+    float *x, *x_next;                 /* of the buffers, in turn */
+    const struct hearth_norm *pending; /* of `projected`, which is still to be added to x; NULL: nothing is */
+    struct hearth_input input;         /* of the next products */
+    struct hearth_input hidden;        /* of the second product that runs beside one of `input` */
 };
 
 /* `next` is the matrix whose product follows, NULL for none: its first bytes are fetched while a worker waits at a barrier. For few

@@ -131,7 +131,7 @@ static void layout_buffers(struct hearth_session *s, const struct hearth_model *
     const struct hearth_description *d = &model->description;
     const struct hearth_hparams *h = &d->hparams;
     struct hearth_buffers *b = &s->buffers;
-    const uint64_t n = s->limits.batch;
+    const uint64_t n = s->limits.batch, blocks = hearth_forward_whole_blocks(s->limits.batch);
     b->x = take_floats(arena, n, h->n_embd);
     if (d->layers[0].post_attn_norm.weight.n > 0) {
         b->x_next = take_floats(arena, n, h->n_embd);
@@ -144,12 +144,12 @@ static void layout_buffers(struct hearth_session *s, const struct hearth_model *
         b->angles[HEARTH_ROPE_LOCAL] = take_floats(arena, n, h->n_rot);
     for (int kind = 0; kind < HEARTH_ACTIVATION_COUNT; kind++)
         if (d->uses[kind])
-            b->rows[kind] = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n,
+            b->rows[kind] = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, blocks,
                                               hearth_activation_bytes((enum hearth_activation)kind, hearth_forward_widest_of_x(d)));
     b->hidden = hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, hearth_forward_hidden_rows(d, s->limits.batch),
                                   hearth_activation_bytes(HEARTH_ACTIVATION_F32, h->n_ff));
     b->hidden_rows =
-        hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, n * hearth_forward_slots(h), hearth_forward_hidden_row_bytes(d));
+        hearth_arena_take(arena, HEARTH_PLAN_ACTIVATIONS, blocks * hearth_forward_slots(h), hearth_forward_hidden_row_bytes(d));
     if (h->n_expert)
         layout_experts(s, d, arena);
     b->logits = hearth_arena_take(arena, HEARTH_PLAN_LOGITS, s->limits.logits_rows,

@@ -13,53 +13,56 @@
 
 /* ---- Quantized activations --------------------------------------------------------------------------------------- */
 
-/* One token's row of k activations. Rows lie `hearth_activation_bytes` apart, 64-byte aligned; these are offsets inside.
- * F32: k floats. Q8_32: q int8[k], s float[k/32], bsum int32[k/32] (sum of q over each 32).
- * Q8_256: q int8[k], s float[k/256], bsum32 int16[k/32], bsum16 int16[k/16], spans[k/256]. All |q| <= 127. */
+/* A token's activations are k floats (F32), or units of 256 elements, aligned to 64 bytes, the last one filled as far as k reaches.
+ *
+ * Units of tokens that are multiplied together lie token by token, and only then by k: unit c of token t is c * x_stride + t *
+ * HEARTH_UNIT_BYTES bytes from the first. What meets the same weights is then one stretch of memory, which hardware fetches ahead
+ * as a whole (docs/performance.md). Floats of token t begin t * x_stride bytes from the first.
+ */
+enum { HEARTH_UNIT_ELEMS = 256, HEARTH_UNIT_BYTES = 320 };
+
 struct hearth_spans {
     uint16_t of32; /* the largest, over each 32 of the 256, of the sum of positive q and that of negative q without sign */
     uint16_t of16; /* the largest sum of |q| over each 16 */
 };
 
-static inline size_t hearth_q8_32_scales(size_t k)
-{
-    return (k + 63) & ~(size_t)63;
-}
-static inline size_t hearth_q8_32_sums(size_t k)
-{
-    return hearth_q8_32_scales(k) + ((k / 32 * sizeof(float) + 63) & ~(size_t)63);
-}
-static inline size_t hearth_q8_256_scales(size_t k)
-{
-    return k;
-}
-static inline size_t hearth_q8_256_sums32(size_t k)
-{
-    return k + ((k / 256 * sizeof(float) + 63) & ~(size_t)63);
-}
-static inline size_t hearth_q8_256_sums16(size_t k)
-{
-    return hearth_q8_256_sums32(k) + ((k / 32 * sizeof(int16_t) + 63) & ~(size_t)63);
-}
+/* A unit of Q8_256; |q| <= 127. */
+struct hearth_q8_256 {
+    int8_t q[256];
+    int16_t sums16[16]; /* of q over each 16 */
+    int16_t sums32[8];  /* and over each 32 */
+    float s;            /* q * s is the value */
+    struct hearth_spans spans;
+    uint8_t unused[8];
+};
 
-static inline size_t hearth_q8_256_spans(size_t k)
-{
-    return hearth_q8_256_sums16(k) + ((k / 16 * sizeof(int16_t) + 63) & ~(size_t)63);
-}
+/* A unit of Q8_32; |q| <= 127. */
+struct hearth_q8_32 {
+    int8_t q[256];
+    float s[8];      /* of each 32 */
+    int32_t sums[8]; /* of q over each 32 */
+};
 
-/* Bytes from one token's row to the next; a multiple of 64. k is a multiple of 32 (Q8_32) or 256 (Q8_256). */
+_Static_assert(sizeof(struct hearth_q8_256) == HEARTH_UNIT_BYTES && sizeof(struct hearth_q8_32) == HEARTH_UNIT_BYTES, "units");
+
+/* Memory that one token's activations take; a multiple of 64. */
 static inline size_t hearth_activation_bytes(enum hearth_activation activation, size_t k)
 {
-    switch (activation) {
-    case HEARTH_ACTIVATION_F32:
+    if (activation == HEARTH_ACTIVATION_F32)
         return (k * sizeof(float) + 63) & ~(size_t)63;
-    case HEARTH_ACTIVATION_Q8_32:
-        return hearth_q8_32_sums(k) + ((k / 32 * sizeof(int32_t) + 63) & ~(size_t)63);
-    case HEARTH_ACTIVATION_Q8_256:
-        return hearth_q8_256_spans(k) + ((k / 256 * sizeof(struct hearth_spans) + 63) & ~(size_t)63);
-    default:
-        return 0;
-    }
+    return (k + HEARTH_UNIT_ELEMS - 1) / HEARTH_UNIT_ELEMS * HEARTH_UNIT_BYTES;
+}
+
+/* x_stride of n_tokens tokens that lie together without gaps. */
+static inline size_t hearth_activation_stride(enum hearth_activation activation, size_t k, size_t n_tokens)
+{
+    return activation == HEARTH_ACTIVATION_F32 ? hearth_activation_bytes(activation, k) : n_tokens * HEARTH_UNIT_BYTES;
+}
+
+/* Bytes from a token to the next. */
+static inline size_t hearth_activation_step(enum hearth_activation activation, size_t x_stride)
+{
+    return activation == HEARTH_ACTIVATION_F32 ? x_stride : HEARTH_UNIT_BYTES;
 }
 
 /* ---- Operations -------------------------------------------------------------------------------------------------- */
@@ -88,8 +91,8 @@ enum hearth_op {
 };
 
 /* y[t * y_stride + r] = dot(row r of the weights, activations of token t), r < rows, t < tokens. w: packed tiles; rows need not be
- * a multiple of the tile (the last tile's surplus rows are zero weights and are not written). x: activation rows x_stride bytes
- * apart, as the format's activation says. Up to 16 tokens read each packed byte once. tokens >= 1, k >= 1 block.
+ * a multiple of the tile (the last tile's surplus rows are zero weights and are not written). x: activations of the kind that the
+ * format takes, as above. Up to 16 tokens read each packed byte once. tokens >= 1, k >= 1 block.
  * prefetch_bytes: how far ahead a walk of few tokens asks for the packed bytes it will read, beyond the end of w too; 0: not at
  * all; an odd number: in two steps (template/prefetch.h). It never changes a result. */
 typedef void hearth_matmul_fn(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
@@ -107,10 +110,10 @@ typedef void hearth_unpack_fn(void *file_row, const void *tile, size_t row, size
 
 /* y[0..k): the values of one file row. */
 typedef void hearth_dequantize_fn(float *y, const void *file_row, size_t k);
-/* Fill elements begin ... end-1, whole groups, of an activation row of k elements, or of k / 32 blocks of Q8_0, from x[0 ..
- * end-begin): their codes, scales and sums, nothing else. false when one is not finite, or too large for a block's half scale
- * (those groups are then unspecified). */
-typedef bool hearth_quantize_fn(void *row, const float *x, size_t k, size_t begin, size_t end);
+/* Fill elements begin ... end-1, whole groups, of one token's units, which lie `stride` bytes apart, or of a row of blocks of Q8_0,
+ * which takes no stride; from x[0 .. end-begin): their codes, scales, sums and spans, nothing else. false when one is not finite,
+ * or too large for a block's half scale (those groups are then unspecified). */
+typedef bool hearth_quantize_fn(void *to, size_t stride, const float *x, size_t begin, size_t end);
 /* y = x / sqrt(mean(x^2) + eps) * weight. y may be x. */
 typedef void hearth_rms_norm_fn(float *y, const float *x, const float *weight, size_t n, float eps);
 /* y = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) * weight + bias. y may be x. */
@@ -160,7 +163,7 @@ static inline size_t hearth_cache_block_bytes(enum hearth_format format, size_t 
 
 /* One head of one token. */
 struct hearth_attention_query {
-    const void *q; /* float [head_dim]; with a Q8_0 cache a row of Q8_32 activations, 32 G long, zeros behind head_dim */
+    const void *q; /* float [head_dim]; with a Q8_0 cache 32 G elements in units of Q8_32, zeros behind head_dim */
     float *o;      /* float [head_dim]: outputs not yet divided by l */
     float *ml;     /* the maximum m and the sum l */
     size_t begin, end;

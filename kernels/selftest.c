@@ -101,7 +101,7 @@ static bool untouched(const float *y, size_t n)
 #define Y_STRIDE (ROWS + 3)
 #define ROW_BYTES_MAX 448     /* Q6_K: 2 * 210 = 420; F32: 100 * 4, rounded up */
 #define TILES_BYTES_MAX 20480 /* 32 rows of packed weights and 40 % for padding */
-#define ACTIVATION_BYTES_MAX 768
+#define ACTIVATION_BYTES_MAX 640
 
 static size_t length_for(enum hearth_format format)
 {
@@ -109,54 +109,49 @@ static size_t length_for(enum hearth_format format)
     return block == 256 ? 512 : block == 32 ? 96 : 100;
 }
 
-/* The largest code near element i: small ones too, because spans choose between two ways to the same sums. */
-static unsigned reach_at(size_t i)
+static int8_t next_code(uint64_t *state, unsigned reach)
 {
-    return i / 256 % 2 ? 127 : 32;
+    return (int8_t)((int)(next(state) % (2 * reach + 1)) - (int)reach);
 }
 
-/* TOKENS rows of activations; the integers are what quantization would have made of them. */
+static void fill_q8_256(uint64_t *state, struct hearth_q8_256 *unit, unsigned reach)
+{
+    memset(unit, 0, sizeof *unit);
+    for (size_t i = 0; i < 256; i++) {
+        unit->q[i] = next_code(state, reach);
+        unit->sums16[i / 16] = (int16_t)(unit->sums16[i / 16] + unit->q[i]);
+        unit->sums32[i / 32] = (int16_t)(unit->sums32[i / 32] + unit->q[i]);
+    }
+    unit->s = next_float(state);
+    unit->spans = (struct hearth_spans){(uint16_t)(32 * reach), (uint16_t)(16 * reach)};
+}
+
+static void fill_q8_32(uint64_t *state, struct hearth_q8_32 *unit)
+{
+    memset(unit, 0, sizeof *unit);
+    for (size_t i = 0; i < 256; i++) {
+        unit->q[i] = next_code(state, 127);
+        unit->sums[i / 32] += unit->q[i];
+    }
+    for (size_t j = 0; j < 8; j++)
+        unit->s[j] = next_float(state);
+}
+
+/* Activations of TOKENS tokens; the integers are what quantization would have made of them. Small codes too, because spans choose
+ * between two ways to the same sums. */
 static void fill_activations(uint64_t *state, uint8_t *x, enum hearth_activation activation, size_t k)
 {
-    const size_t stride = hearth_activation_bytes(activation, k);
+    const size_t stride = hearth_activation_stride(activation, k, TOKENS);
     for (size_t t = 0; t < TOKENS; t++) {
-        uint8_t *row = x + t * stride;
-        memset(row, 0, stride);
-        if (activation == HEARTH_ACTIVATION_F32) {
-            for (size_t i = 0; i < k; i++) {
-                const float value = next_float(state);
-                memcpy(row + i * sizeof value, &value, sizeof value);
-            }
-            continue;
+        uint8_t *token = x + t * hearth_activation_step(activation, stride);
+        for (size_t i = 0; i < k && activation == HEARTH_ACTIVATION_F32; i++) {
+            const float value = next_float(state);
+            memcpy(token + i * sizeof value, &value, sizeof value);
         }
-        int8_t *q = (int8_t *)row;
-        for (size_t i = 0; i < k; i++)
-            q[i] = (int8_t)((int)(next(state) % (2 * reach_at(i) + 1)) - (int)reach_at(i));
-        const bool wide = activation == HEARTH_ACTIVATION_Q8_256;
-        for (size_t g = 0; g < k / (wide ? 256 : 32); g++) {
-            const float s = next_float(state);
-            memcpy(row + (wide ? hearth_q8_256_scales(k) : hearth_q8_32_scales(k)) + g * sizeof s, &s, sizeof s);
-            const struct hearth_spans bounds = {(uint16_t)(32 * reach_at(256 * g)), (uint16_t)(16 * reach_at(256 * g))};
-            if (wide)
-                memcpy(row + hearth_q8_256_spans(k) + g * sizeof bounds, &bounds, sizeof bounds);
-        }
-        for (size_t j = 0; j < k / 16; j++) {
-            int32_t sum = 0;
-            for (size_t i = 0; i < 16; i++)
-                sum += q[16 * j + i];
-            const int16_t sum16 = (int16_t)sum;
-            if (wide)
-                memcpy(row + hearth_q8_256_sums16(k) + j * sizeof sum16, &sum16, sizeof sum16);
-            if (j % 2 == 0)
-                continue;
-            for (size_t i = 0; i < 16; i++)
-                sum += q[16 * (j - 1) + i];
-            const int16_t sum32 = (int16_t)sum;
-            if (wide)
-                memcpy(row + hearth_q8_256_sums32(k) + j / 2 * sizeof sum32, &sum32, sizeof sum32);
-            else
-                memcpy(row + hearth_q8_32_sums(k) + j / 2 * sizeof sum, &sum, sizeof sum);
-        }
+        for (size_t c = 0; HEARTH_UNIT_ELEMS * c < k && activation == HEARTH_ACTIVATION_Q8_256; c++)
+            fill_q8_256(state, (struct hearth_q8_256 *)(void *)(token + c * stride), c % 2 ? 127 : 32);
+        for (size_t c = 0; HEARTH_UNIT_ELEMS * c < k && activation == HEARTH_ACTIVATION_Q8_32; c++)
+            fill_q8_32(state, (struct hearth_q8_32 *)(void *)(token + c * stride));
     }
 }
 
@@ -195,7 +190,7 @@ static bool test_matmul(const struct hearth_kernel *kernel, const struct hearth_
     const size_t k = length_for(kernel->format);
     const size_t row_bytes = hearth_row_bytes(kernel->format, k);
     const enum hearth_activation activation = hearth_format_info(kernel->format)->activation;
-    const size_t stride = hearth_activation_bytes(activation, k);
+    const size_t stride = hearth_activation_stride(activation, k, TOKENS);
     for (size_t r = 0; r < ROWS; r++)
         fill_weights(&state, file + r * row_bytes, kernel->format, k);
     fill_activations(&state, x, activation, k);
@@ -235,31 +230,27 @@ static bool test_dequantize(const struct hearth_kernel *kernel, const struct hea
     return same(y, expected, k * sizeof *y) && untouched(y + k, COUNT(y) - k);
 }
 
-/* One group of zeros, one of subnormal numbers; then with an infinity, which must be reported. Both rows start as zeros, so the
- * bytes between their arrays agree. */
+/* One group of zeros, one of subnormal numbers; then with an infinity, which must be reported. Both begin as zeros, so that
+ * bytes without a use agree. */
 static bool test_quantize(const struct hearth_kernel *kernel, const struct hearth_kernel *reference)
 {
     enum { K = 1024 };
-    _Alignas(64) uint8_t expected[1408];
-    _Alignas(64) uint8_t row[1408];
+    _Alignas(64) uint8_t expected[K / HEARTH_UNIT_ELEMS * HEARTH_UNIT_BYTES];
+    _Alignas(64) uint8_t row[sizeof expected];
     float x[K];
     uint64_t state = 1;
-    const size_t bytes = kernel->op == HEARTH_OP_QUANTIZE_Q8_0    ? hearth_row_bytes(HEARTH_Q8_0, K)
-                         : kernel->op == HEARTH_OP_QUANTIZE_Q8_32 ? hearth_activation_bytes(HEARTH_ACTIVATION_Q8_32, K)
-                                                                  : hearth_activation_bytes(HEARTH_ACTIVATION_Q8_256, K);
-    if (bytes > sizeof row)
-        return false;
+    const size_t stride = HEARTH_UNIT_BYTES;
     fill_floats(&state, x, K);
     memset(x + 256, 0, 256 * sizeof *x);
     for (size_t i = 512; i < 768; i++)
         x[i] *= i < 640 ? 0x1p-124f : 0x1p-19f; /* the latter have subnormal half scales */
     memset(expected, 0, sizeof expected);
     memset(row, 0, sizeof row);
-    if (!reference->quantize(expected, x, K, 0, K) || !kernel->quantize(row, x + 256, K, 256, K) ||
-        !kernel->quantize(row, x, K, 0, 256) || !same(row, expected, sizeof row))
+    if (!reference->quantize(expected, stride, x, 0, K) || !kernel->quantize(row, stride, x + 256, 256, K) ||
+        !kernel->quantize(row, stride, x, 0, 256) || !same(row, expected, sizeof row))
         return false;
     x[K - 3] = hearth_f32_from_bits(0xff800000u);
-    return !kernel->quantize(row, x, K, 0, K);
+    return !kernel->quantize(row, stride, x, 0, K);
 }
 
 static bool test_to_f16(const struct hearth_kernel *kernel, const struct hearth_kernel *reference)
@@ -417,7 +408,7 @@ static bool fill_query(uint64_t *state, uint8_t *row, enum hearth_format format)
     float x[HEAD_DIM_ROUNDED] = {0.0f};
     fill_floats(state, x, HEAD_DIM);
     if (format == HEARTH_Q8_0)
-        return hearth_quantize_q8_32_reference(row, x, HEAD_DIM_ROUNDED, 0, HEAD_DIM_ROUNDED);
+        return hearth_quantize_q8_32_reference(row, HEARTH_UNIT_BYTES, x, 0, HEAD_DIM_ROUNDED);
     memcpy(row, x, sizeof x);
     return true;
 }
@@ -427,7 +418,7 @@ static bool test_attention(const struct hearth_kernel *kernel, const struct hear
 {
     static const size_t counts[] = {1, QUERIES};
     static const float softcaps[COUNT(counts)] = {2.0f, 0.0f};
-    enum { ROW = HEAD_DIM_ROUNDED * sizeof(float) };
+    enum { ROW = HEARTH_UNIT_BYTES }; /* or HEAD_DIM_ROUNDED floats, which are fewer */
     _Alignas(64) uint8_t k[CACHE_BYTES], v[CACHE_BYTES], q[QUERIES * ROW];
     _Alignas(64) float scratch[(QUERIES + 32) * HEARTH_SEGMENT + QUERIES * HEAD_DIM_ROUNDED];
     float expected[QUERIES * HEAD_DIM], o[QUERIES * HEAD_DIM + 4], expected_ml[QUERIES * 2], ml[QUERIES * 2];

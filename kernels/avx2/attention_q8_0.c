@@ -12,14 +12,15 @@ HEARTH_ALWAYS_INLINE __m256i add_products(__m256i sum, __m256i codes, __m256i q,
 }
 
 /* All positions of a block for one query: four registers of eight. */
-static void scores_of_query(float *s, const int8_t *q, const uint8_t *keys, size_t groups, float scale, size_t ahead)
+static void scores_of_query(float *s, const struct hearth_q8_32 *units, const uint8_t *keys, size_t groups, float scale,
+                            size_t ahead)
 {
-    const float *q_scales = (const float *)(const void *)(q + hearth_q8_32_scales(32 * groups));
     __m256 dot[4];
     UNROLL
     for (size_t v = 0; v < 4; v++)
         dot[v] = _mm256_setzero_ps();
-    for (size_t j = 0; j < groups; j++, keys += HEARTH_CACHE_GROUP_BYTES, q += 32) {
+    for (size_t j = 0; j < groups; j++, keys += HEARTH_CACHE_GROUP_BYTES) {
+        const int8_t *q = units[j / 8].q + 32 * (j % 8);
         __m256i sum[4];
         UNROLL
         for (size_t v = 0; v < 4; v++)
@@ -38,7 +39,7 @@ static void scores_of_query(float *s, const int8_t *q, const uint8_t *keys, size
             for (size_t v = 0; v < 4; v++)
                 sum[v] = add_products(sum[v], _mm256_loadu_si256(codes + v), x, magnitude);
         }
-        const __m256 q_scale = _mm256_set1_ps(q_scales[j]);
+        const __m256 q_scale = _mm256_set1_ps(units[j / 8].s[j % 8]);
         const __m128i *d = (const __m128i *)(const void *)(keys + 32 * BLOCK);
         UNROLL
         for (size_t v = 0; v < 4; v++)

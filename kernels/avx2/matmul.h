@@ -130,9 +130,9 @@ HEARTH_ALWAYS_INLINE void store_rows(float *y, __m256 acc, size_t rows)
 /* ---- Walks ------------------------------------------------------------------------------------------------------- */
 
 /* A walk over the rows takes as many tokens as stay in L2 together, in even parts; but so many at least that unpacking pays. */
-static inline size_t parts_of_tokens(size_t tokens, size_t x_stride)
+static inline size_t parts_of_tokens(size_t tokens, size_t k)
 {
-    const size_t fit = ACTIVATION_BYTES / x_stride;
+    const size_t fit = ACTIVATION_BYTES / hearth_activation_bytes(HEARTH_ACTIVATION_Q8_256, k);
     const size_t most = fit < TOKENS_AT_ONCE / 2 ? TOKENS_AT_ONCE / 2 : fit > TOKENS_AT_ONCE ? TOKENS_AT_ONCE : fit;
     return (tokens + most - 1) / most;
 }

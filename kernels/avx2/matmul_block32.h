@@ -30,22 +30,23 @@ HEARTH_ALWAYS_INLINE size_t block32_tile_bytes(size_t k, size_t weights_bytes)
     return ((blocks + 1) / 2 * SCALES_BYTES + blocks * weights_bytes + 63) & ~(size_t)63;
 }
 
-/* Block j of one token: eight weights' scales d, and the products' sums, int32 for each row. offset is what the format subtracts
- * from its codes, as a power of two: offset * bsum <= 16 * 4064. f32(i) is exact: |i| <= 128 * 127 * 32 = 520 192. */
-HEARTH_ALWAYS_INLINE __m256 fold_block32(__m256 acc, __m256i sum, __m256 d, const uint8_t *x, size_t k, size_t j, int offset_shift)
+/* Block j of a unit: eight weights' scales d, and the products' sums, int32 for each row. offset is what the format subtracts
+ * from its codes, as a power of two: offset * sum <= 16 * 4064. f32(i) is exact: |i| <= 128 * 127 * 32 = 520 192. */
+HEARTH_ALWAYS_INLINE __m256 fold_block32(__m256 acc, __m256i sum, __m256 d, const struct hearth_q8_32 *x, size_t j,
+                                         int offset_shift)
 {
     if (offset_shift > 0)
-        sum = _mm256_sub_epi32(sum, _mm256_slli_epi32(broadcast_i32(x + hearth_q8_32_sums(k) + 4 * j), offset_shift));
-    const __m256 scale = _mm256_mul_ps(d, broadcast_f32(x + hearth_q8_32_scales(k) + 4 * j));
+        sum = _mm256_sub_epi32(sum, _mm256_slli_epi32(_mm256_set1_epi32(x->sums[j]), offset_shift));
+    const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(x->s[j]));
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, acc);
 }
 
-/* The same where the format has mins m and no offset. f32(bsum) is exact. */
-HEARTH_ALWAYS_INLINE __m256 fold_block32_min(__m256 acc, __m256i sum, __m256 d, __m256 m, const uint8_t *x, size_t k, size_t j)
+/* The same where the format has mins m and no offset. The sum as a float is exact. */
+HEARTH_ALWAYS_INLINE __m256 fold_block32_min(__m256 acc, __m256i sum, __m256 d, __m256 m, const struct hearth_q8_32 *x, size_t j)
 {
-    const __m256 bsum = _mm256_cvtepi32_ps(broadcast_i32(x + hearth_q8_32_sums(k) + 4 * j));
-    const __m256 scale = broadcast_f32(x + hearth_q8_32_scales(k) + 4 * j);
-    return _mm256_fmadd_ps(m, _mm256_mul_ps(bsum, scale), fold_block32(acc, sum, d, x, k, j, 0));
+    const __m256 sums = _mm256_cvtepi32_ps(_mm256_set1_epi32(x->sums[j]));
+    const __m256 scale = _mm256_set1_ps(x->s[j]);
+    return _mm256_fmadd_ps(m, _mm256_mul_ps(sums, scale), fold_block32(acc, sum, d, x, j, 0));
 }
 
 #endif

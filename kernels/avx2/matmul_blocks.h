@@ -15,9 +15,9 @@ HEARTH_ALWAYS_INLINE size_t weights_at(size_t j)
     return HAS_MIN ? scales_at(j) + SCALES_BYTES : weights_offset(j, WEIGHTS_BYTES);
 }
 
-HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, __m256 d, __m256 m, const uint8_t *x, size_t k, size_t j)
+HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, __m256 d, __m256 m, const struct hearth_q8_32 *x, size_t j)
 {
-    return HAS_MIN ? fold_block32_min(acc, sum, d, m, x, k, j) : fold_block32(acc, sum, d, x, k, j, OFFSET_SHIFT);
+    return HAS_MIN ? fold_block32_min(acc, sum, d, m, x, j) : fold_block32(acc, sum, d, x, j, OFFSET_SHIFT);
 }
 
 /* One tile or two, rows of them all, more than 8 * (tiles - 1), times few tokens. */
@@ -33,6 +33,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         acc[0][t] = acc[1][t] = _mm256_setzero_ps();
     for (size_t j = 0; j < k / 32; j++) {
         const size_t ahead = bytes_ahead(weights_at(j), tile_bytes, tiles, prefetch_bytes);
+        const struct hearth_q8_32 *units = (const void *)(x + j / 8 * x_stride);
         const uint8_t *packed[2];
         __m256i sum[2][FEW_TOKENS];
         UNROLL
@@ -43,7 +44,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
             for (size_t t = 0; t < tokens; t++)
                 sum[i][t] = _mm256_setzero_si256();
         }
-        add_few(sum, packed, (const int8_t *)x + 32 * j, x_stride, scales, tiles, tokens);
+        add_few(sum, packed, units->q + 32 * (j % 8), scales, tiles, tokens);
         UNROLL
         for (size_t i = 0; i < tiles; i++) {
             const uint8_t *at = w + i * tile_bytes + scales_at(j);
@@ -51,7 +52,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
             const __m256 m = HAS_MIN ? load8_halves(at + MINS_OFFSET) : _mm256_setzero_ps();
             UNROLL
             for (size_t t = 0; t < tokens; t++)
-                acc[i][t] = fold(acc[i][t], sum[i][t], d, m, x + t * x_stride, k, j);
+                acc[i][t] = fold(acc[i][t], sum[i][t], d, m, &units[t], j % 8);
         }
     }
     store_few(y, y_stride, acc, rows, tiles, tokens);
@@ -86,10 +87,11 @@ static void fill_panel(struct panel *out, const uint8_t *w, size_t c, size_t k)
     }
 }
 
-/* acc[t][8 i + r] += panel c of tile i, row r, times token t. */
-HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const uint8_t *x,
-                                              size_t x_stride, size_t k, size_t c, size_t tokens)
+/* acc[t][8 i + r] += panel i, row r, times unit t. */
+HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const void *units,
+                                              size_t tokens)
 {
+    const struct hearth_q8_32 *x = units;
     const struct panel_codes *const codes[2] = {&panels[0].codes, &panels[1].codes};
     const __m256i ones = _mm256_set1_epi16(1);
     const __m256i *const scales[2] = {&ones, &ones};
@@ -98,7 +100,7 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
         __m256i sum[2][GROUP_TOKENS];
         UNROLL
         for (size_t t = 0; t < tokens; t++) {
-            q[t] = (const int8_t *)x + t * x_stride + 256 * c + 32 * j;
+            q[t] = x[t].q + 32 * j;
             sum[0][t] = SIGNED ? panels[0].start[j] : _mm256_setzero_si256();
             sum[1][t] = SIGNED ? panels[1].start[j] : _mm256_setzero_si256();
         }
@@ -108,8 +110,7 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
             UNROLL
             for (size_t i = 0; i < 2; i++) {
                 const __m256 before = _mm256_loadu_ps(acc[t] + TILE_ROWS * i);
-                _mm256_storeu_ps(acc[t] + TILE_ROWS * i,
-                                 fold(before, sum[i][t], panels[i].d[j], panels[i].m[j], x + t * x_stride, k, 8 * c + j));
+                _mm256_storeu_ps(acc[t] + TILE_ROWS * i, fold(before, sum[i][t], panels[i].d[j], panels[i].m[j], &x[t], j));
             }
         }
     }

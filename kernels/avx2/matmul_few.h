@@ -9,10 +9,11 @@
 
 enum { FEW_TOKENS = 4 }; /* x 2 tiles: 8 chains, 4 weights, 2 broadcasts and a mask in 16 registers */
 
-/* sum[i][t] += the products of 32 k at p of tile i and of token t, each times its scale. A 16-bit lane takes 2 * LANE_GROUPS
- * products, whose bounds stand in the formats' files. vpmaddubsw wants one operand unsigned: of signed weights the sign moves to
- * the activation, which is within +-127, so that changing its sign never wraps; a pair is at most 2 * 128 * 127 = 32 512. */
-HEARTH_ALWAYS_INLINE void add_few(__m256i sum[2][FEW_TOKENS], const uint8_t *const p[2], const int8_t *q, size_t q_stride,
+/* sum[i][t] += the products of 32 k at p of tile i and of token t, the first of them at q, each times its scale. A 16-bit lane
+ * takes 2 * LANE_GROUPS products, whose bounds stand in the formats' files. vpmaddubsw wants one operand unsigned: of signed
+ * weights the sign moves to the activation, which is within +-127, so that changing its sign never wraps; a pair is at most 2 * 128
+ * * 127 = 32 512. */
+HEARTH_ALWAYS_INLINE void add_few(__m256i sum[2][FEW_TOKENS], const uint8_t *const p[2], const int8_t *q,
                                   const __m256i (*scales)[8 / SCALE_GROUPS], size_t tiles, size_t tokens)
 {
     __m256i lanes[2][FEW_TOKENS];
@@ -24,8 +25,8 @@ HEARTH_ALWAYS_INLINE void add_few(__m256i sum[2][FEW_TOKENS], const uint8_t *con
             decode_two(codes[i], values[i], p[i], v);
         UNROLL
         for (size_t t = 0; t < tokens; t++) {
-            const __m256i even = broadcast_i32(q + t * q_stride + 8 * v);
-            const __m256i odd = broadcast_i32(q + t * q_stride + 8 * v + 4);
+            const __m256i even = broadcast_i32(q + t * HEARTH_UNIT_BYTES + 8 * v);
+            const __m256i odd = broadcast_i32(q + t * HEARTH_UNIT_BYTES + 8 * v + 4);
             UNROLL
             for (size_t i = 0; i < tiles; i++) {
                 const __m256i scale = scales[i][2 * v / SCALE_GROUPS];

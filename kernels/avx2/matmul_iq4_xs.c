@@ -52,9 +52,9 @@ HEARTH_ALWAYS_INLINE void decode_two(__m256i absolute[2], __m256i values[2], con
     decode_iq4(absolute, values, p, v);
 }
 
-HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const uint8_t *x, size_t k, size_t b)
+HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const struct hearth_q8_256 *x)
 {
-    return fold_plain(acc, sum, block, x, k, b);
+    return fold_plain(acc, sum, block, x);
 }
 
 #define KERNEL(operation) hearth_##operation##_iq4_xs_avx2

@@ -32,41 +32,40 @@ HEARTH_ALWAYS_INLINE void all_pairs(__m256i pairs[8], const uint8_t *scales, siz
         pairs[i] = scale_pairs(scales, 2 * i, 2 * i + 1);
 }
 
-/* The sum over the sub-blocks of a pair's number times the sum of their activations: 4 pairs against sums of 32, |bsum| <= 4064, or
- * 8 against sums of 16, |bsum| <= 2032. */
-HEARTH_ALWAYS_INLINE __m256i pairs_times_sums(const __m256i pairs[8], size_t n, const uint8_t *x, size_t k, size_t b)
+/* The sum over the sub-blocks of a pair's number times the sum of their activations: 4 pairs against sums of 32, at most 4064, or
+ * 8 against sums of 16, at most 2032. */
+HEARTH_ALWAYS_INLINE __m256i pairs_times_sums(const __m256i pairs[8], size_t n, const struct hearth_q8_256 *x)
 {
-    const uint8_t *bsum = x + (n == 4 ? hearth_q8_256_sums32(k) + 16 * b : hearth_q8_256_sums16(k) + 32 * b);
-    __m256i sum = _mm256_madd_epi16(pairs[0], broadcast_i32(bsum));
+    const int16_t *sums = n == 4 ? x->sums32 : x->sums16;
+    __m256i sum = _mm256_madd_epi16(pairs[0], broadcast_i32(sums));
     UNROLL
     for (size_t i = 1; i < n; i++)
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs[i], broadcast_i32(bsum + 4 * i)));
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs[i], broadcast_i32(sums + 2 * i)));
     return sum;
 }
 
-/* Super-block b of one token: acc + (f32(I) * d) * s. */
-HEARTH_ALWAYS_INLINE __m256 fold_plain(__m256 acc, __m256i sum, const struct super_block *block, const uint8_t *x, size_t k,
-                                       size_t b)
+/* A super-block and one token: acc + (f32(I) * d) * s. */
+HEARTH_ALWAYS_INLINE __m256 fold_plain(__m256 acc, __m256i sum, const struct super_block *block, const struct hearth_q8_256 *x)
 {
     const __m256 g = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), block->d);
-    return _mm256_fmadd_ps(g, broadcast_f32(x + hearth_q8_256_scales(k) + 4 * b), acc);
+    return _mm256_fmadd_ps(g, _mm256_set1_ps(x->s), acc);
 }
 
 /* The codes' offset of 1 << shift is taken off first. */
-HEARTH_ALWAYS_INLINE __m256 fold_offset(__m256 acc, __m256i sum, const struct super_block *block, int shift, const uint8_t *x,
-                                        size_t k, size_t b)
+HEARTH_ALWAYS_INLINE __m256 fold_offset(__m256 acc, __m256i sum, const struct super_block *block, int shift,
+                                        const struct hearth_q8_256 *x)
 {
-    const __m256i offset = _mm256_slli_epi32(pairs_times_sums(block->pairs, 8, x, k, b), shift);
-    return fold_plain(acc, _mm256_sub_epi32(sum, offset), block, x, k, b);
+    const __m256i offset = _mm256_slli_epi32(pairs_times_sums(block->pairs, 8, x), shift);
+    return fold_plain(acc, _mm256_sub_epi32(sum, offset), block, x);
 }
 
 /* Less f32(M) * dmin, with n pairs of mins. */
-HEARTH_ALWAYS_INLINE __m256 fold_mins(__m256 acc, __m256i sum, const struct super_block *block, size_t n, const uint8_t *x,
-                                      size_t k, size_t b)
+HEARTH_ALWAYS_INLINE __m256 fold_mins(__m256 acc, __m256i sum, const struct super_block *block, size_t n,
+                                      const struct hearth_q8_256 *x)
 {
     __m256 g = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), block->d);
-    g = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(pairs_times_sums(block->pairs, n, x, k, b)), block->dmin, g);
-    return _mm256_fmadd_ps(g, broadcast_f32(x + hearth_q8_256_scales(k) + 4 * b), acc);
+    g = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(pairs_times_sums(block->pairs, n, x)), block->dmin, g);
+    return _mm256_fmadd_ps(g, _mm256_set1_ps(x->s), acc);
 }
 
 #endif

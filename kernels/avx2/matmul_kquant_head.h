@@ -35,9 +35,9 @@ HEARTH_ALWAYS_INLINE void decode_head(struct super_block *out, uint8_t room[ROOM
 }
 
 /* |M| <= 8 * 63 * 4064 = 2 048 256; |I| <= 8 * 63 * 31 * 127 * 32 = 63 496 944. */
-HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const uint8_t *x, size_t k, size_t b)
+HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const struct hearth_q8_256 *x)
 {
-    return fold_mins(acc, sum, block, 4, x, k, b);
+    return fold_mins(acc, sum, block, 4, x);
 }
 
 HEARTH_ALWAYS_INLINE void pack_head(uint8_t *out, size_t r, const uint8_t d[2], const uint8_t dmin[2],

@@ -40,9 +40,9 @@ HEARTH_ALWAYS_INLINE void decode_two(__m256i codes[2], __m256i values[2], const 
     decode_two_bits(codes, p, v);
 }
 
-HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const uint8_t *x, size_t k, size_t b)
+HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const struct hearth_q8_256 *x)
 {
-    return fold_mins(acc, sum, block, 8, x, k, b);
+    return fold_mins(acc, sum, block, 8, x);
 }
 
 #define KERNEL(operation) hearth_##operation##_q2_K_avx2

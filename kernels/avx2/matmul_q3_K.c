@@ -69,9 +69,9 @@ HEARTH_ALWAYS_INLINE void decode_two(__m256i codes[2], __m256i values[2], const 
     decode_codes(codes, p, v);
 }
 
-HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const uint8_t *x, size_t k, size_t b)
+HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_block *block, const struct hearth_q8_256 *x)
 {
-    return fold_offset(acc, sum, block, 2, x, k, b);
+    return fold_offset(acc, sum, block, 2, x);
 }
 
 #define KERNEL(operation) hearth_##operation##_q3_K_avx2

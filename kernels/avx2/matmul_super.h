@@ -28,6 +28,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         acc[0][t] = acc[1][t] = _mm256_setzero_ps();
     for (size_t b = 0; b < k / 256; b++) {
         const size_t ahead = bytes_ahead(super_block_at(b, k), tile_bytes, tiles, prefetch_bytes);
+        const struct hearth_q8_256 *units = (const void *)(x + b * x_stride);
         const uint8_t *packed[2];
         struct super_block block[2];
         uint8_t room[2][ROOM_BYTES];
@@ -48,7 +49,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
                 prefetch_ahead(packed[i], WEIGHTS_BYTES, ahead);
                 scales_of(scales[i], &block[i], j);
             }
-            add_few(sum, packed, (const int8_t *)x + 256 * b + 32 * j, x_stride, (const __m256i(*)[SCALES])scales, tiles, tokens);
+            add_few(sum, packed, units->q + 32 * j, (const __m256i(*)[SCALES])scales, tiles, tokens);
             UNROLL
             for (size_t i = 0; i < tiles; i++)
                 packed[i] += WEIGHTS_BYTES;
@@ -57,7 +58,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         for (size_t i = 0; i < tiles; i++) {
             UNROLL
             for (size_t t = 0; t < tokens; t++)
-                acc[i][t] = fold(acc[i][t], sum[i][t], &block[i], x + t * x_stride, k, b);
+                acc[i][t] = fold(acc[i][t], sum[i][t], &block[i], &units[t]);
         }
     }
     store_few(y, y_stride, acc, rows, tiles, tokens);
@@ -93,10 +94,11 @@ static void fill_panel(struct panel *out, const uint8_t *w, size_t b, size_t k)
     }
 }
 
-/* acc[t][8 i + r] += super-block b of tile i, row r, times token t. */
-HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const uint8_t *x,
-                                              size_t x_stride, size_t k, size_t b, size_t tokens)
+/* acc[t][8 i + r] += panel i, row r, times unit t. */
+HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const void *units,
+                                              size_t tokens)
 {
+    const struct hearth_q8_256 *x = units;
     const struct panel_codes *const codes[2] = {&panels[0].codes, &panels[1].codes};
     __m256i sum[2][GROUP_TOKENS];
     UNROLL
@@ -109,7 +111,7 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
         const int8_t *q[GROUP_TOKENS];
         UNROLL
         for (size_t t = 0; t < tokens; t++)
-            q[t] = (const int8_t *)x + t * x_stride + 256 * b + 32 * j;
+            q[t] = x[t].q + 32 * j;
         add_products(sum, codes, 8 * j, scales, q, tokens);
     }
     UNROLL
@@ -117,7 +119,7 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
         UNROLL
         for (size_t i = 0; i < 2; i++) {
             const __m256 before = _mm256_loadu_ps(acc[t] + TILE_ROWS * i);
-            _mm256_storeu_ps(acc[t] + TILE_ROWS * i, fold(before, sum[i][t], &panels[i].block, x + t * x_stride, k, b));
+            _mm256_storeu_ps(acc[t] + TILE_ROWS * i, fold(before, sum[i][t], &panels[i].block, &x[t]));
         }
     }
 }

@@ -28,7 +28,7 @@ static void multiply_groups(float *y, size_t y_stride, const uint8_t *w, const u
     const size_t groups = (tokens + FEW_TOKENS - 1) / FEW_TOKENS;
     for (size_t g = 0; g < groups; g++) {
         const size_t t = tokens * g / groups;
-        multiply_few(y + t * y_stride, y_stride, w, x + t * x_stride, x_stride, rows, k, tokens * (g + 1) / groups - t,
+        multiply_few(y + t * y_stride, y_stride, w, x + t * HEARTH_UNIT_BYTES, x_stride, rows, k, tokens * (g + 1) / groups - t,
                      prefetch_bytes);
     }
 }
@@ -38,7 +38,7 @@ static void multiply_tile(float *y, size_t y_stride, const uint8_t *w, const uin
                           size_t tokens, size_t prefetch_bytes)
 {
     for (size_t t = 0; t < tokens; t++)
-        multiply(y + t * y_stride, y_stride, w, x + t * x_stride, x_stride, rows, k, 1, 1, prefetch_bytes);
+        multiply(y + t * y_stride, y_stride, w, x + t * HEARTH_UNIT_BYTES, x_stride, rows, k, 1, 1, prefetch_bytes);
 }
 
 /* `rows` of two tiles, more than one, times MANY_TOKENS ... TOKENS_AT_ONCE tokens. */
@@ -55,9 +55,9 @@ static void multiply_pair(float *y, size_t y_stride, const uint8_t *w, const uin
         for (size_t g = 0; g < groups; g++) {
             const size_t t = tokens * g / groups;
             if (tokens * (g + 1) / groups - t == 4)
-                panels_times_tokens(acc + t, panels, x + t * x_stride, x_stride, k, c, 4);
+                panels_times_tokens(acc + t, panels, x + c * x_stride + t * HEARTH_UNIT_BYTES, 4);
             else
-                panels_times_tokens(acc + t, panels, x + t * x_stride, x_stride, k, c, 3);
+                panels_times_tokens(acc + t, panels, x + c * x_stride + t * HEARTH_UNIT_BYTES, 3);
         }
     }
     for (size_t t = 0; t < tokens; t++)
@@ -68,11 +68,11 @@ void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, siz
                     size_t prefetch_bytes)
 {
     const size_t tile_bytes = KERNEL(tile_bytes)(k);
-    const size_t parts = parts_of_tokens(tokens, x_stride);
+    const size_t parts = parts_of_tokens(tokens, k);
     for (size_t p = 0; p < parts; p++) {
         const size_t first = tokens * p / parts;
         const size_t n = tokens * (p + 1) / parts - first;
-        const uint8_t *tokens_at = (const uint8_t *)x + first * x_stride;
+        const uint8_t *tokens_at = (const uint8_t *)x + first * HEARTH_UNIT_BYTES;
         const size_t step = n > 1 ? PAIR_ROWS : TILE_ROWS;
         const uint8_t *tile = w;
         for (size_t r = 0; r < rows; r += step, tile += step / TILE_ROWS * tile_bytes) {

@@ -35,7 +35,7 @@ HEARTH_ALWAYS_INLINE bool group_scales(float *s, float *r, const float *x, size_
 }
 
 /* q = rne(x * r) for 32 elements, stored and returned. |x * r| <= 127 * (1 + 2^-22), which rounds to 127 at most: no clamp. */
-HEARTH_ALWAYS_INLINE __m256i quantize_32(uint8_t *q, const float *x, float r)
+HEARTH_ALWAYS_INLINE __m256i quantize_32(void *q, const float *x, float r)
 {
     const __m256 factor = _mm256_set1_ps(r);
     __m256i i[4];
@@ -45,22 +45,18 @@ HEARTH_ALWAYS_INLINE __m256i quantize_32(uint8_t *q, const float *x, float r)
     /* packing works in each half of a register: dwords come out as 0 2 4 6 | 1 3 5 7 */
     const __m256i mixed = _mm256_packs_epi16(_mm256_packs_epi32(i[0], i[1]), _mm256_packs_epi32(i[2], i[3]));
     const __m256i bytes = _mm256_permutevar8x32_epi32(mixed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-    _mm256_storeu_si256((__m256i *)(void *)q, bytes);
+    _mm256_storeu_si256((__m256i *)q, bytes);
     return bytes;
 }
 
-/* Sums of bytes 0-15 and 16-31, at most 2032. */
-struct sums {
-    int32_t low, high;
-};
-
-HEARTH_ALWAYS_INLINE struct sums sums_of_16(__m256i q)
+/* The sum of 32 codes, at most 4064. */
+HEARTH_ALWAYS_INLINE int32_t sum_of_32(__m256i q)
 {
     const __m256i twos = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q);
     const __m256i fours = _mm256_madd_epi16(twos, _mm256_set1_epi16(1));
-    const __m256i eights = _mm256_add_epi32(fours, _mm256_srli_si256(fours, 8));
-    const __m256i all = _mm256_add_epi32(eights, _mm256_srli_si256(eights, 4));
-    return (struct sums){_mm_cvtsi128_si32(_mm256_castsi256_si128(all)), _mm_cvtsi128_si32(_mm256_extracti128_si256(all, 1))};
+    const __m128i eights = _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+    const __m128i sixteens = _mm_add_epi32(eights, _mm_srli_si128(eights, 8));
+    return _mm_cvtsi128_si32(_mm_add_epi32(sixteens, _mm_srli_si128(sixteens, 4)));
 }
 
 #endif

@@ -1,18 +1,14 @@
 /* Floats to activations of 8 bits with one scale for each 32. */
 #include "avx2/quantize.h"
 
-bool hearth_quantize_q8_32_avx2(void *row, const float *x, size_t k, size_t begin, size_t end)
+bool hearth_quantize_q8_32_avx2(void *to, size_t stride, const float *x, size_t begin, size_t end)
 {
-    uint8_t *bytes = row;
     for (size_t j = begin / 32; j < end / 32; j++, x += 32) {
-        float s, r;
-        if (!group_scales(&s, &r, x, 32))
+        struct hearth_q8_32 *unit = (struct hearth_q8_32 *)(void *)((uint8_t *)to + j / 8 * stride);
+        float r;
+        if (!group_scales(&unit->s[j % 8], &r, x, 32))
             return false;
-        const __m256i q = quantize_32(bytes + 32 * j, x, r);
-        const struct sums sums = sums_of_16(q);
-        const int32_t sum = sums.low + sums.high;
-        memcpy(bytes + hearth_q8_32_scales(k) + 4 * j, &s, 4);
-        memcpy(bytes + hearth_q8_32_sums(k) + 4 * j, &sum, 4);
+        unit->sums[j % 8] = sum_of_32(quantize_32(unit->q + 32 * (j % 8), x, r));
     }
     return true;
 }

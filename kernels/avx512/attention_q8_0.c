@@ -10,22 +10,18 @@
 HEARTH_ALWAYS_INLINE void scores_of_queries(float *s, const struct hearth_attention_query *query, const uint8_t *keys,
                                             size_t groups, float scale, size_t ahead, const size_t n)
 {
-    const size_t scales = hearth_q8_32_scales(32 * groups);
-    const size_t sums = hearth_q8_32_sums(32 * groups);
-    const uint8_t *q[AT_ONCE];
+    const struct hearth_q8_32 *unit[AT_ONCE];
     __m512 dot[2 * AT_ONCE];
     UNROLL
     for (size_t i = 0; i < n; i++) {
-        q[i] = query[i].q;
+        unit[i] = query[i].q;
         dot[2 * i] = dot[2 * i + 1] = _mm512_setzero_ps();
     }
     for (size_t j = 0; j < groups; j++, keys += HEARTH_CACHE_GROUP_BYTES) {
         __m512i sum[2 * AT_ONCE];
         UNROLL
         for (size_t i = 0; i < n; i++) {
-            int32_t q_sum;
-            memcpy(&q_sum, q[i] + sums + 4 * j, sizeof q_sum);
-            sum[2 * i] = sum[2 * i + 1] = _mm512_set1_epi32(-128 * q_sum);
+            sum[2 * i] = sum[2 * i + 1] = _mm512_set1_epi32(-128 * unit[i][j / 8].sums[j % 8]);
         }
         for (size_t c = 0; c < 8; c++) {
             const uint8_t *codes = keys + c * 4 * BLOCK;
@@ -36,7 +32,7 @@ HEARTH_ALWAYS_INLINE void scores_of_queries(float *s, const struct hearth_attent
             UNROLL
             for (size_t i = 0; i < n; i++) {
                 int32_t four;
-                memcpy(&four, q[i] + 32 * j + 4 * c, sizeof four);
+                memcpy(&four, unit[i][j / 8].q + 32 * (j % 8) + 4 * c, sizeof four);
                 const __m512i x = _mm512_set1_epi32(four);
                 sum[2 * i] = _mm512_dpbusd_epi32(sum[2 * i], a, x);
                 sum[2 * i + 1] = _mm512_dpbusd_epi32(sum[2 * i + 1], b, x);
@@ -46,9 +42,7 @@ HEARTH_ALWAYS_INLINE void scores_of_queries(float *s, const struct hearth_attent
         __builtin_prefetch((const uint8_t *)d + ahead);
         UNROLL
         for (size_t i = 0; i < n; i++) {
-            float q_scale;
-            memcpy(&q_scale, q[i] + scales + 4 * j, sizeof q_scale);
-            const vec16 x = vec16_set1(q_scale);
+            const vec16 x = vec16_set1(unit[i][j / 8].s[j % 8]);
             dot[2 * i] = vec16_fma(_mm512_cvtepi32_ps(sum[2 * i]), vec16_mul(vec16_load_f16(d), x), dot[2 * i]);
             dot[2 * i + 1] = vec16_fma(_mm512_cvtepi32_ps(sum[2 * i + 1]), vec16_mul(vec16_load_f16(d + 16), x), dot[2 * i + 1]);
         }

@@ -29,13 +29,13 @@ HEARTH_ALWAYS_INLINE bool group_scale_of(struct group_scale *out, const float *x
     return true;
 }
 
-/* Sixteen codes; returns their sum. x * r is at most 127 * (1 + 2^-22) in magnitude, so that it rounds to at most 127. With r = 0
- * every code is 0. */
-HEARTH_ALWAYS_INLINE int32_t quantize16(int8_t *q, const float *x, float r)
+/* Sixteen codes; returns them as int32. x * r is at most 127 * (1 + 2^-22) in magnitude, so that it rounds to at most 127. With r =
+ * 0 every code is 0. */
+HEARTH_ALWAYS_INLINE __m512i quantize16(int8_t *q, const float *x, float r)
 {
     const __m512i codes = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(r)));
     _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtepi32_epi8(codes));
-    return _mm512_reduce_add_epi32(codes);
+    return codes;
 }
 
 #endif

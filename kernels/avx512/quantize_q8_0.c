@@ -9,10 +9,10 @@ HEARTH_ALWAYS_INLINE void quantize16_clamped(uint8_t *q, const float *x, float r
     _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtepi32_epi8(bounded));
 }
 
-bool hearth_quantize_q8_0_avx512(void *row, const float *x, size_t k, size_t begin, size_t end)
+bool hearth_quantize_q8_0_avx512(void *row, size_t stride, const float *x, size_t begin, size_t end)
 {
     uint8_t *block = (uint8_t *)row + begin / 32 * 34;
-    (void)k;
+    (void)stride;
     for (size_t i = begin; i < end; i += 32, block += 34, x += 32) {
         const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
         const __m512i greatest = _mm512_max_epi32(_mm512_and_si512(_mm512_loadu_si512(x), magnitude),

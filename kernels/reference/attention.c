@@ -86,16 +86,15 @@ static float dot_q8_0(const struct head *h, size_t p)
 {
     const size_t groups = hearth_cache_groups(h->dim);
     const uint8_t *block = (const uint8_t *)h->k + p / HEARTH_KEY_BLOCK * groups * HEARTH_CACHE_GROUP_BYTES;
-    const int8_t *q = h->q;
     float dot = 0.0f;
     for (size_t j = 0; j < groups; j++) {
         const uint8_t *group = block + j * HEARTH_CACHE_GROUP_BYTES;
+        const struct hearth_q8_32 *unit = (const struct hearth_q8_32 *)h->q + j / 8;
         int32_t sum = 0;
         for (size_t i = 0; i < 32; i++)
-            sum += (int8_t)group[(i / 4 * HEARTH_KEY_BLOCK + p % HEARTH_KEY_BLOCK) * 4 + i % 4] * q[32 * j + i];
+            sum += (int8_t)group[(i / 4 * HEARTH_KEY_BLOCK + p % HEARTH_KEY_BLOCK) * 4 + i % 4] * unit->q[32 * (j % 8) + i];
         const float d = half_at(group, 32 * HEARTH_KEY_BLOCK + 2 * (p % HEARTH_KEY_BLOCK));
-        const float s = float_at(h->q, hearth_q8_32_scales(32 * groups) + 4 * j);
-        dot = fmaf((float)sum, d * s, dot);
+        dot = fmaf((float)sum, d * unit->s[j % 8], dot);
     }
     return dot;
 }

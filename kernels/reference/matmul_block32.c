@@ -4,12 +4,11 @@
  *     i   = sum over 32 of w_k * q_k                  exact, |i| <= 128 * 127 * 32 = 520 192 < 2^24
  *     acc = fmaf(f32(i), d * s_j, acc)                d * s_j is one rounding
  *     acc = fmaf(m, f32(bsum_j) * s_j, acc)           only Q4_1 and Q5_1; the product is one rounding, |bsum| <= 4064
- * y = acc. s_j and bsum_j are the activation row's. */
+ * y = acc. s_j and bsum_j are the token's. */
 #include "common/block_format.h"
 #include "reference/decode.h"
 #include "reference/reference.h"
 #include <math.h>
-#include <string.h>
 
 static int32_t dot32(const int8_t w[32], const int8_t q[32])
 {
@@ -17,12 +16,6 @@ static int32_t dot32(const int8_t w[32], const int8_t q[32])
     for (int k = 0; k < 32; k++)
         sum += w[k] * q[k];
     return sum;
-}
-
-static void load_scale_and_sum(float *s, int32_t *bsum, const uint8_t *x, size_t k, size_t j)
-{
-    memcpy(s, x + hearth_q8_32_scales(k) + j * sizeof *s, sizeof *s);
-    memcpy(bsum, x + hearth_q8_32_sums(k) + j * sizeof *bsum, sizeof *bsum);
 }
 
 struct weights {
@@ -42,16 +35,15 @@ static void product(float *y, size_t y_stride, const struct weights *w, const vo
             y[t * y_stride + r] = 0.0f;
         for (size_t j = 0; j < k / 32; j++) {
             w->decode(&block, w->rows + r * w->row_stride + j * w->block_bytes);
+            const struct hearth_q8_32 *units = (const void *)((const uint8_t *)x + j / 8 * x_stride);
             for (size_t t = 0; t < tokens; t++) {
-                const uint8_t *row = (const uint8_t *)x + t * x_stride;
-                float s;
-                int32_t bsum;
-                load_scale_and_sum(&s, &bsum, row, k, j);
-                const int32_t i = dot32(block.w, (const int8_t *)row + 32 * j);
+                const struct hearth_q8_32 *unit = &units[t];
+                const float s = unit->s[j % 8];
+                const int32_t i = dot32(block.w, unit->q + 32 * (j % 8));
                 float acc = y[t * y_stride + r];
                 acc = fmaf((float)i, block.d * s, acc);
                 if (w->has_min)
-                    acc = fmaf(block.m, (float)bsum * s, acc);
+                    acc = fmaf(block.m, (float)unit->sums[j % 8] * s, acc);
                 y[t * y_stride + r] = acc;
             }
         }

@@ -11,7 +11,6 @@
 #include "reference/decode.h"
 #include "reference/reference.h"
 #include <math.h>
-#include <string.h>
 
 static int32_t dot16(const int8_t w[16], const int8_t q[16])
 {
@@ -44,17 +43,12 @@ struct weights {
     bool has_min;
 };
 
-static float add_block(float acc, const struct hearth_codes256 *block, bool has_min, const uint8_t *x, size_t k, size_t b)
+static float add_block(float acc, const struct hearth_codes256 *block, bool has_min, const struct hearth_q8_256 *unit)
 {
-    float s;
-    memcpy(&s, x + hearth_q8_256_scales(k) + b * sizeof s, sizeof s);
-    float g = (float)sum_of_products(block, (const int8_t *)x + 256 * b) * block->d;
-    if (has_min) {
-        int16_t bsum[16];
-        memcpy(bsum, x + hearth_q8_256_sums16(k) + b * sizeof bsum, sizeof bsum);
-        g = fmaf(-(float)sum_of_mins(block, bsum), block->dmin, g);
-    }
-    return fmaf(g, s, acc);
+    float g = (float)sum_of_products(block, unit->q) * block->d;
+    if (has_min)
+        g = fmaf(-(float)sum_of_mins(block, unit->sums16), block->dmin, g);
+    return fmaf(g, unit->s, acc);
 }
 
 /* y is the accumulator between super-blocks, so that each is decoded once for all tokens. */
@@ -67,9 +61,10 @@ static void product(float *y, size_t y_stride, const struct weights *w, const vo
             y[t * y_stride + r] = 0.0f;
         for (size_t b = 0; b < k / 256; b++) {
             w->decode(&block, w->rows + r * w->row_stride + b * w->block_bytes);
+            const struct hearth_q8_256 *units = (const void *)((const uint8_t *)x + b * x_stride);
             for (size_t t = 0; t < tokens; t++) {
                 float *acc = &y[t * y_stride + r];
-                *acc = add_block(*acc, &block, w->has_min, (const uint8_t *)x + t * x_stride, k, b);
+                *acc = add_block(*acc, &block, w->has_min, &units[t]);
             }
         }
     }

@@ -5,7 +5,7 @@
  *     s = a / 127,  r = 127 / a,  q_k = rne(x_k * r) clamped to -127 … 127      each one rounding, r not refined, x_k not divided
  * s may be subnormal and is kept. Sums of q are exact: over 32 (|sum| <= 4064) in both layouts, over 16 as well in Q8_256.
  * Spans: as kernels.h says; at most 4064 over 32 and 2032 over 16.
- * Bytes between the arrays of a row are not written. */
+ * Bytes of a unit without a use are not written. */
 #include "common/half.h"
 #include "reference/reference.h"
 #include <stdlib.h>
@@ -81,40 +81,29 @@ static struct hearth_spans spans_of(const int8_t q[256])
     return spans;
 }
 
-bool hearth_quantize_q8_32_reference(void *row, const float *x, size_t k, size_t begin, size_t end)
+bool hearth_quantize_q8_32_reference(void *to, size_t stride, const float *x, size_t begin, size_t end)
 {
-    uint8_t *bytes = row;
-    int8_t *q = row;
     for (size_t j = begin / 32; j < end / 32; j++) {
-        float s;
-        if (!quantize_group(q + 32 * j, &s, x + 32 * j - begin, 32))
+        struct hearth_q8_32 *unit = (struct hearth_q8_32 *)(void *)((uint8_t *)to + j / 8 * stride);
+        int8_t *q = unit->q + 32 * (j % 8);
+        if (!quantize_group(q, &unit->s[j % 8], x + 32 * j - begin, 32))
             return false;
-        const int32_t sum = sum_of(q + 32 * j, 32);
-        memcpy(bytes + hearth_q8_32_scales(k) + j * sizeof s, &s, sizeof s);
-        memcpy(bytes + hearth_q8_32_sums(k) + j * sizeof sum, &sum, sizeof sum);
+        unit->sums[j % 8] = sum_of(q, 32);
     }
     return true;
 }
 
-bool hearth_quantize_q8_256_reference(void *row, const float *x, size_t k, size_t begin, size_t end)
+bool hearth_quantize_q8_256_reference(void *to, size_t stride, const float *x, size_t begin, size_t end)
 {
-    uint8_t *bytes = row;
-    int8_t *q = row;
     for (size_t b = begin / 256; b < end / 256; b++) {
-        float s;
-        if (!quantize_group(q + 256 * b, &s, x + 256 * b - begin, 256))
+        struct hearth_q8_256 *unit = (struct hearth_q8_256 *)(void *)((uint8_t *)to + b * stride);
+        if (!quantize_group(unit->q, &unit->s, x + 256 * b - begin, 256))
             return false;
-        memcpy(bytes + hearth_q8_256_scales(k) + b * sizeof s, &s, sizeof s);
-        const struct hearth_spans spans = spans_of(q + 256 * b);
-        memcpy(bytes + hearth_q8_256_spans(k) + b * sizeof spans, &spans, sizeof spans);
-    }
-    for (size_t j = begin / 32; j < end / 32; j++) {
-        const int16_t sum = (int16_t)sum_of(q + 32 * j, 32);
-        memcpy(bytes + hearth_q8_256_sums32(k) + j * sizeof sum, &sum, sizeof sum);
-    }
-    for (size_t j = begin / 16; j < end / 16; j++) {
-        const int16_t sum = (int16_t)sum_of(q + 16 * j, 16);
-        memcpy(bytes + hearth_q8_256_sums16(k) + j * sizeof sum, &sum, sizeof sum);
+        for (size_t j = 0; j < 16; j++)
+            unit->sums16[j] = (int16_t)sum_of(unit->q + 16 * j, 16);
+        for (size_t j = 0; j < 8; j++)
+            unit->sums32[j] = (int16_t)sum_of(unit->q + 32 * j, 32);
+        unit->spans = spans_of(unit->q);
     }
     return true;
 }
@@ -123,10 +112,10 @@ bool hearth_quantize_q8_256_reference(void *row, const float *x, size_t k, size_
  * false; d = a / 127, rounded to half, returns false when that is infinite. When d is 0 all q = 0. Else, with d widened again,
  *     r = 1 / d,  q_k = rne(x_k * r) clamped to -127 … 127
  * so that codes fit the scale as it was rounded. |x_k * r| < 191: d is at least 2/3 of a / 127 (at worst, 1 for almost 1.5). */
-bool hearth_quantize_q8_0_reference(void *row, const float *x, size_t k, size_t begin, size_t end)
+bool hearth_quantize_q8_0_reference(void *row, size_t stride, const float *x, size_t begin, size_t end)
 {
     uint8_t *block = (uint8_t *)row + begin / 32 * 34;
-    (void)k;
+    (void)stride;
     for (size_t i = begin; i < end; i += 32, block += 34, x += 32) {
         const uint32_t a = greatest_magnitude(x, 32);
         const uint16_t half = hearth_f32_to_f16(hearth_f32_from_bits(a) / 127.0f);

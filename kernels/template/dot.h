@@ -11,32 +11,31 @@ enum {
     FEW_TOKENS = 8,
     PAIR_ROWS = 2 * TILE_ROWS, /* two tiles share the broadcast activations where there are many tokens */
     GROUP_TOKENS = 6,
-    TOKENS_AT_ONCE = 128, /* float accumulators of 2 tiles x 128 tokens: 16 KB of stack with 16 rows, 8 with 8 */
+    TOKENS_AT_ONCE = 256, /* float accumulators of 2 tiles x 256 tokens: 32 KB of stack with 16 rows, 16 with 8 */
 };
 
-HEARTH_ALWAYS_INLINE veci broadcast_dword(const uint8_t *p)
+HEARTH_ALWAYS_INLINE veci broadcast_dword(const void *p)
 {
     int32_t dword;
     memcpy(&dword, p, sizeof dword);
     return veci_set1(dword);
 }
 
-HEARTH_ALWAYS_INLINE vecf broadcast_float(const uint8_t *p)
-{
-    float x;
-    memcpy(&x, p, sizeof x);
-    return vecf_set1(x);
-}
-
-/* Token rows as the contract lays them out; `scales`, `sums` and `spans` (of Q8_256) are byte offsets inside a row. */
+/* Units of tokens, as kernels.h lays them out; the first token's units are `stride` apart. */
 struct activations {
-    const uint8_t *rows;
-    size_t stride, scales, sums, spans;
+    const uint8_t *units;
+    size_t stride;
 };
 
 HEARTH_ALWAYS_INLINE struct activations activations_from(const struct activations *x, size_t token)
 {
-    return (struct activations){x->rows + token * x->stride, x->stride, x->scales, x->sums, x->spans};
+    return (struct activations){x->units + token * HEARTH_UNIT_BYTES, x->stride};
+}
+
+/* Unit c of the first token; those of the next ones follow. */
+HEARTH_ALWAYS_INLINE const void *units_at(const struct activations *x, size_t c)
+{
+    return x->units + c * x->stride;
 }
 
 /* Scales of a block of a tile; m is 0 and never used in a format without. */

@@ -8,27 +8,21 @@
  *   load_scales           of a block,
  *   read_weights          8 vectors of unsigned codes of a block.
  *
- * The integer chain of a block begins at -OFFSET * bsum, so that it ends at the sum of (code - OFFSET) * q, at most 128 * 127 * 32
- * = 520 192; no partial sum is above 128 * 4064 + 255 * 127 * 32, far inside int32. */
+ * The integer chain of a block begins at -OFFSET * (sum of q), so that it ends at the sum of (code - OFFSET) * q, at most 128 * 127
+ * * 32 = 520 192; no partial sum is above 128 * 4064 + 255 * 127 * 32, far inside int32. */
 
-static inline struct activations activations_of(const void *x, size_t x_stride, size_t k)
+/* Where the chain of block j of a unit begins, and how its end enters the accumulator. */
+HEARTH_ALWAYS_INLINE veci start_of_chain(const struct hearth_q8_32 *x, size_t j)
 {
-    return (struct activations){x, x_stride, hearth_q8_32_scales(k), hearth_q8_32_sums(k), 0};
+    return veci_mul(veci_set1(x->sums[j]), veci_set1(-OFFSET));
 }
 
-/* Where a block's chain begins, and how its end enters the accumulator; `row` is the token's. */
-HEARTH_ALWAYS_INLINE veci start_of_chain(const uint8_t *row, const struct activations *x, size_t j)
+HEARTH_ALWAYS_INLINE vecf add_block(vecf acc, veci dot, const struct scales *w, const struct hearth_q8_32 *x, size_t j)
 {
-    return veci_mul(broadcast_dword(row + x->sums + 4 * j), veci_set1(-OFFSET));
-}
-
-HEARTH_ALWAYS_INLINE vecf add_block(vecf acc, veci dot, const struct scales *w, const uint8_t *row, const struct activations *x,
-                                    size_t j)
-{
-    const vecf s = broadcast_float(row + x->scales + 4 * j);
+    const vecf s = vecf_set1(x->s[j]);
     acc = vecf_fma(veci_to_f(dot), vecf_mul(w->d, s), acc);
     if (HAS_MIN) {
-        const vecf sum = veci_to_f(broadcast_dword(row + x->sums + 4 * j));
+        const vecf sum = veci_to_f(veci_set1(x->sums[j]));
         acc = vecf_fma(w->m, vecf_mul(sum, s), acc);
     }
     return acc;
@@ -43,18 +37,18 @@ HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uin
         acc[t] = vecf_zero();
     for (size_t j = 0; j < k / 32; j++) {
         const uint8_t *block = tile + block_at(j);
+        const struct hearth_q8_32 *units = units_at(x, j / 8);
         prefetch_ahead(block, BLOCK_BYTES, prefetch_bytes);
         const struct scales scales = load_scales(tile, j);
         veci w[8];
         read_weights(w, block);
         UNROLL
         for (size_t t = 0; t < tokens; t++) {
-            const uint8_t *row = x->rows + t * x->stride;
-            veci dot = start_of_chain(row, x, j);
+            veci dot = start_of_chain(&units[t], j % 8);
             UNROLL
             for (size_t n = 0; n < 8; n++)
-                dot = add_dot(dot, w[n], broadcast_dword(row + 32 * j + 4 * n));
-            acc[t] = add_block(acc[t], dot, &scales, row, x, j);
+                dot = add_dot(dot, w[n], broadcast_dword(units[t].q + 32 * (j % 8) + 4 * n));
+            acc[t] = add_block(acc[t], dot, &scales, &units[t], j % 8);
         }
     }
     UNROLL
@@ -80,33 +74,33 @@ static void fill_panel(struct panel *out, const uint8_t *tile, size_t c, size_t 
     }
 }
 
-/* What a token brings to the 8 blocks of a panel: where the chains begin, and bsum * s where there are mins. */
+/* What a token brings to the 8 blocks of a panel: where the chains begin, and (sum of q) * s where there are mins. */
 struct token_blocks {
     int32_t start[8];
     float min_part[8];
 };
 
-/* Sums and scales are there up to a whole 64 bytes, so that the last panel's may be loaded whole. */
-HEARTH_ALWAYS_INLINE void find_token_blocks(struct token_blocks *out, const uint8_t *row, const struct activations *x, size_t c)
+/* The last unit's are loaded whole, too. */
+HEARTH_ALWAYS_INLINE void find_token_blocks(struct token_blocks *out, const struct hearth_q8_32 *x)
 {
-    const __m256i sums = _mm256_loadu_si256((const __m256i *)(const void *)(row + x->sums + 32 * c));
+    const __m256i sums = _mm256_loadu_si256((const __m256i *)(const void *)x->sums);
     if (OFFSET != 0)
         _mm256_storeu_si256((__m256i *)(void *)out->start, _mm256_mullo_epi32(sums, _mm256_set1_epi32(-OFFSET)));
     if (HAS_MIN) {
-        const __m256 s = _mm256_loadu_ps((const float *)(const void *)(row + x->scales + 32 * c));
-        _mm256_storeu_ps(out->min_part, _mm256_mul_ps(_mm256_cvtepi32_ps(sums), s));
+        _mm256_storeu_ps(out->min_part, _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(x->s)));
     }
 }
 
-/* acc[t][16 i + r] += the 256 k of panel i, row r, times token t, for two panels and `tokens` <= GROUP_TOKENS. */
-HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const struct activations *x,
-                                              size_t c, size_t tokens)
+/* acc[t][16 i + r] += panel i, row r, times unit t, for two panels and `tokens` <= GROUP_TOKENS. */
+HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const void *units,
+                                              size_t tokens)
 {
+    const struct hearth_q8_32 *x = units;
     struct token_blocks token[GROUP_TOKENS];
     vecf a[2][GROUP_TOKENS];
     UNROLL
     for (size_t t = 0; t < tokens; t++)
-        find_token_blocks(&token[t], x->rows + t * x->stride, x, c);
+        find_token_blocks(&token[t], &x[t]);
     UNROLL
     for (size_t i = 0; i < 2 * tokens; i++)
         a[i % 2][i / 2] = vecf_load(acc[i / 2] + TILE_ROWS * (i % 2));
@@ -119,13 +113,13 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
         for (size_t n = 0; n < 8; n++) {
             UNROLL
             for (size_t t = 0; t < tokens; t++) {
-                const veci q = broadcast_dword(x->rows + t * x->stride + 256 * c + 32 * j + 4 * n);
+                const veci q = broadcast_dword(x[t].q + 32 * j + 4 * n);
                 UNROLL
                 for (size_t i = 0; i < 2; i++)
                     dot[i][t] = add_dot(dot[i][t], panels[i].w[8 * j + n], q);
                 if (n < 7)
                     continue;
-                const vecf s = broadcast_float(x->rows + t * x->stride + x->scales + 4 * (8 * c + j));
+                const vecf s = vecf_set1(x[t].s[j]);
                 UNROLL
                 for (size_t i = 0; i < 2; i++) {
                     const struct scales *w = &panels[i].scales[j];

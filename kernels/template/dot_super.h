@@ -10,9 +10,9 @@
  *   read_scales        of a super-block,
  *   read_weights       of 32 k of a super-block: 8 vectors of unsigned codes.
  *
- * The integer chain of a sub-block begins at -OFFSET * bsum, so that it ends at the sum of (code - OFFSET) * q; no partial sum is
- * above 128 * 4064 + 255 * 127 * 32, far inside int32. Scaled chains are added as
- * int32: every step is exact, so that the one rounding is that of the whole sum, as in the contract.
+ * The integer chain of a sub-block begins at -OFFSET * (sum of q), so that it ends at the sum of (code - OFFSET) * q; no partial
+ * sum is above 128 * 4064 + 255 * 127 * 32, far inside int32. Scaled chains are added as int32: every step is exact, so that the
+ * one rounding is that of the whole sum, as in the contract.
  *
  * With many tokens, scaling a chain for itself costs an eighth of the dots (a fourth with 16 sub-blocks). Activations that come
  * from floats are mostly far from 127, so that the chains fit 16 bits: then two are joined and scaled at once. Without mins
@@ -21,30 +21,23 @@
 
 enum { DOTS = 64 / SUB_BLOCKS }; /* dot instructions of a sub-block, 4 k each */
 
-static inline struct activations activations_of(const void *x, size_t x_stride, size_t k)
+HEARTH_ALWAYS_INLINE vecf add_super_block(vecf acc, veci sum, const struct super_scales *scales, const struct hearth_q8_256 *x)
 {
-    const size_t sums = SUB_BLOCKS == 8 ? hearth_q8_256_sums32(k) : hearth_q8_256_sums16(k);
-    return (struct activations){x, x_stride, hearth_q8_256_scales(k), sums, hearth_q8_256_spans(k)};
+    return OFFSET != 0 ? add_without_mins(acc, sum, scales, x) : add_with_mins(acc, sum, scales, x, SUB_BLOCKS);
 }
 
-HEARTH_ALWAYS_INLINE vecf add_super_block(vecf acc, veci sum, const struct super_scales *scales, const uint8_t *row,
-                                          const struct activations *x, size_t s)
-{
-    return OFFSET != 0 ? add_without_mins(acc, sum, scales, row, x, s) : add_with_mins(acc, sum, scales, row, x, s, SUB_BLOCKS);
-}
-
-/* Where the chains of super-block s begin, for one token; zeros, and never written, in a format with mins. */
+/* Where the chains of a super-block begin, for one token; zeros, and never written, in a format with mins. */
 struct starts {
     int32_t of[SUB_BLOCKS];
 };
 
-HEARTH_ALWAYS_INLINE void find_starts(struct starts *out, const uint8_t *row, const struct activations *x, size_t s)
+HEARTH_ALWAYS_INLINE void find_starts(struct starts *out, const struct hearth_q8_256 *x)
 {
     if (OFFSET != 0) {
-        const uint8_t *bsum = row + x->sums + 2 * SUB_BLOCKS * s;
+        const int16_t *of = SUB_BLOCKS == 8 ? x->sums32 : x->sums16;
         UNROLL
         for (size_t j = 0; j < SUB_BLOCKS; j += 8) {
-            const __m256i sums = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(bsum + 2 * j)));
+            const __m256i sums = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(of + j)));
             const __m256i starts = _mm256_mullo_epi32(sums, _mm256_set1_epi32(-OFFSET));
             _mm256_storeu_si256((__m256i *)(void *)(out->of + j), starts);
         }
@@ -65,13 +58,14 @@ HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uin
         acc[t] = vecf_zero();
     for (size_t s = 0; s < k / 256; s++) {
         const uint8_t *super = tile + super_block_at(s, k);
+        const struct hearth_q8_256 *units = units_at(x, s);
         struct super_scales scales;
         read_scales(&scales, tile, s, k);
         struct starts starts[FEW_TOKENS];
         veci sum[FEW_TOKENS];
         UNROLL
         for (size_t t = 0; t < tokens; t++) {
-            find_starts(&starts[t], x->rows + t * x->stride, x, s);
+            find_starts(&starts[t], &units[t]);
             sum[t] = veci_zero();
         }
         for (size_t step = 0; step < 8; step++) {
@@ -80,7 +74,7 @@ HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uin
             read_weights(w, super, step);
             UNROLL
             for (size_t t = 0; t < tokens; t++) {
-                const uint8_t *q = x->rows + t * x->stride + 256 * s + 32 * step;
+                const int8_t *q = units[t].q + 32 * step;
                 UNROLL
                 for (size_t j = 0; j < SUB_BLOCKS / 8; j++) {
                     veci dot = start_of_chain(&starts[t], step * (SUB_BLOCKS / 8) + j);
@@ -93,7 +87,7 @@ HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uin
         }
         UNROLL
         for (size_t t = 0; t < tokens; t++)
-            acc[t] = add_super_block(acc[t], sum[t], &scales, x->rows + t * x->stride, x, s);
+            acc[t] = add_super_block(acc[t], sum[t], &scales, &units[t]);
     }
     UNROLL
     for (size_t t = 0; t < tokens; t++)
@@ -119,7 +113,7 @@ static void fill_panel(struct panel *out, const uint8_t *tile, size_t s, size_t 
 
 /* dot[i][t] = sub-block j of panel i times token t. */
 HEARTH_ALWAYS_INLINE void dot_sub_block(veci dot[2][GROUP_TOKENS], const struct panel panels[2], const struct starts *starts,
-                                        const uint8_t *q, size_t stride, size_t j, size_t tokens)
+                                        const struct hearth_q8_256 *x, size_t j, size_t tokens)
 {
     UNROLL
     for (size_t t = 0; t < tokens; t++)
@@ -128,20 +122,20 @@ HEARTH_ALWAYS_INLINE void dot_sub_block(veci dot[2][GROUP_TOKENS], const struct 
     for (size_t n = 0; n < DOTS; n++) {
         UNROLL
         for (size_t t = 0; t < tokens; t++) {
-            const veci x = broadcast_dword(q + t * stride + 4 * (j * DOTS + n));
+            const veci q = broadcast_dword(x[t].q + 4 * (j * DOTS + n));
             UNROLL
             for (size_t i = 0; i < 2; i++)
-                dot[i][t] = add_dot(dot[i][t], panels[i].w[j * DOTS + n], x);
+                dot[i][t] = add_dot(dot[i][t], panels[i].w[j * DOTS + n], q);
         }
     }
 }
 
 /* sum[i][t] += scaled sub-block j of panel i times token t. */
 HEARTH_ALWAYS_INLINE void add_sub_block(veci sum[2][GROUP_TOKENS], const struct panel panels[2], const struct starts *starts,
-                                        const uint8_t *q, size_t stride, size_t j, size_t tokens)
+                                        const struct hearth_q8_256 *x, size_t j, size_t tokens)
 {
     veci dot[2][GROUP_TOKENS];
-    dot_sub_block(dot, panels, starts, q, stride, j, tokens);
+    dot_sub_block(dot, panels, starts, x, j, tokens);
     UNROLL
     for (size_t i = 0; i < 2; i++) {
         UNROLL
@@ -152,17 +146,17 @@ HEARTH_ALWAYS_INLINE void add_sub_block(veci sum[2][GROUP_TOKENS], const struct 
 
 /* The same for sub-blocks 2j and 2j + 1, whose dots are known to fit 16 bits: one instruction scales both. */
 HEARTH_ALWAYS_INLINE void add_two_sub_blocks(veci sum[2][GROUP_TOKENS], const struct panel panels[2], const struct starts *starts,
-                                             const uint8_t *q, size_t stride, size_t j, size_t tokens)
+                                             const struct hearth_q8_256 *x, size_t j, size_t tokens)
 {
     veci odd[2][GROUP_TOKENS], even[2][GROUP_TOKENS];
-    dot_sub_block(odd, panels, starts, q, stride, 2 * j + 1, tokens);
+    dot_sub_block(odd, panels, starts, x, 2 * j + 1, tokens);
     UNROLL
     for (size_t t = 0; t < tokens; t++) { /* moved now, while they are in registers: there are not enough for both */
         UNROLL
         for (size_t i = 0; i < 2; i++)
             odd[i][t] = veci_to_upper(odd[i][t]);
     }
-    dot_sub_block(even, panels, starts, q, stride, 2 * j, tokens);
+    dot_sub_block(even, panels, starts, x, 2 * j, tokens);
     UNROLL
     for (size_t i = 0; i < 2; i++) {
         UNROLL
@@ -171,47 +165,45 @@ HEARTH_ALWAYS_INLINE void add_two_sub_blocks(veci sum[2][GROUP_TOKENS], const st
     }
 }
 
-/* Whether every dot of super-block s with these tokens fits 16 bits. */
-HEARTH_ALWAYS_INLINE bool dots_are_short(const struct activations *x, size_t s, size_t tokens)
+/* Whether every dot of a super-block with these tokens fits 16 bits. */
+HEARTH_ALWAYS_INLINE bool dots_are_short(const struct hearth_q8_256 *x, size_t tokens)
 {
     if (SHORT_SPAN == 0 || SHORT_SPAN >= 127 * 256 / SUB_BLOCKS) /* never, and always */
         return SHORT_SPAN != 0;
     uint16_t most = 0;
     UNROLL
     for (size_t t = 0; t < tokens; t++) {
-        struct hearth_spans spans;
-        memcpy(&spans, x->rows + t * x->stride + x->spans + s * sizeof spans, sizeof spans);
-        const uint16_t span = SUB_BLOCKS == 8 ? spans.of32 : spans.of16;
+        const uint16_t span = SUB_BLOCKS == 8 ? x[t].spans.of32 : x[t].spans.of16;
         most = span > most ? span : most;
     }
     return most <= SHORT_SPAN;
 }
 
-/* acc[t][16 i + r] += super-block s of tile i, row r, times token t, for two panels and `tokens` <= GROUP_TOKENS. */
-HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const struct activations *x,
-                                              size_t s, size_t tokens)
+/* acc[t][16 i + r] += panel i, row r, times unit t, for two panels and `tokens` <= GROUP_TOKENS. */
+HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const void *units,
+                                              size_t tokens)
 {
+    const struct hearth_q8_256 *x = units;
     struct starts starts[GROUP_TOKENS];
     veci sum[2][GROUP_TOKENS];
     UNROLL
     for (size_t t = 0; t < tokens; t++) {
-        find_starts(&starts[t], x->rows + t * x->stride, x, s);
+        find_starts(&starts[t], &x[t]);
         sum[0][t] = sum[1][t] = veci_zero();
     }
-    const uint8_t *q = x->rows + 256 * s;
-    if (dots_are_short(x, s, tokens))
+    if (dots_are_short(x, tokens))
         for (size_t j = 0; j < SUB_BLOCKS / 2; j++)
-            add_two_sub_blocks(sum, panels, starts, q, x->stride, j, tokens);
+            add_two_sub_blocks(sum, panels, starts, x, j, tokens);
     else
         for (size_t j = 0; j < SUB_BLOCKS; j++)
-            add_sub_block(sum, panels, starts, q, x->stride, j, tokens);
+            add_sub_block(sum, panels, starts, x, j, tokens);
     UNROLL
     for (size_t t = 0; t < tokens; t++) {
         UNROLL
         for (size_t i = 0; i < 2; i++) {
             float *to = acc[t] + TILE_ROWS * i;
             const vecf before = vecf_load(to);
-            vecf_store(to, add_super_block(before, sum[i][t], &panels[i].scales, x->rows + t * x->stride, x, s));
+            vecf_store(to, add_super_block(before, sum[i][t], &panels[i].scales, &x[t]));
         }
     }
 }

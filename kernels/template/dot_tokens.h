@@ -2,15 +2,13 @@
  * before it defines
  *   KERNEL(operation)    the name of a function,
  *   TILE_BYTES           the function that tells the bytes of a tile, if not KERNEL(tile_bytes),
- *   activations_of       where a token's codes, scales and sums are,
  *   tile_times_tokens    one tile times 1 ... FEW_TOKENS tokens,
  *   fill_panel           unpacks 256 k of a tile to bytes, a struct panel,
  *   panels_times_tokens  two panels times up to GROUP_TOKENS tokens.
  *
  * Few tokens: one tile at a time, weights unpacked into registers and used for all tokens. Many tokens: 256 k of two tiles are
  * unpacked to the stack (at most 8 KB of codes, they stay in the L1 cache), and groups of tokens pass over them; each broadcast
- * dword of activations serves both tiles. Packed bytes are read once for up to TOKENS_AT_ONCE tokens; for more, the two tiles are
- * walked again, from the L2 cache. */
+ * dword of activations serves both tiles. Packed bytes are read once for up to TOKENS_AT_ONCE tokens. */
 
 #ifndef TILE_BYTES
 #define TILE_BYTES KERNEL(tile_bytes)
@@ -48,18 +46,17 @@ static void few_tokens(float *y, size_t y_stride, const uint8_t *tile, const str
 }
 
 /* More than FEW_TOKENS in even groups of at most GROUP_TOKENS are 4, 5 or 6: 9 are 4 + 5, and from 13 on a third of 13. */
-static void panels_times_group(float (*acc)[PAIR_ROWS], const struct panel panels[2], const struct activations *x, size_t c,
-                               size_t tokens)
+static void panels_times_group(float (*acc)[PAIR_ROWS], const struct panel panels[2], const void *units, size_t tokens)
 {
     switch (tokens) {
     case 4:
-        panels_times_tokens(acc, panels, x, c, 4);
+        panels_times_tokens(acc, panels, units, 4);
         break;
     case 5:
-        panels_times_tokens(acc, panels, x, c, 5);
+        panels_times_tokens(acc, panels, units, 5);
         break;
     case 6:
-        panels_times_tokens(acc, panels, x, c, 6);
+        panels_times_tokens(acc, panels, units, 6);
         break;
     }
 }
@@ -74,28 +71,30 @@ HEARTH_ALWAYS_INLINE void prefetch_part(const uint8_t *p, size_t tile_bytes, siz
 }
 
 /* Two tiles times FEW_TOKENS + 1 ... TOKENS_AT_ONCE tokens. The bytes of the next panels come while these are used. */
-static void tiles_times_many(float (*acc)[PAIR_ROWS], const uint8_t *w, const struct activations *x, size_t k, size_t tokens)
+static void pair_times_tokens(float (*acc)[PAIR_ROWS], const uint8_t *w, const struct activations *x, size_t k, size_t tokens)
 {
     const size_t groups = (tokens + GROUP_TOKENS - 1) / GROUP_TOKENS;
-    const size_t chunks = (k + 255) / 256;
+    const size_t chunks = (k + HEARTH_UNIT_ELEMS - 1) / HEARTH_UNIT_ELEMS;
     const size_t chunk_bytes = TILE_BYTES(k) / chunks;
     struct panel panels[2];
     memset(acc, 0, tokens * sizeof *acc);
     for (size_t c = 0; c < chunks; c++) {
+        const uint8_t *next = c + 1 < chunks ? w + (c + 1) * chunk_bytes : w + 2 * TILE_BYTES(k);
         fill_panel(&panels[0], w, c, k);
         fill_panel(&panels[1], w + TILE_BYTES(k), c, k);
         for (size_t g = 0; g < groups; g++) {
             const size_t from = tokens * g / groups;
             const struct activations group = activations_from(x, from);
-            prefetch_part(w + (c + 1) * chunk_bytes, TILE_BYTES(k), chunk_bytes, g, groups);
-            panels_times_group(acc + from, panels, &group, c, tokens * (g + 1) / groups - from);
+            prefetch_part(next, TILE_BYTES(k), chunk_bytes, g, groups);
+            panels_times_group(acc + from, panels, units_at(&group, c), tokens * (g + 1) / groups - from);
         }
     }
 }
 
-/* `rows` of two tiles, all or fewer, times more than FEW_TOKENS tokens. */
-static void pair_times_many(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
-                            size_t tokens)
+/* Pairs of tiles times any number of tokens above FEW_TOKENS; part of the tokens after part, so that their activations are in the
+ * caches for many pairs. */
+static void pairs_times_many(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
+                             size_t tokens)
 {
     float acc[TOKENS_AT_ONCE][PAIR_ROWS];
     const size_t parts = (tokens + TOKENS_AT_ONCE - 1) / TOKENS_AT_ONCE;
@@ -103,9 +102,13 @@ static void pair_times_many(float *y, size_t y_stride, const uint8_t *w, const s
         const size_t from = tokens * p / parts;
         const size_t n = tokens * (p + 1) / parts - from;
         const struct activations part = activations_from(x, from);
-        tiles_times_many(acc, w, &part, k, n);
-        for (size_t t = 0; t < n; t++)
-            memcpy(y + (from + t) * y_stride, acc[t], rows * sizeof(float));
+        const uint8_t *pair = w;
+        for (size_t r = 0; r < rows; r += PAIR_ROWS, pair += 2 * TILE_BYTES(k)) {
+            const size_t bytes = (rows - r < PAIR_ROWS ? rows - r : PAIR_ROWS) * sizeof(float);
+            pair_times_tokens(acc, pair, &part, k, n);
+            for (size_t t = 0; t < n; t++)
+                memcpy(y + r + (from + t) * y_stride, acc[t], bytes);
+        }
     }
 }
 
@@ -123,17 +126,11 @@ static void tile_times_many(float *y, size_t y_stride, const uint8_t *tile, cons
 void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k, size_t tokens,
                     size_t prefetch_bytes)
 {
-    const struct activations a = activations_of(x, x_stride, k);
-    const uint8_t *tile = w;
-    for (size_t r = 0; r < rows;) {
-        const size_t left = rows - r;
-        const size_t tiles = tokens > FEW_TOKENS && left > TILE_ROWS ? 2 : 1;
-        const size_t n = left < tiles * TILE_ROWS ? left : tiles * TILE_ROWS;
-        if (tiles == 2)
-            pair_times_many(y + r, y_stride, tile, &a, n, k, tokens);
-        else
-            tile_times_many(y + r, y_stride, tile, &a, n, k, tokens, prefetch_bytes);
-        tile += tiles * TILE_BYTES(k);
-        r += n;
-    }
+    const struct activations a = {x, x_stride};
+    const size_t paired = tokens <= FEW_TOKENS ? 0 : rows % PAIR_ROWS > TILE_ROWS ? rows : rows - rows % PAIR_ROWS;
+    const uint8_t *tile = (const uint8_t *)w + (paired + TILE_ROWS - 1) / TILE_ROWS * TILE_BYTES(k);
+    if (paired > 0)
+        pairs_times_many(y, y_stride, w, &a, paired, k, tokens);
+    for (size_t r = paired; r < rows; r += TILE_ROWS, tile += TILE_BYTES(k))
+        tile_times_many(y + r, y_stride, tile, &a, rows - r < TILE_ROWS ? rows - r : TILE_ROWS, k, tokens, prefetch_bytes);
 }

@@ -253,19 +253,19 @@ Test(test_reference, dequantize_equals_the_second_reading)
 
 /* ---- Products ---------------------------------------------------------------------------------------------------- */
 
-/* What activation i of a row stands for. */
-static double activation_value(enum hearth_activation activation, const uint8_t *row, size_t k, size_t i)
+/* What activation i of a token stands for. */
+static double activation_value(enum hearth_activation activation, const uint8_t *token, size_t x_stride, size_t i)
 {
-    float s;
-    if (activation == HEARTH_ACTIVATION_F32) {
-        memcpy(&s, row + i * sizeof s, sizeof s);
-        return (double)s;
-    }
+    const uint8_t *at = token + i / 256 * x_stride;
+    const struct hearth_q8_256 *wide = (const struct hearth_q8_256 *)(const void *)at;
+    const struct hearth_q8_32 *narrow = (const struct hearth_q8_32 *)(const void *)at;
+    float x;
     if (activation == HEARTH_ACTIVATION_Q8_32)
-        memcpy(&s, row + hearth_q8_32_scales(k) + i / 32 * sizeof s, sizeof s);
-    else
-        memcpy(&s, row + hearth_q8_256_scales(k) + i / 256 * sizeof s, sizeof s);
-    return (double)s * signed_byte(row[i]);
+        return (double)narrow->s[i % 256 / 32] * narrow->q[i % 256];
+    if (activation == HEARTH_ACTIVATION_Q8_256)
+        return (double)wide->s * wide->q[i % 256];
+    memcpy(&x, token + i * sizeof x, sizeof x);
+    return (double)x;
 }
 
 /* Each block adds at most five roundings of terms no larger than the sum of |w||x|, |w| taken as the row's largest because a weight
@@ -278,8 +278,9 @@ static void check_product(struct rng *rng, enum hearth_format format, size_t k, 
     const enum hearth_activation activation = hearth_format_info(format)->activation;
     const size_t row_bytes = hearth_row_bytes(format, k);
     const size_t tile_bytes = kernel->matmul.tile_bytes(k);
-    const size_t x_stride = hearth_activation_bytes(activation, k);
-    uint8_t *file = malloc(ROWS * row_bytes), *tiles = malloc(ROWS * tile_bytes), *x = malloc(TOKENS * x_stride);
+    const size_t x_stride = hearth_activation_stride(activation, k, TOKENS), x_step = hearth_activation_step(activation, x_stride);
+    uint8_t *file = malloc(ROWS * row_bytes), *tiles = malloc(ROWS * tile_bytes);
+    uint8_t *x = malloc(TOKENS * hearth_activation_bytes(activation, k));
     float y[TOKENS * STRIDE];
     cr_assert(file != NULL && tiles != NULL && x != NULL);
     for (size_t r = 0; r < ROWS; r++) {
@@ -287,7 +288,7 @@ static void check_product(struct rng *rng, enum hearth_format format, size_t k, 
         kernel->matmul.pack(tiles + r * tile_bytes, file + r * row_bytes, 1, k);
     }
     for (size_t t = 0; t < TOKENS; t++)
-        case_activations(rng, x + t * x_stride, activation, k, kind);
+        case_activations(rng, x + t * x_step, x_stride, activation, k, kind);
     kernel->matmul.run(y, STRIDE, tiles, x, x_stride, ROWS, k, TOKENS, HEARTH_PREFETCH_BYTES);
     for (size_t r = 0; r < ROWS; r++)
         for (size_t t = 0; t < TOKENS; t++) {
@@ -295,7 +296,7 @@ static void check_product(struct rng *rng, enum hearth_format format, size_t k, 
             for (size_t i = 0; i < k; i++)
                 largest = fmax(largest, fabs(value_in_row(format, file + r * row_bytes, i)));
             for (size_t i = 0; i < k; i++) {
-                const double a = activation_value(activation, x + t * x_stride, k, i);
+                const double a = activation_value(activation, x + t * x_step, x_stride, i);
                 sum += value_in_row(format, file + r * row_bytes, i) * a;
                 size += largest * fabs(a);
             }
@@ -328,24 +329,25 @@ Test(test_reference, rows_and_tokens_do_not_touch_each_other)
 {
     enum { ROWS = 4, TOKENS = 5, K = 512 };
     struct rng rng = rng_start();
-    static uint8_t file[K * 4], tiles[ROWS * K * 4], x[TOKENS * K * 4];
+    _Alignas(64) static uint8_t file[K * 4], tiles[ROWS * K * 4], x[TOKENS * K * 4];
     for (size_t f = 0; f < COUNT(quantized) + COUNT(floating); f++) {
         const enum hearth_format format = f < COUNT(quantized) ? quantized[f] : floating[f - COUNT(quantized)];
         const struct hearth_kernel *kernel = reference_of(HEARTH_OP_MATMUL, format);
         const enum hearth_activation activation = hearth_format_info(format)->activation;
-        const size_t tile_bytes = kernel->matmul.tile_bytes(K), stride = hearth_activation_bytes(activation, K);
+        const size_t tile_bytes = kernel->matmul.tile_bytes(K), stride = hearth_activation_stride(activation, K, TOKENS);
+        const size_t step = hearth_activation_step(activation, stride);
         float all[TOKENS * ROWS];
         for (size_t r = 0; r < ROWS; r++) {
             case_weights(&rng, file, format, K, CASE_RANDOM);
             kernel->matmul.pack(tiles + r * tile_bytes, file, 1, K);
         }
         for (size_t t = 0; t < TOKENS; t++)
-            case_activations(&rng, x + t * stride, activation, K, CASE_RANDOM);
+            case_activations(&rng, x + t * step, stride, activation, K, CASE_RANDOM);
         kernel->matmul.run(all, ROWS, tiles, x, stride, ROWS, K, TOKENS, HEARTH_PREFETCH_BYTES);
         for (size_t r = 0; r < ROWS; r++)
             for (size_t t = 0; t < TOKENS; t++) {
                 float alone;
-                kernel->matmul.run(&alone, 1, tiles + r * tile_bytes, x + t * stride, stride, 1, K, 1, HEARTH_PREFETCH_BYTES);
+                kernel->matmul.run(&alone, 1, tiles + r * tile_bytes, x + t * step, stride, 1, K, 1, HEARTH_PREFETCH_BYTES);
                 cr_expect_eq(first_different(&alone, &all[t * ROWS + r], 1), 1, "%s row %zu token %zu", kernel->name, r, t);
             }
     }
@@ -353,7 +355,7 @@ Test(test_reference, rows_and_tokens_do_not_touch_each_other)
 
 /* ---- Quantization of activations --------------------------------------------------------------------------------- */
 
-static void check_quantized(const float *x, const uint8_t *row, size_t k, bool wide)
+static void check_quantized(const float *x, const uint8_t *units, size_t k, bool wide)
 {
     const size_t group = wide ? 256 : 32;
     const enum hearth_activation activation = wide ? HEARTH_ACTIVATION_Q8_256 : HEARTH_ACTIVATION_Q8_32;
@@ -362,45 +364,62 @@ static void check_quantized(const float *x, const uint8_t *row, size_t k, bool w
         for (size_t i = 0; i < group; i++)
             largest = fmax(largest, fabs((double)x[g * group + i]));
         for (size_t i = g * group; i < (g + 1) * group; i++) {
-            const double error = fabs(activation_value(activation, row, k, i) - (double)x[i]);
+            const int8_t q = (int8_t)units[i / 256 * HEARTH_UNIT_BYTES + i % 256];
+            const double error = fabs(activation_value(activation, units, HEARTH_UNIT_BYTES, i) - (double)x[i]);
             cr_assert(error <= largest / 127 * 0.50002 + 0x1p-120, "element %zu: %g is off by %g", i, (double)x[i], error);
             if (largest >= 0x1p-100 && fabs((double)x[i]) == largest)
-                cr_assert_eq(abs(signed_byte(row[i])), 127);
+                cr_assert_eq(abs(q), 127);
             if (largest < 0x1p-120)
-                cr_assert_eq(row[i], 0);
+                cr_assert_eq(q, 0);
         }
     }
 }
 
-static int sum_of(const uint8_t *q, size_t n)
+static int sum_of(const int8_t *q, size_t n)
 {
     int sum = 0;
     for (size_t i = 0; i < n; i++)
-        sum += signed_byte(q[i]);
+        sum += q[i];
     return sum;
 }
 
-static void check_sums(const uint8_t *row, size_t k, bool wide)
+static void check_spans(const struct hearth_q8_256 *unit)
 {
-    for (size_t j = 0; j < k / 32; j++) {
-        int32_t sum;
-        int16_t sum16;
-        memcpy(&sum, row + hearth_q8_32_sums(k) + j * sizeof sum, sizeof sum);
-        memcpy(&sum16, row + hearth_q8_256_sums32(k) + j * sizeof sum16, sizeof sum16);
-        cr_assert_eq(wide ? sum16 : sum, sum_of(row + 32 * j, 32));
+    struct hearth_spans largest = {0, 0};
+    for (size_t i = 0; i < 256; i += 32) {
+        int positive = 0, negative = 0, halves[2] = {0, 0};
+        for (size_t j = 0; j < 32; j++) {
+            const int q = unit->q[i + j];
+            *(q > 0 ? &positive : &negative) += abs(q);
+            halves[j / 16] += abs(q);
+        }
+        for (size_t n = 0; n < 2; n++) {
+            const int sign = n ? positive : negative;
+            largest.of32 = sign > largest.of32 ? (uint16_t)sign : largest.of32;
+            largest.of16 = halves[n] > largest.of16 ? (uint16_t)halves[n] : largest.of16;
+        }
     }
-    for (size_t j = 0; wide && j < k / 16; j++) {
-        int16_t sum;
-        memcpy(&sum, row + hearth_q8_256_sums16(k) + j * sizeof sum, sizeof sum);
-        cr_assert_eq(sum, sum_of(row + 16 * j, 16));
-    }
+    cr_assert_eq(unit->spans.of32, largest.of32);
+    cr_assert_eq(unit->spans.of16, largest.of16);
+}
+
+static void check_sums(const void *units, size_t k, bool wide)
+{
+    const struct hearth_q8_256 *u = units;
+    const struct hearth_q8_32 *v = units;
+    for (size_t j = 0; j < k / 32; j++)
+        cr_assert_eq(wide ? u[j / 8].sums32[j % 8] : v[j / 8].sums[j % 8], sum_of(u[j / 8].q + 32 * (j % 8), 32));
+    for (size_t j = 0; wide && j < k / 16; j++)
+        cr_assert_eq(u[j / 16].sums16[j % 16], sum_of(u[j / 16].q + 16 * (j % 16), 16));
+    for (size_t b = 0; wide && b < k / 256; b++)
+        check_spans(&u[b]);
 }
 
 Test(test_reference, quantization_is_within_half_a_step)
 {
     enum { K = 1024 };
     static float x[K];
-    static uint8_t row[K * 4];
+    _Alignas(64) static uint8_t row[K / 256 * HEARTH_UNIT_BYTES];
     struct rng rng = rng_start();
     for (int repeat = 0; repeat < 200; repeat++) {
         const int high = (int)rng_below(&rng, 250) - 124;
@@ -408,7 +427,7 @@ Test(test_reference, quantization_is_within_half_a_step)
             x[i] = rng_magnitude(&rng, high > -110 ? high - 12 : -126, high);
         for (int wide = 0; wide < 2; wide++) {
             const enum hearth_op op = wide ? HEARTH_OP_QUANTIZE_Q8_256 : HEARTH_OP_QUANTIZE_Q8_32;
-            cr_assert(reference(op)->quantize(row, x, K, 0, K));
+            cr_assert(reference(op)->quantize(row, HEARTH_UNIT_BYTES, x, 0, K));
             check_quantized(x, row, K, wide);
             check_sums(row, K, wide);
         }
@@ -426,7 +445,7 @@ Test(test_reference, q8_0_is_within_half_a_step)
         const int high = (int)rng_below(&rng, 34) - 12;
         for (size_t i = 0; i < K; i++)
             x[i] = rng_magnitude(&rng, high - 12, high);
-        cr_assert(reference(HEARTH_OP_QUANTIZE_Q8_0)->quantize(row, x, K, 0, K));
+        cr_assert(reference(HEARTH_OP_QUANTIZE_Q8_0)->quantize(row, HEARTH_UNIT_BYTES, x, 0, K));
         for (size_t i = 0; i < K; i++) {
             const uint8_t *block = row + i / 32 * 34;
             float largest = 0;
@@ -440,40 +459,39 @@ Test(test_reference, q8_0_is_within_half_a_step)
     }
     memset(x, 0, sizeof x);
     x[40] = 127 * 0x1p-25f; /* a tie: the scale is 0 */
-    cr_assert(reference(HEARTH_OP_QUANTIZE_Q8_0)->quantize(row, x, 64, 0, 64));
+    cr_assert(reference(HEARTH_OP_QUANTIZE_Q8_0)->quantize(row, 0, x, 0, 64));
     cr_expect(row[34] == 0 && row[35] == 0 && row[34 + 2 + 8] == 0);
     x[40] = -127.0f * 65519.0f;
-    cr_assert(reference(HEARTH_OP_QUANTIZE_Q8_0)->quantize(row, x, 64, 0, 64));
+    cr_assert(reference(HEARTH_OP_QUANTIZE_Q8_0)->quantize(row, 0, x, 0, 64));
     cr_expect(row[34] == 0xff && row[35] == 0x7b && signed_byte(row[34 + 2 + 8]) == -127);
 }
 
 Test(test_reference, quantization_at_its_ends)
 {
-    static uint8_t row[256 * 4];
-    float x[256] = {0}, s;
+    struct hearth_q8_256 wide;
+    struct hearth_q8_32 narrow;
+    float x[256] = {0};
     const struct hearth_kernel *kernel = reference(HEARTH_OP_QUANTIZE_Q8_256);
     x[3] = -hearth_f32_from_bits(0x7f7fffffu);
-    cr_assert(kernel->quantize(row, x, 256, 0, 256), "the largest finite number");
-    cr_expect_eq(signed_byte(row[3]), -127);
+    cr_assert(kernel->quantize(&wide, HEARTH_UNIT_BYTES, x, 0, 256), "the largest finite number");
+    cr_expect_eq(wide.q[3], -127);
     x[3] = 0x1p-120f;
-    cr_assert(kernel->quantize(row, x, 256, 0, 256));
-    memcpy(&s, row + hearth_q8_256_scales(256), sizeof s);
-    cr_expect(s == 0x1p-120f / 127.0f && s > 0, "a subnormal scale is kept");
-    cr_expect_eq(signed_byte(row[3]), 127);
+    cr_assert(kernel->quantize(&wide, HEARTH_UNIT_BYTES, x, 0, 256));
+    cr_expect(wide.s == 0x1p-120f / 127.0f && wide.s > 0, "a subnormal scale is kept");
+    cr_expect_eq(wide.q[3], 127);
     x[3] = hearth_f32_from_bits(hearth_f32_bits(0x1p-120f) - 1);
-    cr_assert(kernel->quantize(row, x, 256, 0, 256));
-    memcpy(&s, row + hearth_q8_256_scales(256), sizeof s);
-    cr_expect_eq(hearth_f32_bits(s), 0);
-    cr_expect_eq(row[3], 0);
+    cr_assert(kernel->quantize(&wide, HEARTH_UNIT_BYTES, x, 0, 256));
+    cr_expect_eq(hearth_f32_bits(wide.s), 0);
+    cr_expect_eq(wide.q[3], 0);
     x[0] = 127.0f; /* then r = 1: ties go to even */
     x[1] = 0.5f, x[2] = 1.5f, x[3] = -2.5f, x[4] = -3.5f;
-    cr_assert(kernel->quantize(row, x, 256, 0, 256));
-    cr_expect(row[1] == 0 && row[2] == 2 && signed_byte(row[3]) == -2 && signed_byte(row[4]) == -4);
+    cr_assert(kernel->quantize(&wide, HEARTH_UNIT_BYTES, x, 0, 256));
+    cr_expect(wide.q[1] == 0 && wide.q[2] == 2 && wide.q[3] == -2 && wide.q[4] == -4);
     static const uint32_t bad[] = {0x7f800000u, 0xff800000u, 0x7fc00000u, 0xffffffffu, 0x7f800001u};
     for (size_t i = 0; i < COUNT(bad); i++) {
         x[255] = hearth_f32_from_bits(bad[i]);
-        cr_expect_not(kernel->quantize(row, x, 256, 0, 256), "%08x", bad[i]);
-        cr_expect_not(reference(HEARTH_OP_QUANTIZE_Q8_32)->quantize(row, x, 256, 0, 256), "%08x", bad[i]);
+        cr_expect_not(kernel->quantize(&wide, HEARTH_UNIT_BYTES, x, 0, 256), "%08x", bad[i]);
+        cr_expect_not(reference(HEARTH_OP_QUANTIZE_Q8_32)->quantize(&narrow, HEARTH_UNIT_BYTES, x, 0, 256), "%08x", bad[i]);
     }
 }
 
@@ -804,11 +822,11 @@ static void walk(float *o, const struct cache *c, const float *q, size_t begin, 
     const struct hearth_kernel *kernel = reference_of(HEARTH_OP_ATTENTION, c->format);
     const struct hearth_kernel *merge = reference(HEARTH_OP_ATTENTION_MERGE);
     float ml[2], later[256], ml_later[2], padded[256] = {0.0f};
-    uint8_t row[1024];
+    _Alignas(64) uint8_t row[1024];
     memcpy(padded, q, c->dim * sizeof *q);
     if (c->format == HEARTH_Q8_0)
-        cr_assert(reference(HEARTH_OP_QUANTIZE_Q8_32)
-                      ->quantize(row, padded, 32 * hearth_cache_groups(c->dim), 0, 32 * hearth_cache_groups(c->dim)));
+        cr_assert(
+            reference(HEARTH_OP_QUANTIZE_Q8_32)->quantize(row, HEARTH_UNIT_BYTES, padded, 0, 32 * hearth_cache_groups(c->dim)));
     for (size_t p = begin; p < end;) {
         const size_t segment_end = (p / HEARTH_SEGMENT + 1) * HEARTH_SEGMENT;
         const size_t stop = segment_end < end ? segment_end : end;

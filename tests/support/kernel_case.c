@@ -166,56 +166,44 @@ static float random_scale(struct rng *rng, enum case_kind kind)
     return s < 0 ? -s : s;
 }
 
-static int32_t sum_of(const int8_t *q, size_t n)
+static void fill_q8_256(struct rng *rng, struct hearth_q8_256 *unit, enum case_kind kind)
 {
-    int32_t sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += q[i];
-    return sum;
+    for (size_t i = 0; i < 256; i++)
+        unit->q[i] = (int8_t)random_q(rng, kind);
+    if (kind == CASE_SPANS)
+        fill_spans(rng, unit->q);
+    memset(unit->sums16, 0, sizeof unit->sums16);
+    memset(unit->sums32, 0, sizeof unit->sums32);
+    for (size_t i = 0; i < 256; i++) {
+        unit->sums16[i / 16] = (int16_t)(unit->sums16[i / 16] + unit->q[i]);
+        unit->sums32[i / 32] = (int16_t)(unit->sums32[i / 32] + unit->q[i]);
+    }
+    unit->s = random_scale(rng, kind);
+    unit->spans = spans_of(unit->q);
 }
 
-static void put_sums16(uint8_t *at, const int8_t *q, size_t k, size_t group)
+static void fill_q8_32(struct rng *rng, struct hearth_q8_32 *unit, size_t n, enum case_kind kind)
 {
-    for (size_t j = 0; j < k / group; j++) {
-        const int16_t sum = (int16_t)sum_of(q + j * group, group);
-        memcpy(at + j * sizeof sum, &sum, sizeof sum);
+    for (size_t j = 0; j < n / 32; j++) {
+        unit->s[j] = random_scale(rng, kind);
+        unit->sums[j] = 0;
+        for (size_t i = 32 * j; i < 32 * j + 32; i++)
+            unit->sums[j] += unit->q[i] = (int8_t)random_q(rng, kind);
     }
 }
 
-static void put_sums32(uint8_t *at, const int8_t *q, size_t k)
+void case_activations(struct rng *rng, uint8_t *token, size_t x_stride, enum hearth_activation activation, size_t k,
+                      enum case_kind kind)
 {
-    for (size_t j = 0; j < k / 32; j++) {
-        const int32_t sum = sum_of(q + j * 32, 32);
-        memcpy(at + j * sizeof sum, &sum, sizeof sum);
+    for (size_t i = 0; activation == HEARTH_ACTIVATION_F32 && i < k; i++)
+        put_float(token, HEARTH_F32, i, kind == CASE_SMALL_SCALES ? rng_magnitude(rng, -126, -105) : random_float(rng, kind));
+    for (size_t i = 0; activation != HEARTH_ACTIVATION_F32 && i < k; i += HEARTH_UNIT_ELEMS, token += x_stride) {
+        memset(token, 0xff, HEARTH_UNIT_BYTES);
+        if (activation == HEARTH_ACTIVATION_Q8_256)
+            fill_q8_256(rng, (struct hearth_q8_256 *)(void *)token, kind);
+        else
+            fill_q8_32(rng, (struct hearth_q8_32 *)(void *)token, k - i < HEARTH_UNIT_ELEMS ? k - i : HEARTH_UNIT_ELEMS, kind);
     }
-}
-
-void case_activations(struct rng *rng, uint8_t *row, enum hearth_activation activation, size_t k, enum case_kind kind)
-{
-    memset(row, 0xff, hearth_activation_bytes(activation, k));
-    if (activation == HEARTH_ACTIVATION_F32) {
-        for (size_t i = 0; i < k; i++)
-            put_float(row, HEARTH_F32, i, kind == CASE_SMALL_SCALES ? rng_magnitude(rng, -126, -105) : random_float(rng, kind));
-        return;
-    }
-    int8_t *q = (int8_t *)row;
-    for (size_t i = 0; i < k; i++)
-        q[i] = (int8_t)random_q(rng, kind);
-    const bool wide = activation == HEARTH_ACTIVATION_Q8_256;
-    for (size_t b = 0; wide && b < k / 256; b++) {
-        if (kind == CASE_SPANS)
-            fill_spans(rng, q + 256 * b);
-        const struct hearth_spans spans = spans_of(q + 256 * b);
-        memcpy(row + hearth_q8_256_spans(k) + b * sizeof spans, &spans, sizeof spans);
-    }
-    uint8_t *scales = row + (wide ? hearth_q8_256_scales(k) : hearth_q8_32_scales(k));
-    for (size_t g = 0; g < k / (wide ? 256 : 32); g++)
-        put_float(scales, HEARTH_F32, g, random_scale(rng, kind));
-    if (wide) {
-        put_sums16(row + hearth_q8_256_sums32(k), q, k, 32);
-        put_sums16(row + hearth_q8_256_sums16(k), q, k, 16);
-    } else
-        put_sums32(row + hearth_q8_32_sums(k), q, k);
 }
 
 void case_floats(struct rng *rng, float *x, size_t n)

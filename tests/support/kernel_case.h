@@ -22,9 +22,9 @@ const char *case_kind_name(enum case_kind kind);
 
 /* One row of k weights as it lies in a file. */
 void case_weights(struct rng *rng, uint8_t *row, enum hearth_format format, size_t k, enum case_kind kind);
-/* One activation row, hearth_activation_bytes long, its sums and spans right; bytes between its arrays are 0xff, which no kernel
- * may use. */
-void case_activations(struct rng *rng, uint8_t *row, enum hearth_activation activation, size_t k, enum case_kind kind);
+/* One token's activations, sums and spans right; of its units, bytes without a use are 0xff. */
+void case_activations(struct rng *rng, uint8_t *token, size_t x_stride, enum hearth_activation activation, size_t k,
+                      enum case_kind kind);
 /* Ordinary floats of many magnitudes, some zeros of both signs. */
 void case_floats(struct rng *rng, float *x, size_t n);
 /* A cache element of `format` (F16 or F32) for n values in (-limit, limit). */
