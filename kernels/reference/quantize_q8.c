@@ -68,7 +68,7 @@ static struct hearth_spans spans_of(const int8_t q[256])
         for (size_t half = 0; half < 2; half++) {
             uint16_t magnitudes = 0;
             for (size_t i = 0; i < 16; i++) {
-                const int code = q[32 * j + 16 * half + i];
+                const int8_t code = q[32 * j + 16 * half + i];
                 positive = (uint16_t)(positive + (code > 0 ? code : 0));
                 negative = (uint16_t)(negative + (code < 0 ? -code : 0));
                 magnitudes = (uint16_t)(magnitudes + abs(code));
