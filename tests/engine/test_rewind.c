@@ -132,8 +132,9 @@ static void wander(uint32_t steps, uint32_t *refused)
             const hearth_status status = hearth_session_feed(session, some, 150, &err);
             cr_assert(status == HEARTH_OK || status == HEARTH_E_CANCELLED, "%s", err.message);
             (void)hearth_session_set_deadline(session, 0, NULL);
-        } else if (what == 2) { /* other tokens from somewhere on */
-            const uint32_t same = position ? position - rng_below(&rng, position < 100 ? position : 100) : 0;
+        } else if (what == 2) {                                                /* other tokens from somewhere on */
+            const uint32_t most = position < CONTEXT ? position : CONTEXT - 1; /* a full context has room for none behind it */
+            const uint32_t same = most ? most - rng_below(&rng, most < 100 ? most : 100) : 0;
             const uint32_t n = same + 1 + rng_below(&rng, CONTEXT - same < 40 ? CONTEXT - same : 40);
             for (uint32_t j = same; j < n; j++)
                 some[j] = any_token(&rng);
