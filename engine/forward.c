@@ -327,25 +327,23 @@ static void wanted_kinds(bool wanted[HEARTH_ACTIVATION_COUNT], const struct hear
             wanted[activation_of(matrices[i])] = true;
 }
 
-/* n tokens' activations of k elements at `first`. */
-static struct hearth_rows rows_at(const void *first, enum hearth_activation kind, size_t k, uint32_t n)
+/* n tokens' activations of k elements as one block: few tokens, or entries of experts, each of whom begins anywhere. */
+static struct hearth_rows rows_together(uint8_t *first, enum hearth_activation kind, size_t k, uint32_t n)
 {
-    const uint32_t block = block_tokens(n);
-    return (struct hearth_rows){(uint8_t *)(uintptr_t)first, hearth_activation_stride(kind, k, block), block,
-                                block * hearth_activation_bytes(kind, k)};
+    const size_t stride = hearth_activation_stride(kind, k, n);
+    return (struct hearth_rows){first, stride, hearth_activation_step(kind, stride), n, n * hearth_activation_bytes(kind, k)};
 }
 
-/* The same as one block: few tokens, or entries of experts, each of whom begins anywhere. */
-static struct hearth_rows rows_together(const void *first, enum hearth_activation kind, size_t k, uint32_t n)
+/* The same in blocks. */
+static struct hearth_rows rows_at(uint8_t *first, enum hearth_activation kind, size_t k, uint32_t n)
 {
-    return (struct hearth_rows){(uint8_t *)(uintptr_t)first, hearth_activation_stride(kind, k, n), n, 0};
+    return rows_together(first, kind, k, block_tokens(n));
 }
 
 /* Where token t is. */
-static uint8_t *token_at(const struct hearth_rows *rows, enum hearth_activation kind, uint32_t t)
+static uint8_t *token_at(const struct hearth_rows *rows, uint32_t t)
 {
-    return rows->first + t / rows->block_tokens * rows->block_bytes +
-           t % rows->block_tokens * hearth_activation_step(kind, rows->stride);
+    return rows->first + t / rows->block_tokens * rows->block_bytes + t % rows->block_tokens * rows->step;
 }
 
 /* The n rows of k elements that the next products take are made in common memory by the workers together, or, if few, by each in
@@ -381,7 +379,7 @@ static void quantize_row(struct hearth_step *s, const bool wanted[HEARTH_ACTIVAT
     static const enum hearth_activation kinds[] = {HEARTH_ACTIVATION_Q8_32, HEARTH_ACTIVATION_Q8_256};
     for (size_t i = 0; i < 2; i++)
         if (wanted[kinds[i]])
-            quantize(s, kinds[i], token_at(&s->input.of[kinds[i]], kinds[i], t), s->input.of[kinds[i]].stride, x,
+            quantize(s, kinds[i], token_at(&s->input.of[kinds[i]], t), s->input.of[kinds[i]].stride, x,
                      (struct hearth_range){0, (uint32_t)k}, operation);
 }
 
@@ -429,9 +427,8 @@ static void norm_rows(struct hearth_step *s, const struct hearth_norm *norm, con
     const struct hearth_range mine = begin_rows(s, wanted, k, n);
     const bool keep = !is_few(n) || s->worker == 0;
     for (uint32_t t = mine.begin; t < mine.end; t++) {
-        float *normed = wanted[HEARTH_ACTIVATION_F32]
-                            ? (float *)(void *)token_at(&s->input.of[HEARTH_ACTIVATION_F32], HEARTH_ACTIVATION_F32, t)
-                            : first_tile(s);
+        float *normed =
+            wanted[HEARTH_ACTIVATION_F32] ? (float *)(void *)token_at(&s->input.of[HEARTH_ACTIVATION_F32], t) : first_tile(s);
         normalise(s, norm, normed, complete_row(s, first + t, keep));
         quantize_row(s, wanted, normed, t, k, NORM);
     }
@@ -452,7 +449,8 @@ static void input_from(struct hearth_step *s, const float *x, size_t k, const st
 {
     const enum hearth_activation kind = activation_of(next);
     if (kind == HEARTH_ACTIVATION_F32) {
-        s->input.of[kind] = (struct hearth_rows){(uint8_t *)(uintptr_t)x, k * sizeof(float), s->batch->n, 0};
+        const size_t row = k * sizeof(float);
+        s->input.of[kind] = (struct hearth_rows){(uint8_t *)(uintptr_t)x, row, row, s->batch->n, s->batch->n * row};
         return;
     }
     bool wanted[HEARTH_ACTIVATION_COUNT];
@@ -502,7 +500,7 @@ static void multiply_by_blas(const struct hearth_step *s, const struct hearth_ma
 {
     const struct hearth_rows *floats = &input->of[HEARTH_ACTIVATION_F32];
     const size_t x_stride = floats->stride / sizeof(float);
-    const float *x = (const float *)(const void *)token_at(floats, HEARTH_ACTIVATION_F32, tokens.begin);
+    const float *x = (const float *)(const void *)token_at(floats, tokens.begin);
     float *panel = (float *)(void *)(worker_scratch(s) + s->batch->buffers->scratch_layout.panel);
     uint8_t *file_row = (uint8_t *)(panel + (size_t)BLAS_ROWS * m->k);
     hearth_dequantize_fn *dequantize = s->batch->kernels->chosen[HEARTH_OP_DEQUANTIZE][m->format]->dequantize;
@@ -531,7 +529,7 @@ static void multiply(const struct hearth_step *s, const struct hearth_matrix *m,
     if (s->batch->blas && kind == HEARTH_ACTIVATION_F32 && n >= BLAS_TOKENS)
         multiply_by_blas(s, m, input, out, out_stride, tokens, rows);
     else
-        m->kernel->matmul.run(out, out_stride, tiles, token_at(&input->of[kind], kind, tokens.begin), input->of[kind].stride,
+        m->kernel->matmul.run(out, out_stride, tiles, token_at(&input->of[kind], tokens.begin), input->of[kind].stride,
                               rows.end - rows.begin, m->k, n, s->batch->prefetch_bytes);
     for (uint32_t t = 0; m->bias && t < n; t++)
         s->batch->kernels->chosen[HEARTH_OP_ADD][0]->add(out + t * out_stride, m->bias + rows.begin, rows.end - rows.begin);
@@ -630,7 +628,7 @@ static void middle_block(struct hearth_step *s, const struct middle *m, const st
     if (gate)
         multiply(s, gate, input, second_tile(s), n_rows, tokens, rows);
     for (uint32_t t = 0; t < tokens.end - tokens.begin; t++) {
-        uint8_t *row = token_at(&m->rows, kind_of_middle(m), first + t);
+        uint8_t *row = token_at(&m->rows, first + t);
         float *u = first_tile(s) + (size_t)t * n_rows;
         float *out = m->as_floats ? (float *)(void *)row + rows.begin : u;
         const float *g = second_tile(s) + (size_t)t * n_rows;
@@ -673,9 +671,8 @@ static void take_middle(struct hearth_step *s, const struct middle *m, uint32_t 
     struct hearth_rows *own = &out->of[m->kind];
     *own = rows_together(worker_scratch(s) + s->batch->buffers->scratch_layout.hidden, m->kind, m->width, n);
     for (uint32_t t = 0; t < n; t++) /* few: every worker for itself */
-        quantize(s, m->kind, token_at(own, m->kind, t), own->stride,
-                 (const float *)(const void *)token_at(&m->rows, HEARTH_ACTIVATION_F32, t), (struct hearth_range){0, m->width},
-                 FEED_FORWARD);
+        quantize(s, m->kind, token_at(own, t), own->stride, (const float *)(const void *)token_at(&m->rows, t),
+                 (struct hearth_range){0, m->width}, FEED_FORWARD);
 }
 
 void hearth_step_gated(struct hearth_step *s, const struct hearth_matrix *gate, const struct hearth_matrix *up,
@@ -797,15 +794,13 @@ static struct groups route(struct hearth_step *s, const struct hearth_matrix *ro
     return g;
 }
 
-/* One entry's activations: a row of floats, or unit by unit. */
-static void copy_token(const struct hearth_rows *to, uint32_t entry, const struct hearth_rows *from, uint32_t t,
-                       enum hearth_activation kind, size_t k)
+/* A token's `bytes` of activations as an entry's: a row of floats, or unit by unit. */
+static void copy_token(const struct hearth_rows *to, uint32_t entry, const struct hearth_rows *from, uint32_t t, size_t bytes)
 {
-    uint8_t *out = token_at(to, kind, entry);
-    const uint8_t *in = token_at(from, kind, t);
-    const size_t piece = kind == HEARTH_ACTIVATION_F32 ? k * sizeof(float) : HEARTH_UNIT_BYTES;
-    for (size_t n = hearth_activation_bytes(kind, k) / piece; n > 0; n--, out += to->stride, in += from->stride)
-        memcpy(out, in, piece);
+    uint8_t *out = token_at(to, entry);
+    const uint8_t *in = token_at(from, t);
+    for (size_t n = bytes / to->step; n > 0; n--, out += to->stride, in += from->stride)
+        memcpy(out, in, to->step);
 }
 
 /* Many tokens: the inputs of each expert beside each other, one for each entry. */
@@ -821,7 +816,7 @@ static struct hearth_input gather(struct hearth_step *s, const struct groups *g,
             continue;
         out.of[kind] = rows_together(s->batch->buffers->expert_rows[kind], kind, l->gate.k, g->n_entries);
         for (uint32_t i = mine.begin; i < mine.end; i++)
-            copy_token(&out.of[kind], i, &s->input.of[kind], g->entry[i] / g->slots, kind, l->gate.k);
+            copy_token(&out.of[kind], i, &s->input.of[kind], g->entry[i] / g->slots, hearth_activation_bytes(kind, l->gate.k));
     }
     hearth_step_barrier(s, NULL);
     return out;

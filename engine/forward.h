@@ -134,6 +134,7 @@ void hearth_rope_frequencies(double *out, const struct hearth_hparams *hparams, 
 struct hearth_rows {
     uint8_t *first;
     size_t stride;         /* the products' x_stride */
+    size_t step;           /* from a token to the next of its block */
     uint32_t block_tokens; /* of a block, all but the last one are full */
     size_t block_bytes;    /* from a block to the next */
 };

@@ -17,8 +17,7 @@
  *
  * Units of tokens that are multiplied together lie token by token, and only then by k: unit c of token t is c * x_stride + t *
  * HEARTH_UNIT_BYTES bytes from the first. What meets the same weights is then one stretch of memory, which hardware fetches ahead
- * as a whole (docs/performance.md). Floats of token t begin t * x_stride bytes from the first.
- */
+ * as a whole (docs/performance.md). Floats of token t are t * x_stride bytes from the first. */
 enum { HEARTH_UNIT_ELEMS = 256, HEARTH_UNIT_BYTES = 320 };
 
 struct hearth_spans {

@@ -385,20 +385,7 @@ static int sum_of(const int8_t *q, size_t n)
 
 static void check_spans(const struct hearth_q8_256 *unit)
 {
-    struct hearth_spans largest = {0, 0};
-    for (size_t i = 0; i < 256; i += 32) {
-        int positive = 0, negative = 0, halves[2] = {0, 0};
-        for (size_t j = 0; j < 32; j++) {
-            const int q = unit->q[i + j];
-            *(q > 0 ? &positive : &negative) += abs(q);
-            halves[j / 16] += abs(q);
-        }
-        for (size_t n = 0; n < 2; n++) {
-            const int sign = n ? positive : negative;
-            largest.of32 = sign > largest.of32 ? (uint16_t)sign : largest.of32;
-            largest.of16 = halves[n] > largest.of16 ? (uint16_t)halves[n] : largest.of16;
-        }
-    }
+    const struct hearth_spans largest = case_spans(unit->q);
     cr_assert_eq(unit->spans.of32, largest.of32);
     cr_assert_eq(unit->spans.of16, largest.of16);
 }

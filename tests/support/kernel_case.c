@@ -139,7 +139,7 @@ static void fill_spans(struct rng *rng, int8_t q[256])
         fill_span(rng, q + rng_below(rng, (uint32_t)(256 / n)) * n, n, spans[which].sum);
 }
 
-static struct hearth_spans spans_of(const int8_t q[256])
+struct hearth_spans case_spans(const int8_t q[256])
 {
     struct hearth_spans spans = {0, 0};
     uint16_t sum16 = 0, sums32[2] = {0, 0}; /* of the positive ones, of the others */
@@ -179,7 +179,7 @@ static void fill_q8_256(struct rng *rng, struct hearth_q8_256 *unit, enum case_k
         unit->sums32[i / 32] = (int16_t)(unit->sums32[i / 32] + unit->q[i]);
     }
     unit->s = random_scale(rng, kind);
-    unit->spans = spans_of(unit->q);
+    unit->spans = case_spans(unit->q);
 }
 
 static void fill_q8_32(struct rng *rng, struct hearth_q8_32 *unit, size_t n, enum case_kind kind)

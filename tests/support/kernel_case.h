@@ -25,6 +25,8 @@ void case_weights(struct rng *rng, uint8_t *row, enum hearth_format format, size
 /* One token's activations, sums and spans right; of its units, bytes without a use are 0xff. */
 void case_activations(struct rng *rng, uint8_t *token, size_t x_stride, enum hearth_activation activation, size_t k,
                       enum case_kind kind);
+/* What the spans of these codes must be. */
+struct hearth_spans case_spans(const int8_t q[256]);
 /* Ordinary floats of many magnitudes, some zeros of both signs. */
 void case_floats(struct rng *rng, float *x, size_t n);
 /* A cache element of `format` (F16 or F32) for n values in (-limit, limit). */
