@@ -9,14 +9,14 @@
 #include "avx2/avx2.h"
 #include "common/attributes.h"
 #include "reference/decode.h"
-#include "template/prefetch.h"
 #include "template/unroll.h"
 #include <immintrin.h>
 #include <string.h>
 
 #define TILE_ROWS 8
-#define TOKENS_AT_ONCE 128                    /* of panels; sums of 16 rows: 8 KB of stack */
-#define ACTIVATION_BYTES ((size_t)384 * 1024) /* of a walk over the rows: they stay in L2 */
+
+#include "template/activations.h"
+#include "template/prefetch.h"
 
 /* ---- Loads ------------------------------------------------------------------------------------------------------- */
 
@@ -125,16 +125,6 @@ HEARTH_ALWAYS_INLINE void store_rows(float *y, __m256 acc, size_t rows)
     float all[TILE_ROWS];
     _mm256_storeu_ps(all, acc);
     memcpy(y, all, rows * sizeof *y);
-}
-
-/* ---- Walks ------------------------------------------------------------------------------------------------------- */
-
-/* A walk over the rows takes as many tokens as stay in L2 together, in even parts; but so many at least that unpacking pays. */
-static inline size_t parts_of_tokens(size_t tokens, size_t k)
-{
-    const size_t fit = ACTIVATION_BYTES / hearth_activation_bytes(HEARTH_ACTIVATION_Q8_256, k);
-    const size_t most = fit < TOKENS_AT_ONCE / 2 ? TOKENS_AT_ONCE / 2 : fit > TOKENS_AT_ONCE ? TOKENS_AT_ONCE : fit;
-    return (tokens + most - 1) / most;
 }
 
 /* ---- Packing ----------------------------------------------------------------------------------------------------- */

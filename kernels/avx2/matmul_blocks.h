@@ -21,8 +21,8 @@ HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, __m256 d, __m256 m, co
 }
 
 /* One tile or two, rows of them all, more than 8 * (tiles - 1), times few tokens. */
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tiles, size_t tokens, size_t prefetch_bytes)
+HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
+                                   size_t tiles, size_t tokens, size_t prefetch_bytes)
 {
     const size_t tile_bytes = KERNEL(tile_bytes)(k);
     const __m256i ones = _mm256_set1_epi16(1);
@@ -33,7 +33,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         acc[0][t] = acc[1][t] = _mm256_setzero_ps();
     for (size_t j = 0; j < k / 32; j++) {
         const size_t ahead = bytes_ahead(weights_at(j), tile_bytes, tiles, prefetch_bytes);
-        const struct hearth_q8_32 *units = (const void *)(x + j / 8 * x_stride);
+        const struct hearth_q8_32 *units = units_at(x, j / 8);
         const uint8_t *packed[2];
         __m256i sum[2][FEW_TOKENS];
         UNROLL
@@ -69,12 +69,10 @@ struct panel {
 static void fill_panel(struct panel *out, const uint8_t *w, size_t c, size_t k)
 {
     const size_t left = k / 32 - 8 * c;
-    const size_t next = 8 * WEIGHTS_BYTES + (HAS_MIN ? 8 : 4) * SCALES_BYTES;
     out->blocks = left < 8 ? left : 8;
     for (size_t i = 0; i < out->blocks; i++) {
         const size_t j = 8 * c + i;
         __m256i codes[8], values[8];
-        prefetch_ahead(w + weights_at(j), WEIGHTS_BYTES, next);
         out->d[i] = load8_halves(w + scales_at(j));
         out->m[i] = HAS_MIN ? load8_halves(w + scales_at(j) + MINS_OFFSET) : _mm256_setzero_ps();
         decode(codes, values, w + weights_at(j));

@@ -18,7 +18,6 @@
 enum {
     GROUP_TOKENS = 4, /* x 2 tiles: 8 chains, 2 weights, a broadcast and products in flight fill 16 registers */
     MANY_TOKENS = 8,  /* from here on panels are faster; even groups of at most 4 have 3 or 4 tokens then */
-    PAIR_ROWS = 2 * TILE_ROWS,
 };
 
 /* All eight groups of 32 k. */

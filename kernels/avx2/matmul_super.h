@@ -17,8 +17,8 @@ HEARTH_ALWAYS_INLINE void scales_of(__m256i scales[SCALES], const struct super_b
 }
 
 /* One tile or two, rows of them all, more than 8 * (tiles - 1), times few tokens. */
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const uint8_t *x, size_t x_stride, size_t rows,
-                                   size_t k, size_t tiles, size_t tokens, size_t prefetch_bytes)
+HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
+                                   size_t tiles, size_t tokens, size_t prefetch_bytes)
 {
     const size_t tile_bytes = KERNEL(tile_bytes)(k);
     __m256 acc[2][FEW_TOKENS];
@@ -28,7 +28,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         acc[0][t] = acc[1][t] = _mm256_setzero_ps();
     for (size_t b = 0; b < k / 256; b++) {
         const size_t ahead = bytes_ahead(super_block_at(b, k), tile_bytes, tiles, prefetch_bytes);
-        const struct hearth_q8_256 *units = (const void *)(x + b * x_stride);
+        const struct hearth_q8_256 *units = units_at(x, b);
         const uint8_t *packed[2];
         struct super_block block[2];
         uint8_t room[2][ROOM_BYTES];
@@ -75,16 +75,13 @@ struct panel {
 static void fill_panel(struct panel *out, const uint8_t *w, size_t b, size_t k)
 {
     const uint8_t *packed = w + super_block_at(b, k);
-    const size_t next = HEAD_BYTES + 8 * WEIGHTS_BYTES;
     uint8_t room[ROOM_BYTES];
-    prefetch_ahead(packed, HEAD_BYTES, next);
     read_head(&out->block, room, w, b, k);
     packed += HEAD_BYTES;
     out->start = _mm256_setzero_si256();
     for (size_t j = 0; j < 8; j++, packed += WEIGHTS_BYTES) {
         __m256i codes[8], values[8];
         scales_of(out->scales + SCALES * j, &out->block, j);
-        prefetch_ahead(packed, WEIGHTS_BYTES, next);
         decode(codes, values, packed);
 #if SIGNED
         out->start = _mm256_add_epi32(out->start, store_signed(&out->codes, 8 * j, codes, values, out->scales[j]));
