@@ -169,10 +169,10 @@ static hearth_status time_test(struct bench *b, size_t index, hearth_error *err)
     return HEARTH_OK;
 }
 
-/* The first single-token passes of a session look for the best distance of prefetch; what is timed comes after them. */
+/* The first single-token passes of a session look for the best way of prefetch; what is timed comes after them. */
 static hearth_status warm_up(struct bench *b, hearth_error *err)
 {
-    for (uint32_t i = 0; i <= HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_DISTANCES; i++) {
+    for (uint32_t i = 0; i <= HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_WAYS; i++) {
         hearth_session_stand_at(b->session, 0);
         HEARTH_TRY(feed(b, 1, 1, err));
     }

@@ -1,6 +1,6 @@
-/* How far ahead, and in how many steps, the products fetch while answering: found by trying. The best way depends on the memory,
- * its load and the kernels, and no answer depends on it, so the first passes of a session over a single token are the experiment:
- * they try each in turn, some rounds of it, and the one with the fastest pass stays. */
+/* How far ahead, in how many steps and in how many streams the products read while answering: found by trying. The best way depends
+ * on the memory, its load and the kernels, and no answer depends on it, so the first passes of a session over a single token are
+ * the experiment: they try each in turn, some rounds of it, and the one with the fastest pass stays. */
 #ifndef HEARTH_ENGINE_PREFETCH_H
 #define HEARTH_ENGINE_PREFETCH_H
 
@@ -8,39 +8,46 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HEARTH_PREFETCH_DISTANCES 4u
+#define HEARTH_PREFETCH_WAYS 5u
 #define HEARTH_PREFETCH_ROUNDS 3u
 
 struct hearth_prefetch_search {
     uint32_t passes;                           /* timed so far; all zero at the beginning */
-    double fastest[HEARTH_PREFETCH_DISTANCES]; /* seconds */
+    double fastest[HEARTH_PREFETCH_WAYS]; /* seconds */
 };
 
 static inline uint32_t hearth_prefetch_choice(const struct hearth_prefetch_search *s)
 {
-    if (s->passes < HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_DISTANCES)
-        return s->passes % HEARTH_PREFETCH_DISTANCES;
+    if (s->passes < HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_WAYS)
+        return s->passes % HEARTH_PREFETCH_WAYS;
     uint32_t best = 0;
-    for (uint32_t i = 1; i < HEARTH_PREFETCH_DISTANCES; i++)
+    for (uint32_t i = 1; i < HEARTH_PREFETCH_WAYS; i++)
         if (s->fastest[i] < s->fastest[best])
             best = i;
     return best;
 }
 
-/* The distance of the next pass, in bytes. */
-static inline size_t hearth_prefetch_bytes(const struct hearth_prefetch_search *s)
+/* Way i, as the products take it. */
+static inline size_t hearth_prefetch_way(uint32_t i)
 {
-    static const size_t distances[HEARTH_PREFETCH_DISTANCES] = {8192, 4096, 16384, 4096 + HEARTH_PREFETCH_IN_STEPS};
-    return distances[hearth_prefetch_choice(s)];
+    static const size_t ways[HEARTH_PREFETCH_WAYS] = {8192, 4096, 16384, 4096 + HEARTH_PREFETCH_IN_STEPS,
+                                                      3072 + HEARTH_PREFETCH_IN_STEPS + HEARTH_PREFETCH_TWO_STREAMS};
+    return ways[i];
 }
 
-/* A pass with that distance took so long. */
+/* That of the next pass. */
+static inline size_t hearth_prefetch_bytes(const struct hearth_prefetch_search *s)
+{
+    return hearth_prefetch_way(hearth_prefetch_choice(s));
+}
+
+/* A pass with it took so long. */
 static inline void hearth_prefetch_record(struct hearth_prefetch_search *s, double seconds)
 {
-    if (s->passes >= HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_DISTANCES)
+    if (s->passes >= HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_WAYS)
         return;
-    const uint32_t i = s->passes++ % HEARTH_PREFETCH_DISTANCES;
-    if (s->passes <= HEARTH_PREFETCH_DISTANCES || seconds < s->fastest[i])
+    const uint32_t i = s->passes++ % HEARTH_PREFETCH_WAYS;
+    if (s->passes <= HEARTH_PREFETCH_WAYS || seconds < s->fastest[i])
         s->fastest[i] = seconds;
 }
 

@@ -92,14 +92,15 @@ enum hearth_op {
 /* y[t * y_stride + r] = dot(row r of the weights, activations of token t), r < rows, t < tokens. w: packed tiles; rows need not be
  * a multiple of the tile (the last tile's surplus rows are zero weights and are not written). x: activations of the kind that the
  * format takes, as above. Up to 16 tokens read each packed byte once. tokens >= 1, k >= 1 block.
- * prefetch_bytes: how far ahead a walk of few tokens asks for the packed bytes it will read, beyond the end of w too; 0: not at
- * all; an odd number: in two steps (template/prefetch.h). It never changes a result. */
+ * prefetch_bytes: how far ahead a walk of few tokens asks for the packed bytes it will read, beyond the end of w too, a multiple of
+ * 64; 0: not at all. Plus what is said below of the way. It never changes a result. */
 typedef void hearth_matmul_fn(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
                               size_t tokens, size_t prefetch_bytes);
 /* The distance for those who have not measured a better one. */
 #define HEARTH_PREFETCH_BYTES ((size_t)8192)
-/* Added to a distance, which is a multiple of 64. */
+/* Added to a distance: in two steps (template/prefetch.h); and one token walks two tiles side by side, so that two streams come. */
 #define HEARTH_PREFETCH_IN_STEPS ((size_t)1)
+#define HEARTH_PREFETCH_TWO_STREAMS ((size_t)2)
 /* Bytes of one packed tile (tile_rows rows of k elements); a multiple of 64. */
 typedef size_t hearth_tile_bytes_fn(size_t k);
 /* Pack `rows` (1 … tile_rows) file rows lying back to back into one tile; missing rows become zero weights. */

@@ -15,8 +15,8 @@
 
 #define TILE_ROWS 8
 
-#include "template/activations.h"
 #include "template/prefetch.h"
+#include "template/product.h"
 
 /* ---- Loads ------------------------------------------------------------------------------------------------------- */
 

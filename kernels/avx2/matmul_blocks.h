@@ -5,6 +5,8 @@
  *   OFFSET_SHIFT              the codes' offset is 1 << OFFSET_SHIFT; 0: there is none. */
 #include "avx2/matmul_few.h"
 
+#define TILE_BYTES KERNEL(tile_bytes)
+
 HEARTH_ALWAYS_INLINE size_t scales_at(size_t j)
 {
     return HAS_MIN ? j * (SCALES_BYTES + WEIGHTS_BYTES) : scales_offset(j, WEIGHTS_BYTES);
@@ -20,11 +22,10 @@ HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, __m256 d, __m256 m, co
     return HAS_MIN ? fold_block32_min(acc, sum, d, m, x, j) : fold_block32(acc, sum, d, x, j, OFFSET_SHIFT);
 }
 
-/* One tile or two, rows of them all, more than 8 * (tiles - 1), times few tokens. */
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
+/* One tile or two times few tokens. */
+HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const struct tiles *w, const struct activations *x, size_t k,
                                    size_t tiles, size_t tokens, size_t prefetch_bytes)
 {
-    const size_t tile_bytes = KERNEL(tile_bytes)(k);
     const __m256i ones = _mm256_set1_epi16(1);
     const __m256i scales[2][1] = {{ones}, {ones}};
     __m256 acc[2][FEW_TOKENS];
@@ -32,14 +33,13 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
     for (size_t t = 0; t < tokens; t++)
         acc[0][t] = acc[1][t] = _mm256_setzero_ps();
     for (size_t j = 0; j < k / 32; j++) {
-        const size_t ahead = bytes_ahead(weights_at(j), tile_bytes, tiles, prefetch_bytes);
         const struct hearth_q8_32 *units = units_at(x, j / 8);
         const uint8_t *packed[2];
         __m256i sum[2][FEW_TOKENS];
         UNROLL
         for (size_t i = 0; i < tiles; i++) {
-            packed[i] = w + i * tile_bytes + weights_at(j);
-            prefetch_ahead(packed[i], WEIGHTS_BYTES + (HAS_MIN ? SCALES_BYTES : SCALES_BYTES / 2), ahead);
+            packed[i] = w->first + i * w->bytes_apart + weights_at(j);
+            prefetch_ahead(packed[i], WEIGHTS_BYTES + (HAS_MIN ? SCALES_BYTES : SCALES_BYTES / 2), prefetch_bytes);
             UNROLL
             for (size_t t = 0; t < tokens; t++)
                 sum[i][t] = _mm256_setzero_si256();
@@ -47,7 +47,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
         add_few(sum, packed, units->q + 32 * (j % 8), scales, tiles, tokens);
         UNROLL
         for (size_t i = 0; i < tiles; i++) {
-            const uint8_t *at = w + i * tile_bytes + scales_at(j);
+            const uint8_t *at = w->first + i * w->bytes_apart + scales_at(j);
             const __m256 d = load8_halves(at);
             const __m256 m = HAS_MIN ? load8_halves(at + MINS_OFFSET) : _mm256_setzero_ps();
             UNROLL
@@ -55,7 +55,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
                 acc[i][t] = fold(acc[i][t], sum[i][t], d, m, &units[t], j % 8);
         }
     }
-    store_few(y, y_stride, acc, rows, tiles, tokens);
+    store_few(y, y_stride, acc, w, tiles, tokens);
 }
 
 /* Up to eight blocks of a tile. */

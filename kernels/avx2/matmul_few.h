@@ -1,6 +1,6 @@
 /* 1 ... FEW_TOKENS tokens, a constant wherever this is inlined: several tokens walk two tiles side by side, so that every broadcast
- * of activations meets both. One token walks one tile: what counts there is the memory, and a single stream that runs on from tile
- * to tile reaches more of it. Each vector of weights is decoded where it is multiplied. What counts is here, for super-blocks and
+ * of activations meets both. One token walks one tile or two: what counts there is the memory, and which of the two reaches more of
+ * it. Each vector of weights is decoded where it is multiplied. What counts is here, for super-blocks and
  * blocks of 32; the names that the including file defines are those of matmul_panel.h. */
 #ifndef HEARTH_AVX2_MATMUL_FEW_H
 #define HEARTH_AVX2_MATMUL_FEW_H
@@ -48,21 +48,16 @@ HEARTH_ALWAYS_INLINE void add_few(__m256i sum[2][FEW_TOKENS], const uint8_t *con
     }
 }
 
-HEARTH_ALWAYS_INLINE void store_few(float *y, size_t y_stride, __m256 acc[2][FEW_TOKENS], size_t rows, size_t tiles, size_t tokens)
+/* The results of one tile or two for few tokens. */
+HEARTH_ALWAYS_INLINE void store_few(float *y, size_t y_stride, __m256 acc[2][FEW_TOKENS], const struct tiles *w, size_t tiles,
+                                    size_t tokens)
 {
     UNROLL
     for (size_t t = 0; t < tokens; t++) {
         UNROLL
         for (size_t i = 0; i < tiles; i++)
-            store_rows(y + t * y_stride + TILE_ROWS * i, acc[i][t], rows - TILE_ROWS * i);
+            store_rows(y + t * y_stride + i * w->rows_apart, acc[i][t], i + 1 < tiles ? TILE_ROWS : w->rows);
     }
-}
-
-/* How far ahead a walk over `tiles` asks at byte `at` of each: where that is beyond the tile, it is in the one that this stream
- * comes to next. */
-HEARTH_ALWAYS_INLINE size_t bytes_ahead(size_t at, size_t tile_bytes, size_t tiles, size_t prefetch_bytes)
-{
-    return at + prefetch_bytes < tile_bytes ? prefetch_bytes : prefetch_bytes + (tiles - 1) * tile_bytes;
 }
 
 #endif

@@ -6,6 +6,8 @@
  *   fold                       the float end of the arithmetic. */
 #include "avx2/matmul_few.h"
 
+#define TILE_BYTES KERNEL(tile_bytes)
+
 /* Scale vectors of 32 k, and where the first of them is among a super-block's. */
 #define SCALES (8 / SCALE_GROUPS)
 
@@ -16,27 +18,25 @@ HEARTH_ALWAYS_INLINE void scales_of(__m256i scales[SCALES], const struct super_b
         scales[i] = scale_pairs(block->scales, SCALES * j + i, SCALES * j + i);
 }
 
-/* One tile or two, rows of them all, more than 8 * (tiles - 1), times few tokens. */
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
+/* One tile or two times few tokens. */
+HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const struct tiles *w, const struct activations *x, size_t k,
                                    size_t tiles, size_t tokens, size_t prefetch_bytes)
 {
-    const size_t tile_bytes = KERNEL(tile_bytes)(k);
     __m256 acc[2][FEW_TOKENS];
     __m256i sum[2][FEW_TOKENS];
     UNROLL
     for (size_t t = 0; t < tokens; t++)
         acc[0][t] = acc[1][t] = _mm256_setzero_ps();
     for (size_t b = 0; b < k / 256; b++) {
-        const size_t ahead = bytes_ahead(super_block_at(b, k), tile_bytes, tiles, prefetch_bytes);
         const struct hearth_q8_256 *units = units_at(x, b);
         const uint8_t *packed[2];
         struct super_block block[2];
         uint8_t room[2][ROOM_BYTES];
         UNROLL
         for (size_t i = 0; i < tiles; i++) {
-            packed[i] = w + i * tile_bytes + super_block_at(b, k);
-            prefetch_ahead(packed[i], HEAD_BYTES, ahead);
-            read_head(&block[i], room[i], w + i * tile_bytes, b, k);
+            packed[i] = w->first + i * w->bytes_apart + super_block_at(b, k);
+            prefetch_ahead(packed[i], HEAD_BYTES, prefetch_bytes);
+            read_head(&block[i], room[i], w->first + i * w->bytes_apart, b, k);
             packed[i] += HEAD_BYTES;
             UNROLL
             for (size_t t = 0; t < tokens; t++)
@@ -46,7 +46,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
             __m256i scales[2][SCALES];
             UNROLL
             for (size_t i = 0; i < tiles; i++) {
-                prefetch_ahead(packed[i], WEIGHTS_BYTES, ahead);
+                prefetch_ahead(packed[i], WEIGHTS_BYTES, prefetch_bytes);
                 scales_of(scales[i], &block[i], j);
             }
             add_few(sum, packed, units->q + 32 * j, (const __m256i(*)[SCALES])scales, tiles, tokens);
@@ -61,7 +61,7 @@ HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const uint8_t *w, 
                 acc[i][t] = fold(acc[i][t], sum[i][t], &block[i], &units[t]);
         }
     }
-    store_few(y, y_stride, acc, rows, tiles, tokens);
+    store_few(y, y_stride, acc, w, tiles, tokens);
 }
 
 /* A super-block of a tile. */

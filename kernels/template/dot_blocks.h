@@ -1,6 +1,7 @@
 /* Products of weights in blocks of 32 with Q8_32 activations where there is a dot instruction for bytes: a template. The including
  * file has included its level's matmul.h and defines
  *   KERNEL(operation)     the name of a function,
+ *   TILE_BYTES            the function that tells the bytes of a tile, if not KERNEL(tile_bytes),
  *   OFFSET                what the format takes away from its codes,
  *   HAS_MIN               1 where the value of a code is code * d + m, else 0,
  *   BLOCK_BYTES           bytes of a block of a tile with its share of scales and mins, to prefetch,
@@ -10,6 +11,10 @@
  *
  * The integer chain of a block begins at -OFFSET * (sum of q), so that it ends at the sum of (code - OFFSET) * q, at most 128 * 127
  * * 32 = 520 192; no partial sum is above 128 * 4064 + 255 * 127 * 32, far inside int32. */
+
+#ifndef TILE_BYTES
+#define TILE_BYTES KERNEL(tile_bytes)
+#endif
 
 /* Where the chain of block j of a unit begins, and how its end enters the accumulator. */
 HEARTH_ALWAYS_INLINE veci start_of_chain(const struct hearth_q8_32 *x, size_t j)
@@ -28,32 +33,33 @@ HEARTH_ALWAYS_INLINE vecf add_block(vecf acc, veci dot, const struct scales *w, 
     return acc;
 }
 
-HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uint8_t *tile, const struct activations *x, size_t k,
-                                            size_t rows, size_t tokens, size_t prefetch_bytes)
+HEARTH_ALWAYS_INLINE void tiles_times_tokens(float *y, size_t y_stride, const struct tiles *w, const struct activations *x,
+                                             size_t k, size_t tiles, size_t tokens, size_t prefetch_bytes)
 {
-    vecf acc[FEW_TOKENS];
+    vecf acc[2][FEW_TOKENS];
     UNROLL
     for (size_t t = 0; t < tokens; t++)
-        acc[t] = vecf_zero();
+        acc[0][t] = acc[1][t] = vecf_zero();
     for (size_t j = 0; j < k / 32; j++) {
-        const uint8_t *block = tile + block_at(j);
         const struct hearth_q8_32 *units = units_at(x, j / 8);
-        prefetch_ahead(block, BLOCK_BYTES, prefetch_bytes);
-        const struct scales scales = load_scales(tile, j);
-        veci w[8];
-        read_weights(w, block);
         UNROLL
-        for (size_t t = 0; t < tokens; t++) {
-            veci dot = start_of_chain(&units[t], j % 8);
+        for (size_t i = 0; i < tiles; i++) {
+            const uint8_t *block = w->first + i * w->bytes_apart + block_at(j);
+            prefetch_ahead(block, BLOCK_BYTES, prefetch_bytes);
+            const struct scales scales = load_scales(w->first + i * w->bytes_apart, j);
+            veci codes[8];
+            read_weights(codes, block);
             UNROLL
-            for (size_t n = 0; n < 8; n++)
-                dot = add_dot(dot, w[n], broadcast_dword(units[t].q + 32 * (j % 8) + 4 * n));
-            acc[t] = add_block(acc[t], dot, &scales, &units[t], j % 8);
+            for (size_t t = 0; t < tokens; t++) {
+                veci dot = start_of_chain(&units[t], j % 8);
+                UNROLL
+                for (size_t n = 0; n < 8; n++)
+                    dot = add_dot(dot, codes[n], broadcast_dword(units[t].q + 32 * (j % 8) + 4 * n));
+                acc[i][t] = add_block(acc[i][t], dot, &scales, &units[t], j % 8);
+            }
         }
     }
-    UNROLL
-    for (size_t t = 0; t < tokens; t++)
-        store_rows(y + t * y_stride, acc[t], rows);
+    store_few(y, y_stride, acc, w, tiles, tokens);
 }
 
 /* Up to 8 blocks of a tile. */

@@ -1,6 +1,7 @@
 /* Products of weights in super-blocks of 256 with Q8_256 activations where there is a dot instruction for bytes: a template. The
  * including file has included its level's kquant_scales.h and defines
  *   KERNEL(operation)  the name of a function,
+ *   TILE_BYTES         the function that tells the bytes of a tile, if not KERNEL(tile_bytes),
  *   SUB_BLOCKS         scales in a super-block, 8 or 16,
  *   OFFSET             what the format takes away from its codes; 0: it has mins instead,
  *   SHORT_SPAN         the largest span of activations (over as many as a sub-block has) with which its dots fit 16 bits; 0 where
@@ -18,6 +19,10 @@
  * from floats are mostly far from 127, so that the chains fit 16 bits: then two are joined and scaled at once. Without mins
  * |sum of (code - OFFSET) * q| <= most * span of 16, most being the largest |code - OFFSET|; with mins, in sub-blocks of 32, where
  * no code is negative, <= most * span of 32, because positive and negative products cancel. */
+
+#ifndef TILE_BYTES
+#define TILE_BYTES KERNEL(tile_bytes)
+#endif
 
 enum { DOTS = 64 / SUB_BLOCKS }; /* dot instructions of a sub-block, 4 k each */
 
@@ -49,49 +54,64 @@ HEARTH_ALWAYS_INLINE veci start_of_chain(const struct starts *starts, size_t j)
     return OFFSET != 0 ? veci_set1(starts->of[j]) : veci_zero();
 }
 
-HEARTH_ALWAYS_INLINE void tile_times_tokens(float *y, size_t y_stride, const uint8_t *tile, const struct activations *x, size_t k,
-                                            size_t rows, size_t tokens, size_t prefetch_bytes)
+/* sum + the products of 32 k with one token, scaled. */
+HEARTH_ALWAYS_INLINE veci add_step(veci sum, const veci codes[8], const struct super_scales *scales, const struct starts *starts,
+                                   const struct hearth_q8_256 *x, size_t step)
 {
-    vecf acc[FEW_TOKENS];
+    UNROLL
+    for (size_t j = 0; j < SUB_BLOCKS / 8; j++) {
+        const size_t sub_block = step * (SUB_BLOCKS / 8) + j;
+        veci dot = start_of_chain(starts, sub_block);
+        UNROLL
+        for (size_t n = j * DOTS; n < (j + 1) * DOTS; n++)
+            dot = add_dot(dot, codes[n], broadcast_dword(x->q + 32 * step + 4 * n));
+        sum = veci_add(sum, veci_mul(dot, scales->scale[sub_block]));
+    }
+    return sum;
+}
+
+HEARTH_ALWAYS_INLINE void tiles_times_tokens(float *y, size_t y_stride, const struct tiles *w, const struct activations *x,
+                                             size_t k, size_t tiles, size_t tokens, size_t prefetch_bytes)
+{
+    vecf acc[2][FEW_TOKENS];
     UNROLL
     for (size_t t = 0; t < tokens; t++)
-        acc[t] = vecf_zero();
+        acc[0][t] = acc[1][t] = vecf_zero();
     for (size_t s = 0; s < k / 256; s++) {
-        const uint8_t *super = tile + super_block_at(s, k);
+        const uint8_t *super = w->first + super_block_at(s, k);
         const struct hearth_q8_256 *units = units_at(x, s);
-        struct super_scales scales;
-        read_scales(&scales, tile, s, k);
+        struct super_scales scales[2];
         struct starts starts[FEW_TOKENS];
-        veci sum[FEW_TOKENS];
+        veci sum[2][FEW_TOKENS];
         UNROLL
-        for (size_t t = 0; t < tokens; t++) {
+        for (size_t t = 0; t < tokens; t++)
             find_starts(&starts[t], &units[t]);
-            sum[t] = veci_zero();
+        UNROLL
+        for (size_t i = 0; i < tiles; i++) {
+            read_scales(&scales[i], w->first + i * w->bytes_apart, s, k);
+            UNROLL
+            for (size_t t = 0; t < tokens; t++)
+                sum[i][t] = veci_zero();
         }
         for (size_t step = 0; step < 8; step++) {
-            veci w[8];
-            prefetch_ahead(super + SUPER_BYTES / 8 * step, SUPER_BYTES / 8, prefetch_bytes);
-            read_weights(w, super, step);
             UNROLL
-            for (size_t t = 0; t < tokens; t++) {
-                const int8_t *q = units[t].q + 32 * step;
+            for (size_t i = 0; i < tiles; i++) {
+                veci codes[8];
+                prefetch_ahead(super + i * w->bytes_apart + SUPER_BYTES / 8 * step, SUPER_BYTES / 8, prefetch_bytes);
+                read_weights(codes, super + i * w->bytes_apart, step);
                 UNROLL
-                for (size_t j = 0; j < SUB_BLOCKS / 8; j++) {
-                    veci dot = start_of_chain(&starts[t], step * (SUB_BLOCKS / 8) + j);
-                    UNROLL
-                    for (size_t n = j * DOTS; n < (j + 1) * DOTS; n++)
-                        dot = add_dot(dot, w[n], broadcast_dword(q + 4 * n));
-                    sum[t] = veci_add(sum[t], veci_mul(dot, scales.scale[step * (SUB_BLOCKS / 8) + j]));
-                }
+                for (size_t t = 0; t < tokens; t++)
+                    sum[i][t] = add_step(sum[i][t], codes, &scales[i], &starts[t], &units[t], step);
             }
         }
         UNROLL
-        for (size_t t = 0; t < tokens; t++)
-            acc[t] = add_super_block(acc[t], sum[t], &scales, &units[t]);
+        for (size_t i = 0; i < tiles; i++) {
+            UNROLL
+            for (size_t t = 0; t < tokens; t++)
+                acc[i][t] = add_super_block(acc[i][t], sum[i][t], &scales[i], &units[t]);
+        }
     }
-    UNROLL
-    for (size_t t = 0; t < tokens; t++)
-        store_rows(y + t * y_stride, acc[t], rows);
+    store_few(y, y_stride, acc, w, tiles, tokens);
 }
 
 struct panel {

@@ -1,37 +1,39 @@
 /* The walk over rows and tokens, the last part of the template of a product that has a dot instruction for bytes. What stands
  * before it defines, besides the names of pairs.h,
- *   tile_times_tokens    one tile times 1 ... FEW_TOKENS tokens,
+ *   tiles_times_tokens   one tile or two times 1 ... FEW_TOKENS tokens,
  *   panels_times_tokens  two panels times up to GROUP_TOKENS tokens.
  *
- * Few tokens: one tile at a time, weights unpacked into registers and used for all tokens. Many tokens: pairs of tiles. */
+ * Few tokens: one tile at a time, weights unpacked into registers and used for all tokens. What counts for a single one is the
+ * memory; there it may be two tiles. Many tokens: pairs of tiles. */
 
 static void few_tokens(float *y, size_t y_stride, const uint8_t *tile, const struct activations *x, size_t k, size_t rows,
                        size_t tokens, size_t prefetch_bytes)
 {
+    const struct tiles w = one_tile(tile, rows);
     switch (tokens) {
     case 1:
-        tile_times_tokens(y, y_stride, tile, x, k, rows, 1, prefetch_bytes);
+        tiles_times_tokens(y, y_stride, &w, x, k, 1, 1, prefetch_bytes);
         break;
     case 2:
-        tile_times_tokens(y, y_stride, tile, x, k, rows, 2, prefetch_bytes);
+        tiles_times_tokens(y, y_stride, &w, x, k, 1, 2, prefetch_bytes);
         break;
     case 3:
-        tile_times_tokens(y, y_stride, tile, x, k, rows, 3, prefetch_bytes);
+        tiles_times_tokens(y, y_stride, &w, x, k, 1, 3, prefetch_bytes);
         break;
     case 4:
-        tile_times_tokens(y, y_stride, tile, x, k, rows, 4, prefetch_bytes);
+        tiles_times_tokens(y, y_stride, &w, x, k, 1, 4, prefetch_bytes);
         break;
     case 5:
-        tile_times_tokens(y, y_stride, tile, x, k, rows, 5, prefetch_bytes);
+        tiles_times_tokens(y, y_stride, &w, x, k, 1, 5, prefetch_bytes);
         break;
     case 6:
-        tile_times_tokens(y, y_stride, tile, x, k, rows, 6, prefetch_bytes);
+        tiles_times_tokens(y, y_stride, &w, x, k, 1, 6, prefetch_bytes);
         break;
     case 7:
-        tile_times_tokens(y, y_stride, tile, x, k, rows, 7, prefetch_bytes);
+        tiles_times_tokens(y, y_stride, &w, x, k, 1, 7, prefetch_bytes);
         break;
     case 8:
-        tile_times_tokens(y, y_stride, tile, x, k, rows, 8, prefetch_bytes);
+        tiles_times_tokens(y, y_stride, &w, x, k, 1, 8, prefetch_bytes);
         break;
     }
 }
@@ -65,13 +67,28 @@ static void tile_times_many(float *y, size_t y_stride, const uint8_t *tile, cons
     }
 }
 
+/* One token times those tiles that two_tiles() gives; how many rows that are. */
+static size_t halves_times_token(float *y, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
+                                 size_t prefetch_bytes)
+{
+    const size_t half = (rows + TILE_ROWS - 1) / TILE_ROWS / 2;
+    for (size_t i = 0; i < half; i++) {
+        const struct tiles two = two_tiles(w, i, rows, TILE_BYTES(k));
+        tiles_times_tokens(y + i * TILE_ROWS, 0, &two, x, k, 2, 1, prefetch_bytes);
+    }
+    return half * PAIR_ROWS < rows ? half * PAIR_ROWS : rows;
+}
+
 void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k, size_t tokens,
                     size_t prefetch_bytes)
 {
     const struct activations a = {x, x_stride};
-    const size_t paired = tokens <= FEW_TOKENS ? 0 : whole_pairs(rows);
-    const uint8_t *tile = (const uint8_t *)w + (paired + TILE_ROWS - 1) / TILE_ROWS * TILE_BYTES(k);
-    pairs_times_many(y, y_stride, w, &a, paired, k, tokens);
-    for (size_t r = paired; r < rows; r += TILE_ROWS, tile += TILE_BYTES(k))
-        tile_times_many(y + r, y_stride, tile, &a, rows - r < TILE_ROWS ? rows - r : TILE_ROWS, k, tokens, prefetch_bytes);
+    size_t done = 0;
+    if (tokens > FEW_TOKENS)
+        done = pairs_times_many(y, y_stride, w, &a, rows, k, tokens);
+    else if (tokens == 1 && prefetch_bytes & HEARTH_PREFETCH_TWO_STREAMS)
+        done = halves_times_token(y, w, &a, rows, k, prefetch_bytes);
+    const uint8_t *tile = (const uint8_t *)w + (done + TILE_ROWS - 1) / TILE_ROWS * TILE_BYTES(k);
+    for (size_t r = done; r < rows; r += TILE_ROWS, tile += TILE_BYTES(k))
+        tile_times_many(y + r, y_stride, tile, &a, rows - r, k, tokens, prefetch_bytes);
 }

@@ -1,23 +1,12 @@
 /* Many tokens times pairs of tiles, the same walk for all levels: 256 k of two tiles are unpacked to the stack (at most 8 KB of
  * codes, they stay in the L1 cache), and groups of tokens pass over them; each broadcast dword of activations serves both tiles.
  * Packed bytes are read once for up to TOKENS_AT_ONCE tokens. What stands before it defines
- *   KERNEL(operation)   the name of a function,
- *   TILE_BYTES          the function that tells the bytes of a tile, if not KERNEL(tile_bytes),
+ *   TILE_BYTES          the function that tells the bytes of a tile,
  *   fill_panel          unpacks 256 k of a tile to bytes, a struct panel,
  *   panels_times_group  acc[t][r] += two panels, row r, times unit t, for the sizes that even groups of at most GROUP_TOKENS have,
  *   TILE_ROWS, GROUP_TOKENS. */
 
-#include "template/activations.h"
-
-#ifndef TILE_BYTES
-#define TILE_BYTES KERNEL(tile_bytes)
-#endif
-
-/* Of so many rows, those that are in pairs of tiles: all but a last tile that has no other. */
-static inline size_t whole_pairs(size_t rows)
-{
-    return rows % PAIR_ROWS > TILE_ROWS ? rows : rows - rows % PAIR_ROWS;
-}
+#include "template/product.h"
 
 /* Fetch part `i` of `n` of `bytes` bytes of both tiles. */
 HEARTH_ALWAYS_INLINE void prefetch_part(const uint8_t *p, size_t tile_bytes, size_t bytes, size_t i, size_t n)
@@ -75,17 +64,20 @@ static void pair_times_tokens(float *y, size_t y_stride, const uint8_t *w, const
     }
 }
 
-/* Pairs of tiles times many tokens; part of the tokens after part, so that their activations are in the caches for many pairs. */
-static void pairs_times_many(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
-                             size_t tokens)
+/* Pairs of tiles times many tokens; part of the tokens after part, so that their activations are in the caches for many pairs.
+ * Returns how many rows those are: all but those of a last tile that has no other. */
+static size_t pairs_times_many(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
+                               size_t tokens)
 {
+    const size_t paired = rows % PAIR_ROWS > TILE_ROWS ? rows : rows - rows % PAIR_ROWS;
     const size_t parts = (tokens + TOKENS_AT_ONCE - 1) / TOKENS_AT_ONCE;
     for (size_t p = 0; p < parts; p++) {
         const size_t from = tokens * p / parts;
         const size_t n = tokens * (p + 1) / parts - from;
         const struct activations part = activations_from(x, from);
         const uint8_t *pair = w;
-        for (size_t r = 0; r < rows; r += PAIR_ROWS, pair += 2 * TILE_BYTES(k))
+        for (size_t r = 0; r < paired; r += PAIR_ROWS, pair += 2 * TILE_BYTES(k))
             pair_times_tokens(y + r + from * y_stride, y_stride, pair, &part, rows - r, k, n);
     }
+    return paired;
 }

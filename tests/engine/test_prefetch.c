@@ -1,34 +1,34 @@
-/* The search for the distance of software prefetch. */
+/* The search for the way of software prefetch. */
 #include "prefetch.h"
 #include <criterion/criterion.h>
 
-/* Passes take `seconds[i]` with the i-th distance, and longer in the first round. */
-static size_t searched(const double seconds[HEARTH_PREFETCH_DISTANCES])
+/* Passes take `seconds[i]` in the i-th way, and longer in the first round. */
+static size_t searched(const double seconds[HEARTH_PREFETCH_WAYS])
 {
     struct hearth_prefetch_search search = {0};
-    bool tried[HEARTH_PREFETCH_DISTANCES] = {false};
-    for (uint32_t pass = 0; pass < HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_DISTANCES; pass++) {
+    bool tried[HEARTH_PREFETCH_WAYS] = {false};
+    for (uint32_t pass = 0; pass < HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_WAYS; pass++) {
         const uint32_t i = hearth_prefetch_choice(&search);
         tried[i] = true;
-        hearth_prefetch_record(&search, pass < HEARTH_PREFETCH_DISTANCES ? 100.0 - pass : seconds[i]);
+        hearth_prefetch_record(&search, pass < HEARTH_PREFETCH_WAYS ? 100.0 - pass : seconds[i]);
     }
-    for (uint32_t i = 0; i < HEARTH_PREFETCH_DISTANCES; i++)
-        cr_expect(tried[i], "distance %u was tried", i);
+    for (uint32_t i = 0; i < HEARTH_PREFETCH_WAYS; i++)
+        cr_expect(tried[i], "way %u was tried", i);
     const size_t found = hearth_prefetch_bytes(&search);
     hearth_prefetch_record(&search, 0.0); /* later passes change nothing */
     cr_expect_eq(hearth_prefetch_bytes(&search), found);
     return found;
 }
 
-Test(prefetch, the_fastest_distance_stays)
+Test(prefetch, the_fastest_way_stays)
 {
-    size_t found[HEARTH_PREFETCH_DISTANCES];
-    for (uint32_t best = 0; best < HEARTH_PREFETCH_DISTANCES; best++) {
-        double seconds[HEARTH_PREFETCH_DISTANCES];
-        for (uint32_t i = 0; i < HEARTH_PREFETCH_DISTANCES; i++)
+    size_t found[HEARTH_PREFETCH_WAYS];
+    for (uint32_t best = 0; best < HEARTH_PREFETCH_WAYS; best++) {
+        double seconds[HEARTH_PREFETCH_WAYS];
+        for (uint32_t i = 0; i < HEARTH_PREFETCH_WAYS; i++)
             seconds[i] = i == best ? 1.0 : 1.5;
         found[best] = searched(seconds);
         for (uint32_t i = 0; i < best; i++)
-            cr_expect_neq(found[i], found[best], "another winner is another distance");
+            cr_expect_neq(found[i], found[best], "another winner is another way");
     }
 }

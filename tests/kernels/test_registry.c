@@ -159,13 +159,13 @@ static struct fence pack_checked(const struct product *p, size_t rows)
 }
 
 /* The last `tokens` tokens, so that reading past the last activation row meets the guard page. */
-static void product_run(const struct product *p, const void *tiles, size_t rows, size_t tokens)
+static void product_run(const struct product *p, const void *tiles, size_t rows, size_t tokens, size_t prefetch_bytes)
 {
     const size_t stride = rows + 3;
     const size_t first = TOKENS_MAX - tokens;
     struct fence out = fence_make(((tokens - 1) * stride + rows) * sizeof(float));
     float *y = floats(&out);
-    p->kernel->matmul.run(y, stride, tiles, p->x.data + first * p->x_step, p->x_stride, rows, p->k, tokens, HEARTH_PREFETCH_BYTES);
+    p->kernel->matmul.run(y, stride, tiles, p->x.data + first * p->x_step, p->x_stride, rows, p->k, tokens, prefetch_bytes);
     for (size_t t = 0; t < tokens; t++) {
         const float *expected = p->expected + (first + t) * p->rows_max + (p->rows_max - rows);
         const size_t bad = first_different(y + t * stride, expected, rows);
@@ -185,7 +185,7 @@ static void product_run_unaligned(const struct product *p, const struct fence *t
 {
     struct fence moved = fence_make(tiles->bytes + 60);
     memcpy(moved.data, tiles->data, tiles->bytes);
-    product_run(p, moved.data, rows, 5);
+    product_run(p, moved.data, rows, 5, HEARTH_PREFETCH_BYTES);
     fence_free(&moved);
 }
 
@@ -193,11 +193,13 @@ static void product_all_shapes(const struct product *p)
 {
     const size_t tile = p->kernel->matmul.tile_rows;
     const size_t rows[] = {1, tile > 1 ? tile - 1 : 2, tile, tile + 1, p->rows_max};
+    const size_t ways[] = {HEARTH_PREFETCH_BYTES, 2048 + HEARTH_PREFETCH_IN_STEPS + HEARTH_PREFETCH_TWO_STREAMS};
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct fence tiles = pack_checked(p, rows[i]);
         for (size_t tokens = 1; tokens <= 17; tokens++)
-            product_run(p, tiles.data, rows[i], tokens);
-        product_run(p, tiles.data, rows[i], TOKENS_MAX);
+            for (size_t j = 0; j < COUNT(ways); j++)
+                product_run(p, tiles.data, rows[i], tokens, ways[j]);
+        product_run(p, tiles.data, rows[i], TOKENS_MAX, HEARTH_PREFETCH_BYTES);
         product_run_unaligned(p, &tiles, rows[i]);
         fence_free(&tiles);
     }

@@ -1,0 +1,50 @@
+/* What all templates of products of quantized weights share: how tiles and activations are handed on. */
+#ifndef HEARTH_TEMPLATE_PRODUCT_H
+#define HEARTH_TEMPLATE_PRODUCT_H
+
+#include "common/attributes.h"
+#include "kernels.h"
+
+enum {
+    PAIR_ROWS = 2 * TILE_ROWS, /* two tiles share the broadcast activations where there are many tokens */
+    TOKENS_AT_ONCE = 256,      /* float accumulators of 2 tiles x 256 tokens: 32 KB of stack with 16 rows, 16 with 8 */
+};
+
+/* Units of tokens, as kernels.h lays them out; the first token's units are `stride` apart. */
+struct activations {
+    const uint8_t *units;
+    size_t stride;
+};
+
+HEARTH_ALWAYS_INLINE struct activations activations_from(const struct activations *x, size_t token)
+{
+    return (struct activations){x->units + token * HEARTH_UNIT_BYTES, x->stride};
+}
+
+/* Unit c of the first token; those of the next ones follow. */
+HEARTH_ALWAYS_INLINE const void *units_at(const struct activations *x, size_t c)
+{
+    return x->units + c * x->stride;
+}
+
+/* Tiles that few tokens meet side by side: one, or two so far apart that each stream runs on from tile to tile. */
+struct tiles {
+    const uint8_t *first;
+    size_t bytes_apart, rows_apart; /* of two */
+    size_t rows;                    /* of the last; the first of two has all */
+};
+
+HEARTH_ALWAYS_INLINE struct tiles one_tile(const uint8_t *tile, size_t rows)
+{
+    return (struct tiles){.first = tile, .rows = rows < TILE_ROWS ? rows : TILE_ROWS};
+}
+
+/* Of `rows`, tiles i of both halves; a last tile of an odd number is in neither. */
+HEARTH_ALWAYS_INLINE struct tiles two_tiles(const uint8_t *w, size_t i, size_t rows, size_t tile_bytes)
+{
+    const size_t half = (rows + TILE_ROWS - 1) / TILE_ROWS / 2;
+    const size_t left = rows - (half + i) * TILE_ROWS;
+    return (struct tiles){w + i * tile_bytes, half * tile_bytes, half * TILE_ROWS, left < TILE_ROWS ? left : TILE_ROWS};
+}
+
+#endif
