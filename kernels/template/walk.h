@@ -1,0 +1,145 @@
+/* The walk over rows and tokens, the same for all levels: the last part of the template of a product of quantized weights. What
+ * stands before it defines
+ *   KERNEL(operation)     the name of a function,
+ *   TILE_BYTES            the function that tells the bytes of a tile,
+ *   one_tile_times_few    1 ... ONE_TILE_TOKENS tokens, weights are unpacked into registers where they are multiplied,
+ *   two_tiles_times_few   likewise 1 ... TWO_TILES_TOKENS,
+ *   TWO_TILES_ALWAYS      1 where two tiles are better for the sake of the arithmetic already, but for one token,
+ *   MANY_TOKENS           from how many on panels are better,
+ *   fill_panel            unpacks 256 k of a tile to bytes, a struct panel,
+ *   panels_times_group    acc[t][r] += two panels, row r, times unit t, for as many as even groups of at most GROUP_TOKENS have. */
+
+#include "template/product.h"
+
+/* ---- Few tokens: packed bytes are read once for each group ---------------------------------------------------------- */
+
+/* Those tiles that two_tiles() gives. Returns how many rows that are. */
+static size_t halves_times_few(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
+                               size_t tokens, size_t prefetch_bytes)
+{
+    const size_t half = (rows + TILE_ROWS - 1) / TILE_ROWS / 2;
+    const size_t groups = (tokens + TWO_TILES_TOKENS - 1) / TWO_TILES_TOKENS;
+    for (size_t i = 0; i < half; i++) {
+        const struct tiles two = two_tiles(w, i, rows, TILE_BYTES(k));
+        for (size_t g = 0; g < groups; g++) {
+            const size_t t = tokens * g / groups;
+            const struct activations group = activations_from(x, t);
+            two_tiles_times_few(y + t * y_stride + i * TILE_ROWS, y_stride, &two, &group, k, tokens * (g + 1) / groups - t,
+                                prefetch_bytes);
+        }
+    }
+    return half * PAIR_ROWS < rows ? half * PAIR_ROWS : rows;
+}
+
+/* One tile by itself, `rows` or all of them. */
+static void tile_times_tokens(float *y, size_t y_stride, const uint8_t *tile, const struct activations *x, size_t rows, size_t k,
+                              size_t tokens, size_t prefetch_bytes)
+{
+    const struct tiles one = one_tile(tile, rows);
+    for (size_t t = 0; t < tokens; t += ONE_TILE_TOKENS) {
+        const struct activations some = activations_from(x, t);
+        one_tile_times_few(y + t * y_stride, y_stride, &one, &some, k, tokens - t < ONE_TILE_TOKENS ? tokens - t : ONE_TILE_TOKENS,
+                           prefetch_bytes);
+    }
+}
+
+static bool takes_two_tiles(size_t tokens, size_t prefetch_bytes)
+{
+    if (TWO_TILES_ALWAYS && tokens > 1)
+        return true;
+    return tokens <= TWO_TILES_TOKENS && (prefetch_bytes & HEARTH_PREFETCH_TWO_STREAMS) != 0;
+}
+
+/* ---- Many tokens: 256 k of two tiles are unpacked to the stack (at most 8 KB of codes, they stay in the L1 cache), and groups of
+ * tokens pass over them; each broadcast dword of activations serves both tiles. Packed bytes are read once for up to TOKENS_AT_ONCE
+ * tokens. */
+
+/* Fetch part `i` of `n` of `bytes` bytes of both tiles. */
+HEARTH_ALWAYS_INLINE void prefetch_part(const uint8_t *p, size_t tile_bytes, size_t bytes, size_t i, size_t n)
+{
+    for (size_t at = bytes * i / n & ~(size_t)63; at < bytes * (i + 1) / n; at += 64) {
+        _mm_prefetch((const char *)p + at, _MM_HINT_T0);
+        _mm_prefetch((const char *)p + tile_bytes + at, _MM_HINT_T0);
+    }
+}
+
+/* The lines of a pair's results for a token. */
+HEARTH_ALWAYS_INLINE void prefetch_pair(const float *y, size_t rows)
+{
+    for (size_t r = 0; r < PAIR_ROWS && r < rows; r += 64 / sizeof *y)
+        _mm_prefetch((const char *)(y + r), _MM_HINT_T0);
+}
+
+/* Of a pair's results for a token, those of the rows that exist, of `rows` left. */
+HEARTH_ALWAYS_INLINE void store_pair(float *y, const float acc[PAIR_ROWS], size_t rows)
+{
+    if (rows >= PAIR_ROWS)
+        memcpy(y, acc, PAIR_ROWS * sizeof *y); /* a size known here makes it a few moves */
+    else
+        memcpy(y, acc, rows * sizeof *y);
+}
+
+/* Two tiles, of which `rows` or PAIR_ROWS rows exist, times up to TOKENS_AT_ONCE tokens. The bytes of the next panels come while
+ * these are used. The lines of the results, far apart and seldom in a cache, are fetched before a group's last product and written
+ * behind it, while the next group is computed. */
+static void pair_times_tokens(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
+                              size_t tokens)
+{
+    const size_t groups = (tokens + GROUP_TOKENS - 1) / GROUP_TOKENS;
+    const size_t chunks = (k + HEARTH_UNIT_ELEMS - 1) / HEARTH_UNIT_ELEMS;
+    const size_t chunk_bytes = TILE_BYTES(k) / chunks;
+    float acc[TOKENS_AT_ONCE][PAIR_ROWS];
+    struct panel panels[2];
+    for (size_t c = 0; c < chunks; c++) {
+        const bool last = c + 1 == chunks;
+        const uint8_t *next = last ? w + 2 * TILE_BYTES(k) : w + (c + 1) * chunk_bytes;
+        fill_panel(&panels[0], w, c, k);
+        fill_panel(&panels[1], w + TILE_BYTES(k), c, k);
+        for (size_t g = 0; g < groups; g++) {
+            const size_t from = tokens * g / groups, end = tokens * (g + 1) / groups;
+            const struct activations group = activations_from(x, from);
+            prefetch_part(next, TILE_BYTES(k), chunk_bytes, g, groups);
+            if (c == 0)
+                memset(acc + from, 0, (end - from) * sizeof *acc);
+            for (size_t t = from; last && t < end; t++)
+                prefetch_pair(y + t * y_stride, rows);
+            panels_times_group(acc + from, panels, units_at(&group, c), end - from);
+            for (size_t t = from; last && t < end; t++)
+                store_pair(y + t * y_stride, acc[t], rows);
+        }
+    }
+}
+
+/* Pairs of tiles times many tokens; part of the tokens after part, so that their activations are in the caches for many pairs.
+ * Returns how many rows those are: all but those of a last tile that has no other. */
+static size_t pairs_times_many(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
+                               size_t tokens)
+{
+    const size_t paired = rows % PAIR_ROWS > TILE_ROWS ? rows : rows - rows % PAIR_ROWS;
+    const size_t parts = (tokens + TOKENS_AT_ONCE - 1) / TOKENS_AT_ONCE;
+    for (size_t p = 0; p < parts; p++) {
+        const size_t from = tokens * p / parts;
+        const size_t n = tokens * (p + 1) / parts - from;
+        const struct activations part = activations_from(x, from);
+        const uint8_t *pair = w;
+        for (size_t r = 0; r < paired; r += PAIR_ROWS, pair += 2 * TILE_BYTES(k))
+            pair_times_tokens(y + r + from * y_stride, y_stride, pair, &part, rows - r, k, n);
+    }
+    return paired;
+}
+
+/* ---- All ---------------------------------------------------------------------------------------------------------- */
+
+void KERNEL(matmul)(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k, size_t tokens,
+                    size_t prefetch_bytes)
+{
+    const struct activations a = {x, x_stride};
+    size_t done = 0;
+    if (tokens >= MANY_TOKENS)
+        done = pairs_times_many(y, y_stride, w, &a, rows, k, tokens);
+    else if (takes_two_tiles(tokens, prefetch_bytes))
+        done = halves_times_few(y, y_stride, w, &a, rows, k, tokens, prefetch_bytes);
+    const uint8_t *tile = (const uint8_t *)w + (done + TILE_ROWS - 1) / TILE_ROWS * TILE_BYTES(k);
+    for (size_t r = done; r < rows; r += TILE_ROWS, tile += TILE_BYTES(k))
+        tile_times_tokens(y + r, y_stride, tile, &a, rows - r, k, tokens, prefetch_bytes);
+}
