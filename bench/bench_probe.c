@@ -282,8 +282,8 @@ static void probe_reading(struct probe *p, const uint8_t *memory, uint64_t bytes
     const uint32_t all = p->engine->workers;
     for (uint32_t threads = 1; threads > 0; threads = next_threads(threads, all))
         for (uint32_t streams = 1; streams <= 4; streams *= 2)
-            for (size_t i = 0; i < HEARTH_PROBE_DISTANCES; i++) {
-                const struct hearth_read_variant variant = {threads, streams, hearth_probe_distances[i]};
+            for (size_t i = 0; i < HEARTH_PROBE_WAYS; i++) {
+                const struct hearth_read_variant variant = {threads, streams, hearth_probe_ways[i]};
                 double best = 0;
                 for (int k = 0; k < 3; k++) {
                     const double rate =
@@ -295,7 +295,8 @@ static void probe_reading(struct probe *p, const uint8_t *memory, uint64_t bytes
                                                      .unit = "B",
                                                      .threads = threads,
                                                      .streams = streams,
-                                                     .prefetch = variant.prefetch,
+                                                     .prefetch = variant.ahead.bytes,
+                                                     .prefetch_steps = variant.ahead.steps,
                                                      .work_per_second = best};
                 p->row(&row, p->user);
             }

@@ -16,9 +16,9 @@ enum hearth_probe_kind {
 struct hearth_probe_row {
     enum hearth_probe_kind kind;
     const char *name;
-    const char *unit; /* of the work: "MAC", "B" */
-    uint32_t threads, streams, prefetch;
-    double instructions_per_cycle; /* of one thread, like the next */
+    const char *unit;                                    /* of the work: "MAC", "B" */
+    uint32_t threads, streams, prefetch, prefetch_steps; /* probe.h: hearth_read_ahead */
+    double instructions_per_cycle;                       /* of one thread, like the next */
     double work_per_cycle;
     double work_per_second; /* of all `threads` */
     double clock_hz;

@@ -49,18 +49,32 @@ double hearth_deviation(const double *values, size_t n)
 
 /* ---- Reading -------------------------------------------------------------------------------------------------------- */
 
-const uint32_t hearth_probe_distances[HEARTH_PROBE_DISTANCES] = {0, 1024, 2048, 4096};
+#define NEAR_BYTES 768 /* ahead, the second step */
+
+const struct hearth_read_ahead hearth_probe_ways[HEARTH_PROBE_WAYS] = {{0, 0}, {1024, 1}, {2048, 1}, {4096, 1}, {2048, 2}};
+
+/* Ask for line `at` / 64: at %0 in one step; or in two, at %0 first and at %1. */
+#define ONE_STEP(at) "prefetcht0 " #at "(%0)\n"
+#define TWO_STEPS(at) "prefetcht1 " #at "(%0)\n prefetcht0 " #at "(%1)\n"
+#define LINES_2(step) step(0) step(64)
+#define LINES_4(step) LINES_2(step) step(128) step(192)
+#define LINES_8(step) LINES_4(step) step(256) step(320) step(384) step(448)
+#define READ_AHEAD(lines, p, ahead)                                                                                                \
+    do {                                                                                                                           \
+        const uint8_t *far = (p) + (ahead).bytes;                                                                                  \
+        if ((ahead).steps == 1)                                                                                                    \
+            __asm__ volatile(lines(ONE_STEP)::"r"(far));                                                                           \
+        if ((ahead).steps == 2)                                                                                                    \
+            __asm__ volatile(lines(TWO_STEPS)::"r"(far), "r"((p) + NEAR_BYTES));                                                   \
+    } while (0)
 
 /* Read n bytes (a multiple of 512) in `streams` equal parts at once; the sums go nowhere. */
-static void read_avx512(const uint8_t *p, uint64_t step, uint64_t streams, uint64_t prefetch)
+static void read_avx512(const uint8_t *p, uint64_t step, uint64_t streams, struct hearth_read_ahead ahead)
 {
     for (uint64_t at = 0; at + 512 <= step; at += 512) {
         for (uint64_t s = 0; s < streams; s++) {
             const uint8_t *q = p + s * step + at;
-            if (prefetch)
-                __asm__ volatile(
-                    "prefetcht0 0(%0)\n prefetcht0 64(%0)\n prefetcht0 128(%0)\n prefetcht0 192(%0)\n"
-                    "prefetcht0 256(%0)\n prefetcht0 320(%0)\n prefetcht0 384(%0)\n prefetcht0 448(%0)\n" ::"r"(q + prefetch));
+            READ_AHEAD(LINES_8, q, ahead);
             __asm__ volatile("vmovdqu64 0(%0), %%zmm16\n vmovdqu64 64(%0), %%zmm17\n vmovdqu64 128(%0), %%zmm18\n"
                              "vmovdqu64 192(%0), %%zmm19\n vmovdqu64 256(%0), %%zmm20\n vmovdqu64 320(%0), %%zmm21\n"
                              "vmovdqu64 384(%0), %%zmm22\n vmovdqu64 448(%0), %%zmm23\n" ::"r"(q)
@@ -69,14 +83,12 @@ static void read_avx512(const uint8_t *p, uint64_t step, uint64_t streams, uint6
     }
 }
 
-static void read_avx2(const uint8_t *p, uint64_t step, uint64_t streams, uint64_t prefetch)
+static void read_avx2(const uint8_t *p, uint64_t step, uint64_t streams, struct hearth_read_ahead ahead)
 {
     for (uint64_t at = 0; at + 256 <= step; at += 256) {
         for (uint64_t s = 0; s < streams; s++) {
             const uint8_t *q = p + s * step + at;
-            if (prefetch)
-                __asm__ volatile(
-                    "prefetcht0 0(%0)\n prefetcht0 64(%0)\n prefetcht0 128(%0)\n prefetcht0 192(%0)\n" ::"r"(q + prefetch));
+            READ_AHEAD(LINES_4, q, ahead);
             __asm__ volatile(
                 "vmovdqu 0(%0), %%ymm0\n vmovdqu 32(%0), %%ymm1\n vmovdqu 64(%0), %%ymm2\n vmovdqu 96(%0), %%ymm3\n"
                 "vmovdqu 128(%0), %%ymm4\n vmovdqu 160(%0), %%ymm5\n vmovdqu 192(%0), %%ymm6\n vmovdqu 224(%0), %%ymm7\n" ::"r"(q)
@@ -86,13 +98,12 @@ static void read_avx2(const uint8_t *p, uint64_t step, uint64_t streams, uint64_
     __asm__ volatile("vzeroupper" ::: "memory");
 }
 
-static void read_baseline(const uint8_t *p, uint64_t step, uint64_t streams, uint64_t prefetch)
+static void read_baseline(const uint8_t *p, uint64_t step, uint64_t streams, struct hearth_read_ahead ahead)
 {
     for (uint64_t at = 0; at + 128 <= step; at += 128) {
         for (uint64_t s = 0; s < streams; s++) {
             const uint8_t *q = p + s * step + at;
-            if (prefetch)
-                __asm__ volatile("prefetcht0 0(%0)\n prefetcht0 64(%0)\n" ::"r"(q + prefetch));
+            READ_AHEAD(LINES_2, q, ahead);
             __asm__ volatile(
                 "movdqu 0(%0), %%xmm0\n movdqu 16(%0), %%xmm1\n movdqu 32(%0), %%xmm2\n movdqu 48(%0), %%xmm3\n"
                 "movdqu 64(%0), %%xmm4\n movdqu 80(%0), %%xmm5\n movdqu 96(%0), %%xmm6\n movdqu 112(%0), %%xmm7\n" ::"r"(q)
@@ -118,11 +129,11 @@ static void read_share(void *context, uint32_t worker, uint32_t workers)
     if (worker >= threads)
         return;
     if (job->level == HEARTH_CPU_AVX512)
-        read_avx512(mine, step, job->variant.streams, job->variant.prefetch);
+        read_avx512(mine, step, job->variant.streams, job->variant.ahead);
     else if (job->level >= HEARTH_CPU_AVX2)
-        read_avx2(mine, step, job->variant.streams, job->variant.prefetch);
+        read_avx2(mine, step, job->variant.streams, job->variant.ahead);
     else
-        read_baseline(mine, step, job->variant.streams, job->variant.prefetch);
+        read_baseline(mine, step, job->variant.streams, job->variant.ahead);
 }
 
 double hearth_probe_read_variant(struct hearth_pool *pool, const uint8_t *memory, uint64_t bytes, enum hearth_cpu_level level,
@@ -140,8 +151,8 @@ double hearth_probe_read(struct hearth_pool *pool, const uint8_t *memory, uint64
     struct hearth_read_variant variant = {.threads = hearth_pool_workers(pool)};
     double best = 0;
     for (variant.streams = 1; variant.streams <= 4; variant.streams *= 2) {
-        for (size_t i = 0; i < HEARTH_PROBE_DISTANCES; i++) {
-            variant.prefetch = hearth_probe_distances[i];
+        for (size_t i = 0; i < HEARTH_PROBE_WAYS; i++) {
+            variant.ahead = hearth_probe_ways[i];
             const double rate = hearth_probe_read_variant(pool, memory, bytes, level, variant);
             best = rate > best ? rate : best;
         }

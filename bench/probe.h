@@ -11,11 +11,18 @@
  * over the memory. */
 double hearth_probe_read(struct hearth_pool *pool, const uint8_t *memory, uint64_t bytes, enum hearth_cpu_level level);
 
+/* Software prefetch: so many bytes ahead, in one step into the first-level cache, or in two, first into the second level and from
+ * there shortly before the loads. 0: none. */
+struct hearth_read_ahead {
+    uint32_t bytes, steps;
+};
+#define HEARTH_PROBE_WAYS 5
+extern const struct hearth_read_ahead hearth_probe_ways[HEARTH_PROBE_WAYS];
+
 /* One variant of it, one pass. */
-#define HEARTH_PROBE_DISTANCES 4
-extern const uint32_t hearth_probe_distances[HEARTH_PROBE_DISTANCES]; /* of software prefetch, bytes; 0: none */
 struct hearth_read_variant {
-    uint32_t threads, streams, prefetch;
+    uint32_t threads, streams;
+    struct hearth_read_ahead ahead;
 };
 double hearth_probe_read_variant(struct hearth_pool *pool, const uint8_t *memory, uint64_t bytes, enum hearth_cpu_level level,
                                  struct hearth_read_variant variant);

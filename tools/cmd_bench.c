@@ -221,6 +221,7 @@ static json_t *probe_rows(const struct probe_rows *p, const hearth_engine *engin
         output_set(row, "n_threads", json_integer(r->threads));
         output_set(row, "streams", r->streams ? json_integer(r->streams) : json_null());
         output_set(row, "prefetch", r->streams ? json_integer(r->prefetch) : json_null());
+        output_set(row, "prefetch_steps", r->streams ? json_integer(r->prefetch_steps) : json_null());
         output_set(row, "unit", r->unit ? json_string(r->unit) : json_null());
         output_set(row, "instructions_per_cycle", real_or_null(r->instructions_per_cycle));
         output_set(row, "work_per_cycle", real_or_null(r->work_per_cycle));
@@ -252,8 +253,8 @@ static void print_reading(const struct probe_rows *p)
 {
     uint32_t threads = 0;
     uint32_t streams = 0;
-    (void)printf("\n| read, GB/s         | no prefetch | 1 KiB ahead | 2 KiB ahead | 4 KiB ahead |\n"
-                 "|--------------------|-------------|-------------|-------------|-------------|");
+    (void)printf("\n| read, GB/s         | no prefetch | 1 KiB ahead | 2 KiB ahead | 4 KiB ahead | 2 KiB, in 2 |\n"
+                 "|--------------------|-------------|-------------|-------------|-------------|-------------|");
     for (size_t i = 0; i < p->n; i++) {
         const struct hearth_probe_row *r = &p->rows[i];
         if (r->kind != HEARTH_PROBE_READ)
