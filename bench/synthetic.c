@@ -4,10 +4,23 @@
 #include "common/status.h"
 #include <stdlib.h>
 
-/* Half floats: weights come out at about 0.02 for the 4-bit types. */
-#define HALF_D 0x0c00u     /* 2^-12 */
-#define HALF_D_MIN 0x1800u /* 2^-9: takes the mean off scale * code of the K-quants */
-#define HALF_D_LEGACY 0x1800u
+/* Where a block has its scale and, if any, its min, and the half floats with which random codes (and scales of sub-blocks) become
+ * weights of mean 0 and deviation 0.02, as in trained models. Larger ones would spread the scores of attention so far that sums
+ * with subnormal numbers appear, which no trained model shows and some processors take a hundred cycles for. */
+static const struct scales {
+    uint32_t format;
+    uint8_t at;
+    uint16_t d;
+    uint8_t min_at; /* equal to `at`: there is none */
+    uint16_t min;
+} scales_of[] = {
+    {HEARTH_Q4_0, 0, 0x1c00, 0, 0},      {HEARTH_Q4_1, 0, 0x1c00, 2, 0xa780},   /* -7.5 d */
+    {HEARTH_Q5_0, 0, 0x1800, 0, 0},      {HEARTH_Q5_1, 0, 0x1800, 2, 0xa7c0},   /* -15.5 d */
+    {HEARTH_Q8_0, 0, 0x0c00, 0, 0},      {HEARTH_Q2_K, 80, 0x1600, 82, 0x1880}, /* 1.5 d */
+    {HEARTH_Q3_K, 108, 0x1000, 108, 0},  {HEARTH_Q4_K, 0, 0x0500, 2, 0x10b0},   /* 7.5 d */
+    {HEARTH_Q5_K, 0, 0x0280, 2, 0x10d8},                                        /* 15.5 d */
+    {HEARTH_Q6_K, 208, 0x00f5, 208, 0},  {HEARTH_IQ4_NL, 0, 0x0c00, 0, 0},      {HEARTH_IQ4_XS, 0, 0x0107, 0, 0},
+};
 
 static uint64_t mix(uint64_t x)
 {
@@ -22,33 +35,12 @@ static void put_half(uint8_t *at, uint32_t bits)
     at[1] = (uint8_t)(bits >> 8);
 }
 
-static void set_scales(uint32_t format, uint8_t *block)
+static const struct scales *find_scales(uint32_t format)
 {
-    switch (format) {
-    case HEARTH_Q4_K:
-    case HEARTH_Q5_K:
-        put_half(block, HALF_D);
-        put_half(block + 2, HALF_D_MIN);
-        break;
-    case HEARTH_Q6_K:
-        put_half(block + 208, 0x0400u);
-        break;
-    case HEARTH_Q3_K:
-        put_half(block + 108, HALF_D);
-        break;
-    case HEARTH_Q2_K:
-        put_half(block + 80, HALF_D);
-        put_half(block + 82, HALF_D_MIN);
-        break;
-    case HEARTH_Q4_1:
-    case HEARTH_Q5_1:
-        put_half(block, HALF_D_LEGACY);
-        put_half(block + 2, HALF_D_LEGACY | 0x8000u);
-        break;
-    default:
-        put_half(block, HALF_D_LEGACY);
-        break;
-    }
+    const struct scales *s = scales_of;
+    while (s->format != format)
+        s++; /* every quantized format that can be loaded has a row */
+    return s;
 }
 
 /* Elements of float formats: sign and mantissa random, magnitude 2^-6 to 2^-5. */
@@ -88,8 +80,12 @@ void hearth_synthetic_fill(uint32_t format, uint8_t *out, size_t n, uint64_t off
     for (; i < n; i++)
         out[i] = (uint8_t)mix(offset + i);
     const size_t block = hearth_format_info(format)->block_bytes;
-    for (size_t at = 0; at < n; at += block)
-        set_scales(format, out + at);
+    const struct scales *scales = find_scales(format);
+    for (size_t at = 0; at < n; at += block) {
+        put_half(out + at + scales->at, scales->d);
+        if (scales->min_at != scales->at)
+            put_half(out + at + scales->min_at, scales->min);
+    }
 }
 
 static bool ends_with(struct hearth_view name, const char *end)
