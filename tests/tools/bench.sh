@@ -96,8 +96,9 @@ fi
 for kind in loop read waiting clock; do
     grep -q "\"probe\": \"$kind\"" "$scratch/probe" || fail "--probe: nothing of $kind"
 done
-[ "$(grep -c '"probe": "read"' "$scratch/probe")" = 12 ] || fail "--probe: not 3 x 4 variants of reading"
-for field in name cpu_level n_threads streams prefetch prefetch_steps unit instructions_per_cycle work_per_cycle giga_per_second clock_ghz ns; do
+[ "$(grep -c '"probe": "read"' "$scratch/probe")" = 15 ] || fail "--probe: not 3 x 5 variants of reading"
+for field in name cpu_level n_threads streams prefetch prefetch_steps unit instructions_per_cycle work_per_cycle \
+    giga_per_second clock_ghz ns; do
     [ "$(grep -c "\"$field\": " "$scratch/probe")" = "$(grep -c '"probe"' "$scratch/probe")" ] || fail "--probe: $field is missing"
 done
 
