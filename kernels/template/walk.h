@@ -54,10 +54,10 @@ static bool takes_two_tiles(size_t tokens, size_t prefetch_bytes)
  * tokens pass over them; each broadcast dword of activations serves both tiles. Packed bytes are read once for up to TOKENS_AT_ONCE
  * tokens. */
 
-/* Fetch part `i` of `n` of `bytes` bytes of both tiles. */
-HEARTH_ALWAYS_INLINE void prefetch_part(const uint8_t *p, size_t tile_bytes, size_t bytes, size_t i, size_t n)
+/* Fetch lines of both tiles, from byte `at` to `end`. */
+HEARTH_ALWAYS_INLINE void prefetch_both(const uint8_t *p, size_t tile_bytes, size_t at, size_t end)
 {
-    for (size_t at = bytes * i / n & ~(size_t)63; at < bytes * (i + 1) / n; at += 64) {
+    for (; at < end; at += 64) {
         _mm_prefetch((const char *)p + at, _MM_HINT_T0);
         _mm_prefetch((const char *)p + tile_bytes + at, _MM_HINT_T0);
     }
@@ -86,25 +86,28 @@ static void pair_times_tokens(float *y, size_t y_stride, const uint8_t *w, const
                               size_t tokens)
 {
     const size_t groups = (tokens + GROUP_TOKENS - 1) / GROUP_TOKENS;
+    const size_t larger = tokens % groups; /* groups of one token more than the others */
     const size_t chunks = (k + HEARTH_UNIT_ELEMS - 1) / HEARTH_UNIT_ELEMS;
     const size_t chunk_bytes = TILE_BYTES(k) / chunks;
+    const size_t fetched = (chunk_bytes / groups + 64) & ~(size_t)63; /* with each group */
     float acc[TOKENS_AT_ONCE][PAIR_ROWS];
     struct panel panels[2];
     for (size_t c = 0; c < chunks; c++) {
         const bool last = c + 1 == chunks;
         const uint8_t *next = last ? w + 2 * TILE_BYTES(k) : w + (c + 1) * chunk_bytes;
+        const size_t small = tokens / groups;
         fill_panel(&panels[0], w, c, k);
         fill_panel(&panels[1], w + TILE_BYTES(k), c, k);
-        for (size_t g = 0; g < groups; g++) {
-            const size_t from = tokens * g / groups, end = tokens * (g + 1) / groups;
+        for (size_t g = 0, from = 0, n; g < groups; g++, from += n) {
             const struct activations group = activations_from(x, from);
-            prefetch_part(next, TILE_BYTES(k), chunk_bytes, g, groups);
+            n = small + (g < larger);
+            prefetch_both(next, TILE_BYTES(k), g * fetched, (g + 1) * fetched < chunk_bytes ? (g + 1) * fetched : chunk_bytes);
             if (c == 0)
-                memset(acc + from, 0, (end - from) * sizeof *acc);
-            for (size_t t = from; last && t < end; t++)
+                memset(acc + from, 0, n * sizeof *acc);
+            for (size_t t = from; last && t < from + n; t++)
                 prefetch_pair(y + t * y_stride, rows);
-            panels_times_group(acc + from, panels, units_at(&group, c), end - from);
-            for (size_t t = from; last && t < end; t++)
+            panels_times_group(acc + from, panels, units_at(&group, c), n);
+            for (size_t t = from; last && t < from + n; t++)
                 store_pair(y + t * y_stride, acc[t], rows);
         }
     }
