@@ -5,9 +5,12 @@
 #include "common/attributes.h"
 #include "kernels.h"
 
+/* Where there are many tokens. */
 enum {
-    PAIR_ROWS = 2 * TILE_ROWS, /* two tiles share the broadcast activations where there are many tokens */
-    TOKENS_AT_ONCE = 256,      /* float accumulators of 2 tiles x 256 tokens: 32 KB of stack with 16 rows, 16 with 8 */
+    PAIR_ROWS = 2 * TILE_ROWS, /* two tiles share the broadcast activations, */
+    ROWS_AT_ONCE = 32,         /* and a pair or two a walk over the activations: they may lie in the third-level cache */
+    PAIRS_AT_ONCE = ROWS_AT_ONCE / PAIR_ROWS,
+    TOKENS_AT_ONCE = 256, /* float accumulators: 32 KB of stack */
 };
 
 /* Units of tokens, as kernels.h lays them out; the first token's units are `stride` apart. */

@@ -50,9 +50,9 @@ static bool takes_two_tiles(size_t tokens, size_t prefetch_bytes)
     return tokens <= TWO_TILES_TOKENS && (prefetch_bytes & HEARTH_PREFETCH_TWO_STREAMS) != 0;
 }
 
-/* ---- Many tokens: 256 k of two tiles are unpacked to the stack (at most 8 KB of codes, they stay in the L1 cache), and groups of
- * tokens pass over them; each broadcast dword of activations serves both tiles. Packed bytes are read once for up to TOKENS_AT_ONCE
- * tokens. */
+/* ---- Many tokens: 256 k of pairs of tiles are unpacked to the stack (8 KB of codes, they stay in the L1 cache), and groups of
+ * tokens pass over them; each broadcast dword of activations serves both tiles of a pair. Packed bytes are read once for up to
+ * TOKENS_AT_ONCE tokens. */
 
 /* Fetch lines of both tiles, from byte `at` to `end`. */
 HEARTH_ALWAYS_INLINE void prefetch_both(const uint8_t *p, size_t tile_bytes, size_t at, size_t end)
@@ -79,36 +79,41 @@ HEARTH_ALWAYS_INLINE void store_pair(float *y, const float acc[PAIR_ROWS], size_
         memcpy(y, acc, rows * sizeof *y);
 }
 
-/* Two tiles, of which `rows` or PAIR_ROWS rows exist, times up to TOKENS_AT_ONCE tokens. The bytes of the next panels come while
- * these are used. The lines of the results, far apart and seldom in a cache, are fetched before a group's last product and written
- * behind it, while the next group is computed. */
-static void pair_times_tokens(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
-                              size_t tokens)
+/* One pair of tiles or more, `rows` <= ROWS_AT_ONCE of them all, times up to TOKENS_AT_ONCE tokens. The bytes of the next panels
+ * come while these are used. The lines of the results, far apart and seldom in a cache, are fetched before a group's last product
+ * and written behind it, while the next group is computed. */
+static void pairs_times_tokens(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
+                               size_t tokens)
 {
+    const size_t pairs = PAIRS_AT_ONCE == 1 ? 1 : (rows + PAIR_ROWS - 1) / PAIR_ROWS;
     const size_t groups = (tokens + GROUP_TOKENS - 1) / GROUP_TOKENS;
-    const size_t larger = tokens % groups; /* groups of one token more than the others */
+    const size_t small = tokens / groups, larger = tokens % groups; /* groups of one token more */
+    const size_t tile_bytes = TILE_BYTES(k);
     const size_t chunks = (k + HEARTH_UNIT_ELEMS - 1) / HEARTH_UNIT_ELEMS;
-    const size_t chunk_bytes = TILE_BYTES(k) / chunks;
+    const size_t chunk_bytes = tile_bytes / chunks;
     const size_t fetched = (chunk_bytes / groups + 64) & ~(size_t)63; /* with each group */
-    float acc[TOKENS_AT_ONCE][PAIR_ROWS];
-    struct panel panels[2];
+    float acc[PAIRS_AT_ONCE][TOKENS_AT_ONCE][PAIR_ROWS];
+    struct panel panels[PAIRS_AT_ONCE][2];
     for (size_t c = 0; c < chunks; c++) {
         const bool last = c + 1 == chunks;
-        const uint8_t *next = last ? w + 2 * TILE_BYTES(k) : w + (c + 1) * chunk_bytes;
-        const size_t small = tokens / groups;
-        fill_panel(&panels[0], w, c, k);
-        fill_panel(&panels[1], w + TILE_BYTES(k), c, k);
+        const uint8_t *next = last ? w + 2 * PAIRS_AT_ONCE * tile_bytes : w + (c + 1) * chunk_bytes;
+        for (size_t i = 0; i < 2 * pairs; i++)
+            fill_panel(&panels[i / 2][i % 2], w + i * tile_bytes, c, k);
         for (size_t g = 0, from = 0, n; g < groups; g++, from += n) {
             const struct activations group = activations_from(x, from);
+            const size_t fetched_to = (g + 1) * fetched < chunk_bytes ? (g + 1) * fetched : chunk_bytes;
             n = small + (g < larger);
-            prefetch_both(next, TILE_BYTES(k), g * fetched, (g + 1) * fetched < chunk_bytes ? (g + 1) * fetched : chunk_bytes);
-            if (c == 0)
-                memset(acc + from, 0, n * sizeof *acc);
-            for (size_t t = from; last && t < from + n; t++)
-                prefetch_pair(y + t * y_stride, rows);
-            panels_times_group(acc + from, panels, units_at(&group, c), n);
-            for (size_t t = from; last && t < from + n; t++)
-                store_pair(y + t * y_stride, acc[t], rows);
+            for (size_t i = 0; i < pairs; i++) {
+                float *out = y + from * y_stride + i * PAIR_ROWS;
+                prefetch_both(next + 2 * i * tile_bytes, tile_bytes, g * fetched, fetched_to);
+                if (c == 0)
+                    memset(acc[i] + from, 0, n * sizeof *acc[i]);
+                for (size_t t = 0; last && t < n; t++)
+                    prefetch_pair(out + t * y_stride, rows - i * PAIR_ROWS);
+                panels_times_group(acc[i] + from, panels[i], units_at(&group, c), n);
+                for (size_t t = 0; last && t < n; t++)
+                    store_pair(out + t * y_stride, acc[i][from + t], rows - i * PAIR_ROWS);
+            }
         }
     }
 }
@@ -125,8 +130,9 @@ static size_t pairs_times_many(float *y, size_t y_stride, const uint8_t *w, cons
         const size_t n = tokens * (p + 1) / parts - from;
         const struct activations part = activations_from(x, from);
         const uint8_t *pair = w;
-        for (size_t r = 0; r < paired; r += PAIR_ROWS, pair += 2 * TILE_BYTES(k))
-            pair_times_tokens(y + r + from * y_stride, y_stride, pair, &part, rows - r, k, n);
+        for (size_t r = 0; r < paired; r += ROWS_AT_ONCE, pair += 2 * PAIRS_AT_ONCE * TILE_BYTES(k))
+            pairs_times_tokens(y + r + from * y_stride, y_stride, pair, &part,
+                               paired - r < ROWS_AT_ONCE ? paired - r : ROWS_AT_ONCE, k, n);
     }
     return paired;
 }
