@@ -79,13 +79,11 @@ static void expect_same(const char *name, const char *what, const float *y, cons
 
 /* ---- Products ---------------------------------------------------------------------------------------------------- */
 
-#define TOKENS_MAX 33
-
 struct product {
     const struct hearth_kernel *kernel;
-    size_t k, rows_max, row_bytes, x_stride, x_step;
-    struct fence file, x; /* rows_max rows; TOKENS_MAX tokens */
-    float *expected;      /* [TOKENS_MAX][rows_max] */
+    size_t k, rows_max, tokens_max, row_bytes, x_stride, x_step;
+    struct fence file, x; /* rows_max rows; tokens_max tokens */
+    float *expected;      /* [tokens_max][rows_max] */
     const char *kind;
 };
 
@@ -95,29 +93,32 @@ static void product_expected(struct product *p, const struct hearth_kernel *refe
     uint8_t *tiles = xmalloc(p->rows_max * tile_bytes);
     for (size_t r = 0; r < p->rows_max; r++)
         reference->matmul.pack(tiles + r * tile_bytes, p->file.data + r * p->row_bytes, 1, p->k);
-    p->expected = xmalloc(TOKENS_MAX * p->rows_max * sizeof(float));
-    reference->matmul.run(p->expected, p->rows_max, tiles, p->x.data, p->x_stride, p->rows_max, p->k, TOKENS_MAX,
+    p->expected = xmalloc(p->tokens_max * p->rows_max * sizeof(float));
+    reference->matmul.run(p->expected, p->rows_max, tiles, p->x.data, p->x_stride, p->rows_max, p->k, p->tokens_max,
                           HEARTH_PREFETCH_BYTES);
-    for (size_t i = 0; i < TOKENS_MAX * p->rows_max; i++)
+    for (size_t i = 0; i < p->tokens_max * p->rows_max; i++)
         cr_assert((hearth_f32_bits(p->expected[i]) & 0x7f800000u) != 0x7f800000u, "%s: the case is not finite", p->kind);
     free(tiles);
 }
 
-static struct product product_make(struct rng *rng, const struct hearth_kernel *kernel, size_t k, enum case_kind kind)
+/* Some tiles and a part of one. */
+static struct product product_make(struct rng *rng, const struct hearth_kernel *kernel, size_t k, size_t n_tiles, size_t tokens,
+                                   enum case_kind kind)
 {
     const enum hearth_activation activation = hearth_format_info(kernel->format)->activation;
     struct product p = {.kernel = kernel,
                         .k = k,
-                        .rows_max = 3 * kernel->matmul.tile_rows + 5,
+                        .rows_max = n_tiles * kernel->matmul.tile_rows + 5,
+                        .tokens_max = tokens,
                         .row_bytes = hearth_row_bytes(kernel->format, k),
-                        .x_stride = hearth_activation_stride(activation, k, TOKENS_MAX),
+                        .x_stride = hearth_activation_stride(activation, k, tokens),
                         .kind = case_kind_name(kind)};
     p.file = fence_make(p.rows_max * p.row_bytes);
     p.x_step = hearth_activation_step(activation, p.x_stride);
-    p.x = fence_make(TOKENS_MAX * hearth_activation_bytes(activation, k));
+    p.x = fence_make(tokens * hearth_activation_bytes(activation, k));
     for (size_t r = 0; r < p.rows_max; r++)
         case_weights(rng, p.file.data + r * p.row_bytes, kernel->format, k, kind);
-    for (size_t t = 0; t < TOKENS_MAX; t++)
+    for (size_t t = 0; t < tokens; t++)
         case_activations(rng, p.x.data + t * p.x_step, p.x_stride, activation, k, kind);
     fence_protect(&p.file);
     fence_protect(&p.x);
@@ -162,7 +163,7 @@ static struct fence pack_checked(const struct product *p, size_t rows)
 static void product_run(const struct product *p, const void *tiles, size_t rows, size_t tokens, size_t prefetch_bytes)
 {
     const size_t stride = rows + 3;
-    const size_t first = TOKENS_MAX - tokens;
+    const size_t first = p->tokens_max - tokens;
     struct fence out = fence_make(((tokens - 1) * stride + rows) * sizeof(float));
     float *y = floats(&out);
     p->kernel->matmul.run(y, stride, tiles, p->x.data + first * p->x_step, p->x_stride, rows, p->k, tokens, prefetch_bytes);
@@ -199,10 +200,20 @@ static void product_all_shapes(const struct product *p)
         for (size_t tokens = 1; tokens <= 17; tokens++)
             for (size_t j = 0; j < COUNT(ways); j++)
                 product_run(p, tiles.data, rows[i], tokens, ways[j]);
-        product_run(p, tiles.data, rows[i], TOKENS_MAX, HEARTH_PREFETCH_BYTES);
+        product_run(p, tiles.data, rows[i], p->tokens_max, HEARTH_PREFETCH_BYTES);
         product_run_unaligned(p, &tiles, rows[i]);
         fence_free(&tiles);
     }
+}
+
+/* More rows and tokens than a walk takes at once (template/product.h). */
+static void product_large(struct rng *rng, const struct hearth_kernel *kernel, size_t k)
+{
+    struct product p = product_make(rng, kernel, k, 5, 259, (enum case_kind)0);
+    struct fence tiles = pack_checked(&p, p.rows_max);
+    product_run(&p, tiles.data, p.rows_max, p.tokens_max, HEARTH_PREFETCH_BYTES);
+    fence_free(&tiles);
+    product_free(&p);
 }
 
 static void test_matmul(const struct hearth_kernel *kernel)
@@ -215,10 +226,12 @@ static void test_matmul(const struct hearth_kernel *kernel)
     const size_t n = block == 1 ? COUNT(floats_k) : COUNT(blocks);
     for (size_t i = 0; i < n; i++)
         for (int kind = 0; kind < CASE_KIND_COUNT; kind++) {
-            struct product p = product_make(&rng, kernel, block == 1 ? floats_k[i] : blocks[i] * block, (enum case_kind)kind);
+            struct product p =
+                product_make(&rng, kernel, block == 1 ? floats_k[i] : blocks[i] * block, 3, 33, (enum case_kind)kind);
             product_all_shapes(&p);
             product_free(&p);
         }
+    product_large(&rng, kernel, block == 1 ? 100 : 2 * block);
 }
 
 /* ---- Conversions ------------------------------------------------------------------------------------------------- */
