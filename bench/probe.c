@@ -4,6 +4,7 @@
  * decides at run time which one is entered. */
 #include "probe.h"
 #include "share.h"
+#include "template/prefetch.h"
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
@@ -49,8 +50,6 @@ double hearth_deviation(const double *values, size_t n)
 
 /* ---- Reading -------------------------------------------------------------------------------------------------------- */
 
-#define NEAR_BYTES 768 /* ahead, the second step */
-
 const struct hearth_read_ahead hearth_probe_ways[HEARTH_PROBE_WAYS] = {{0, 0}, {1024, 1}, {2048, 1}, {4096, 1}, {2048, 2}};
 
 /* Ask for line `at` / 64: at %0 in one step; or in two, at %0 first and at %1. */
@@ -65,7 +64,7 @@ const struct hearth_read_ahead hearth_probe_ways[HEARTH_PROBE_WAYS] = {{0, 0}, {
         if ((ahead).steps == 1)                                                                                                    \
             __asm__ volatile(lines(ONE_STEP)::"r"(far));                                                                           \
         if ((ahead).steps == 2)                                                                                                    \
-            __asm__ volatile(lines(TWO_STEPS)::"r"(far), "r"((p) + NEAR_BYTES));                                                   \
+            __asm__ volatile(lines(TWO_STEPS)::"r"(far), "r"((p) + PREFETCH_NEAR_BYTES));                                          \
     } while (0)
 
 /* Read n bytes (a multiple of 512) in `streams` equal parts at once; the sums go nowhere. */

@@ -7,20 +7,30 @@
 /* Where a block has its scale and, if any, its min, and the half floats with which random codes (and scales of sub-blocks) become
  * weights of mean 0 and deviation 0.02, as in trained models. Larger ones would spread the scores of attention so far that sums
  * with subnormal numbers appear, which no trained model shows and some processors take a hundred cycles for. */
-static const struct scales {
+struct scales {
     uint32_t format;
     uint8_t at;
     uint16_t d;
     uint8_t min_at; /* equal to `at`: there is none */
     uint16_t min;
-} scales_of[] = {
-    {HEARTH_Q4_0, 0, 0x1c00, 0, 0},      {HEARTH_Q4_1, 0, 0x1c00, 2, 0xa780},   /* -7.5 d */
-    {HEARTH_Q5_0, 0, 0x1800, 0, 0},      {HEARTH_Q5_1, 0, 0x1800, 2, 0xa7c0},   /* -15.5 d */
-    {HEARTH_Q8_0, 0, 0x0c00, 0, 0},      {HEARTH_Q2_K, 80, 0x1600, 82, 0x1880}, /* 1.5 d */
-    {HEARTH_Q3_K, 108, 0x1000, 108, 0},  {HEARTH_Q4_K, 0, 0x0500, 2, 0x10b0},   /* 7.5 d */
-    {HEARTH_Q5_K, 0, 0x0280, 2, 0x10d8},                                        /* 15.5 d */
-    {HEARTH_Q6_K, 208, 0x00f5, 208, 0},  {HEARTH_IQ4_NL, 0, 0x0c00, 0, 0},      {HEARTH_IQ4_XS, 0, 0x0107, 0, 0},
 };
+
+/* clang-format off */
+static const struct scales scales_of[] = {
+    {HEARTH_Q4_0, 0, 0x1c00, 0, 0},
+    {HEARTH_Q4_1, 0, 0x1c00, 2, 0xa780},   /* min: -7.5 d */
+    {HEARTH_Q5_0, 0, 0x1800, 0, 0},
+    {HEARTH_Q5_1, 0, 0x1800, 2, 0xa7c0},   /* -15.5 d */
+    {HEARTH_Q8_0, 0, 0x0c00, 0, 0},
+    {HEARTH_Q2_K, 80, 0x1600, 82, 0x1880}, /* 1.5 d */
+    {HEARTH_Q3_K, 108, 0x1000, 108, 0},
+    {HEARTH_Q4_K, 0, 0x0500, 2, 0x10b0},   /* 7.5 d */
+    {HEARTH_Q5_K, 0, 0x0280, 2, 0x10d8},   /* 15.5 d */
+    {HEARTH_Q6_K, 208, 0x00f5, 208, 0},
+    {HEARTH_IQ4_NL, 0, 0x0c00, 0, 0},
+    {HEARTH_IQ4_XS, 0, 0x0107, 0, 0},
+};
+/* clang-format on */
 
 static uint64_t mix(uint64_t x)
 {

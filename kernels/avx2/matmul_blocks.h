@@ -23,19 +23,19 @@ HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, __m256 d, __m256 m, co
 }
 
 /* One tile or two times few tokens. */
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const struct tiles *w, const struct activations *x, size_t k,
-                                   size_t tiles, size_t tokens, size_t prefetch_bytes)
+HEARTH_ALWAYS_INLINE void tiles_times_tokens(float *y, size_t y_stride, const struct tiles *w, const struct activations *x,
+                                             size_t k, size_t tiles, size_t tokens, size_t prefetch_bytes)
 {
     const __m256i ones = _mm256_set1_epi16(1);
     const __m256i scales[2][1] = {{ones}, {ones}};
-    __m256 acc[2][TWO_TILES_TOKENS];
+    __m256 acc[2][FEW_TOKENS];
     UNROLL
     for (size_t t = 0; t < tokens; t++)
         acc[0][t] = acc[1][t] = _mm256_setzero_ps();
     for (size_t j = 0; j < k / 32; j++) {
         const struct hearth_q8_32 *units = units_at(x, j / 8);
         const uint8_t *packed[2];
-        __m256i sum[2][TWO_TILES_TOKENS];
+        __m256i sum[2][FEW_TOKENS];
         UNROLL
         for (size_t i = 0; i < tiles; i++) {
             packed[i] = w->first + i * w->bytes_apart + weights_at(j);

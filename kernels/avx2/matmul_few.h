@@ -1,4 +1,4 @@
-/* 1 ... TWO_TILES_TOKENS tokens, a constant wherever this is inlined: several tokens walk two tiles side by side, so that every
+/* 1 ... FEW_TOKENS tokens, a constant wherever this is inlined: several tokens walk two tiles side by side, so that every
  * broadcast of activations meets both. One token walks one tile or two: what counts there is the memory, and which of the two
  * reaches more of it. Each vector of weights is decoded where it is multiplied. What counts is here, for super-blocks and blocks of
  * 32; the names that the including file defines are those of matmul_panel.h. */
@@ -8,8 +8,8 @@
 #include "avx2/matmul_panel.h"
 
 enum {
+    FEW_TOKENS = 4, /* x 2 tiles: 8 chains, 4 weights, 2 broadcasts and a mask in 16 registers */
     ONE_TILE_TOKENS = 1,
-    TWO_TILES_TOKENS = 4, /* 8 chains, 4 weights, 2 broadcasts and a mask in 16 registers */
     TWO_TILES_ALWAYS = 1, /* every broadcast meets both */
 };
 
@@ -17,10 +17,10 @@ enum {
  * takes 2 * LANE_GROUPS products, whose bounds stand in the formats' files. vpmaddubsw wants one operand unsigned: of signed
  * weights the sign moves to the activation, which is within +-127, so that changing its sign never wraps; a pair is at most 2 * 128
  * * 127 = 32 512. */
-HEARTH_ALWAYS_INLINE void add_few(__m256i sum[2][TWO_TILES_TOKENS], const uint8_t *const p[2], const int8_t *q,
+HEARTH_ALWAYS_INLINE void add_few(__m256i sum[2][FEW_TOKENS], const uint8_t *const p[2], const int8_t *q,
                                   const __m256i (*scales)[8 / SCALE_GROUPS], size_t tiles, size_t tokens)
 {
-    __m256i lanes[2][TWO_TILES_TOKENS];
+    __m256i lanes[2][FEW_TOKENS];
     UNROLL
     for (size_t v = 0; v < 4; v++) {
         __m256i codes[2][2], values[2][2];
@@ -52,16 +52,8 @@ HEARTH_ALWAYS_INLINE void add_few(__m256i sum[2][TWO_TILES_TOKENS], const uint8_
     }
 }
 
-/* The results of one tile or two for few tokens. */
-HEARTH_ALWAYS_INLINE void store_few(float *y, size_t y_stride, __m256 acc[2][TWO_TILES_TOKENS], const struct tiles *w, size_t tiles,
-                                    size_t tokens)
-{
-    UNROLL
-    for (size_t t = 0; t < tokens; t++) {
-        UNROLL
-        for (size_t i = 0; i < tiles; i++)
-            store_rows(y + t * y_stride + i * w->rows_apart, acc[i][t], i + 1 < tiles ? TILE_ROWS : w->rows);
-    }
-}
+typedef __m256 vecf;
+
+#include "template/store_few.h"
 
 #endif

@@ -19,11 +19,11 @@ HEARTH_ALWAYS_INLINE void scales_of(__m256i scales[SCALES], const struct super_b
 }
 
 /* One tile or two times few tokens. */
-HEARTH_ALWAYS_INLINE void multiply(float *y, size_t y_stride, const struct tiles *w, const struct activations *x, size_t k,
-                                   size_t tiles, size_t tokens, size_t prefetch_bytes)
+HEARTH_ALWAYS_INLINE void tiles_times_tokens(float *y, size_t y_stride, const struct tiles *w, const struct activations *x,
+                                             size_t k, size_t tiles, size_t tokens, size_t prefetch_bytes)
 {
-    __m256 acc[2][TWO_TILES_TOKENS];
-    __m256i sum[2][TWO_TILES_TOKENS];
+    __m256 acc[2][FEW_TOKENS];
+    __m256i sum[2][FEW_TOKENS];
     UNROLL
     for (size_t t = 0; t < tokens; t++)
         acc[0][t] = acc[1][t] = _mm256_setzero_ps();

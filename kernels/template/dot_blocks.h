@@ -36,7 +36,7 @@ HEARTH_ALWAYS_INLINE vecf add_block(vecf acc, veci dot, const struct scales *w, 
 HEARTH_ALWAYS_INLINE void tiles_times_tokens(float *y, size_t y_stride, const struct tiles *w, const struct activations *x,
                                              size_t k, size_t tiles, size_t tokens, size_t prefetch_bytes)
 {
-    vecf acc[2][ONE_TILE_TOKENS];
+    vecf acc[2][FEW_TOKENS];
     UNROLL
     for (size_t t = 0; t < tokens; t++)
         acc[0][t] = acc[1][t] = vecf_zero();

@@ -73,7 +73,7 @@ HEARTH_ALWAYS_INLINE veci add_step(veci sum, const veci codes[8], const struct s
 HEARTH_ALWAYS_INLINE void tiles_times_tokens(float *y, size_t y_stride, const struct tiles *w, const struct activations *x,
                                              size_t k, size_t tiles, size_t tokens, size_t prefetch_bytes)
 {
-    vecf acc[2][ONE_TILE_TOKENS];
+    vecf acc[2][FEW_TOKENS];
     UNROLL
     for (size_t t = 0; t < tokens; t++)
         acc[0][t] = acc[1][t] = vecf_zero();
@@ -81,8 +81,8 @@ HEARTH_ALWAYS_INLINE void tiles_times_tokens(float *y, size_t y_stride, const st
         const uint8_t *super = w->first + super_block_at(s, k);
         const struct hearth_q8_256 *units = units_at(x, s);
         struct super_scales scales[2];
-        struct starts starts[ONE_TILE_TOKENS];
-        veci sum[2][ONE_TILE_TOKENS];
+        struct starts starts[FEW_TOKENS];
+        veci sum[2][FEW_TOKENS];
         UNROLL
         for (size_t t = 0; t < tokens; t++)
             find_starts(&starts[t], &units[t]);

@@ -1,6 +1,5 @@
-/* Numbers of tokens become constants, so that accumulators stay in registers: the last part of the template of a product that has a
- * dot instruction for bytes, before the walk. What stands before it defines, besides the names of walk.h,
- *   tiles_times_tokens   one tile or two times few tokens,
+/* Numbers of tokens become constants: the last part of the template of a product that has a dot instruction for bytes, before the
+ * walk. What stands before it defines, besides the names of walk.h,
  *   panels_times_tokens  two panels times up to GROUP_TOKENS tokens. */
 
 static void one_tile_times_few(float *y, size_t y_stride, const struct tiles *w, const struct activations *x, size_t k,
@@ -30,25 +29,6 @@ static void one_tile_times_few(float *y, size_t y_stride, const struct tiles *w,
         break;
     case 8:
         tiles_times_tokens(y, y_stride, w, x, k, 1, 8, prefetch_bytes);
-        break;
-    }
-}
-
-static void two_tiles_times_few(float *y, size_t y_stride, const struct tiles *w, const struct activations *x, size_t k,
-                                size_t tokens, size_t prefetch_bytes)
-{
-    switch (tokens) {
-    case 1:
-        tiles_times_tokens(y, y_stride, w, x, k, 2, 1, prefetch_bytes);
-        break;
-    case 2:
-        tiles_times_tokens(y, y_stride, w, x, k, 2, 2, prefetch_bytes);
-        break;
-    case 3:
-        tiles_times_tokens(y, y_stride, w, x, k, 2, 3, prefetch_bytes);
-        break;
-    case 4:
-        tiles_times_tokens(y, y_stride, w, x, k, 2, 4, prefetch_bytes);
         break;
     }
 }

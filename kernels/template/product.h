@@ -5,8 +5,10 @@
 #include "common/attributes.h"
 #include "kernels.h"
 
-/* Where there are many tokens. */
 enum {
+    TWO_TILES_TOKENS = 4, /* few tokens that may meet two tiles at once: in 16 registers, too */
+
+    /* Where there are many tokens: */
     PAIR_ROWS = 2 * TILE_ROWS, /* two tiles share the broadcast activations, */
     ROWS_AT_ONCE = 32,         /* and a pair or two a walk over the activations: they may lie in the third-level cache */
     PAIRS_AT_ONCE = ROWS_AT_ONCE / PAIR_ROWS,
@@ -42,10 +44,9 @@ HEARTH_ALWAYS_INLINE struct tiles one_tile(const uint8_t *tile, size_t rows)
     return (struct tiles){.first = tile, .rows = rows < TILE_ROWS ? rows : TILE_ROWS};
 }
 
-/* Of `rows`, tiles i of both halves; a last tile of an odd number is in neither. */
-HEARTH_ALWAYS_INLINE struct tiles two_tiles(const uint8_t *w, size_t i, size_t rows, size_t tile_bytes)
+/* Of `rows`, tiles i of both halves, `half` tiles each. */
+HEARTH_ALWAYS_INLINE struct tiles two_tiles(const uint8_t *w, size_t i, size_t half, size_t rows, size_t tile_bytes)
 {
-    const size_t half = (rows + TILE_ROWS - 1) / TILE_ROWS / 2;
     const size_t left = rows - (half + i) * TILE_ROWS;
     return (struct tiles){w + i * tile_bytes, half * tile_bytes, half * TILE_ROWS, left < TILE_ROWS ? left : TILE_ROWS};
 }

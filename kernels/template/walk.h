@@ -2,8 +2,9 @@
  * stands before it defines
  *   KERNEL(operation)     the name of a function,
  *   TILE_BYTES            the function that tells the bytes of a tile,
- *   one_tile_times_few    1 ... ONE_TILE_TOKENS tokens, weights are unpacked into registers where they are multiplied,
- *   two_tiles_times_few   likewise 1 ... TWO_TILES_TOKENS,
+ *   tiles_times_tokens    one tile or two times few tokens, numbers that are constants, so that accumulators stay in registers;
+ *                         weights are unpacked into registers, too, where they are multiplied,
+ *   one_tile_times_few    one tile times 1 ... ONE_TILE_TOKENS,
  *   TWO_TILES_ALWAYS      1 where two tiles are better for the sake of the arithmetic already, but for one token,
  *   MANY_TOKENS           from how many on panels are better,
  *   fill_panel            unpacks 256 k of a tile to bytes, a struct panel,
@@ -13,14 +14,33 @@
 
 /* ---- Few tokens: packed bytes are read once for each group ---------------------------------------------------------- */
 
-/* Those tiles that two_tiles() gives. Returns how many rows that are. */
+static void two_tiles_times_few(float *y, size_t y_stride, const struct tiles *w, const struct activations *x, size_t k,
+                                size_t tokens, size_t prefetch_bytes)
+{
+    switch (tokens) {
+    case 1:
+        tiles_times_tokens(y, y_stride, w, x, k, 2, 1, prefetch_bytes);
+        break;
+    case 2:
+        tiles_times_tokens(y, y_stride, w, x, k, 2, 2, prefetch_bytes);
+        break;
+    case 3:
+        tiles_times_tokens(y, y_stride, w, x, k, 2, 3, prefetch_bytes);
+        break;
+    case 4:
+        tiles_times_tokens(y, y_stride, w, x, k, 2, 4, prefetch_bytes);
+        break;
+    }
+}
+
+/* Both halves of the tiles side by side, but for a last one of an odd number. Returns how many rows that are. */
 static size_t halves_times_few(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
                                size_t tokens, size_t prefetch_bytes)
 {
     const size_t half = (rows + TILE_ROWS - 1) / TILE_ROWS / 2;
     const size_t groups = (tokens + TWO_TILES_TOKENS - 1) / TWO_TILES_TOKENS;
     for (size_t i = 0; i < half; i++) {
-        const struct tiles two = two_tiles(w, i, rows, TILE_BYTES(k));
+        const struct tiles two = two_tiles(w, i, half, rows, TILE_BYTES(k));
         for (size_t g = 0; g < groups; g++) {
             const size_t t = tokens * g / groups;
             const struct activations group = activations_from(x, t);
