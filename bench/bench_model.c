@@ -22,8 +22,7 @@ struct bench {
     struct hearth_energy energy;
     int32_t *ids; /* [context] the token of each position */
     uint32_t context, batch;
-    uint64_t header_bytes; /* of a model that is made up: they stand for a file, and are no part of the plan */
-    double *joules;        /* [n_rows] over all repeats */
+    double *joules; /* [n_rows] over all repeats */
 };
 
 static void say(const struct bench *b, const char *what)
@@ -34,8 +33,7 @@ static void say(const struct bench *b, const char *what)
 
 static void note_peak(struct bench *b)
 {
-    const uint64_t all = hearth_machine_private_bytes();
-    const uint64_t now = all > b->header_bytes ? all - b->header_bytes : 0;
+    const uint64_t now = hearth_machine_private_bytes();
     if (now > b->out->peak_private_bytes)
         b->out->peak_private_bytes = now;
 }
@@ -290,12 +288,19 @@ static hearth_status position_bytes(struct bench *b, uint64_t *out, hearth_error
 
 /* ---- Opening -------------------------------------------------------------------------------------------------------- */
 
+/* The name of a file that has none in it. */
+static const char *last_of(const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    return slash ? slash + 1 : path ? path : "";
+}
+
 static hearth_status describe(struct bench *b, hearth_error *err)
 {
     struct hearth_bench_result *r = b->out;
     const struct hearth_description *d = &b->model->description;
     uint64_t kv_bytes;
-    (void)snprintf(r->model_name, sizeof r->model_name, "%s", d->hparams.name);
+    (void)snprintf(r->model_name, sizeof r->model_name, "%s", d->hparams.name[0] ? d->hparams.name : last_of(b->options->path));
     hearth_cpu_brand(r->cpu);
     r->model_bytes = d->weight_bytes;
     r->n_parameters = d->n_parameters;
@@ -322,10 +327,18 @@ static hearth_status time_blas(struct bench *b, hearth_error *err)
     return hearth_bench_blas(&b->out->blas, b->engine, &b->model->description, n, err);
 }
 
-static hearth_status open_and_measure(struct bench *b, const struct hearth_source *source, hearth_error *err)
+static hearth_limits limits_of(const struct bench *b)
 {
-    const hearth_limits limits = {
-        .struct_size = sizeof limits, .context = b->context, .batch = b->batch, .kv_type = b->options->kv_type, .logits_rows = 1};
+    return (hearth_limits){.struct_size = sizeof(hearth_limits),
+                           .context = b->context,
+                           .batch = b->batch,
+                           .kv_type = b->options->kv_type,
+                           .logits_rows = 1};
+}
+
+static hearth_status plan_and_load(struct bench *b, const struct hearth_source *source, hearth_error *err)
+{
+    const hearth_limits limits = limits_of(b);
     hearth_plan *plan;
     HEARTH_TRY(hearth_plan_open_source(&plan, b->engine, source, &limits, err));
     b->out->plan_bytes = hearth_plan_private_bytes(plan);
@@ -336,6 +349,13 @@ static hearth_status open_and_measure(struct bench *b, const struct hearth_sourc
     HEARTH_TRY(hearth_model_open_source(&b->model, b->engine, source, &limits, NULL, err));
     b->out->load_seconds = hearth_seconds() - begin;
     note_peak(b);
+    return HEARTH_OK;
+}
+
+/* The source is closed: its header counts while loading only. */
+static hearth_status open_session_and_measure(struct bench *b, hearth_error *err)
+{
+    const hearth_limits limits = limits_of(b);
     HEARTH_TRY(hearth_session_open(&b->session, b->model, &limits, err));
     note_peak(b);
     HEARTH_TRY(describe(b, err));
@@ -343,7 +363,7 @@ static hearth_status open_and_measure(struct bench *b, const struct hearth_sourc
     return b->options->blas ? time_blas(b, err) : HEARTH_OK;
 }
 
-static hearth_status open_shape(struct bench *b, hearth_error *err)
+static hearth_status load_shape(struct bench *b, hearth_error *err)
 {
     struct hearth_synthetic synthetic = {0};
     const struct hearth_shape *shape = hearth_shape_find(b->options->shape);
@@ -355,20 +375,19 @@ static hearth_status open_shape(struct bench *b, hearth_error *err)
                            hearth_quote(quoted, b->options->shape, strlen(b->options->shape)), names);
     }
     hearth_status status = hearth_synthetic_open(&synthetic, shape, b->options->recipe, err);
-    b->header_bytes = synthetic.gguf.header.size + synthetic.gguf.memory_bytes;
     if (status == HEARTH_OK)
-        status = open_and_measure(b, &synthetic.source, err);
+        status = plan_and_load(b, &synthetic.source, err);
     hearth_synthetic_close(&synthetic);
     return status;
 }
 
-static hearth_status open_file(struct bench *b, hearth_error *err)
+static hearth_status load_file(struct bench *b, hearth_error *err)
 {
     struct hearth_source source;
     struct hearth_file_source file = {0};
     hearth_status status = hearth_source_open_file(&source, &file, b->options->path, err);
     if (status == HEARTH_OK)
-        status = open_and_measure(b, &source, err);
+        status = plan_and_load(b, &source, err);
     hearth_parts_close(&file.parts);
     return status;
 }
@@ -430,7 +449,9 @@ hearth_status hearth_bench_model(struct hearth_bench_result *out, hearth_engine 
     out->energy = b.energy.source;
     hearth_status status = make_tests(&b, err);
     if (status == HEARTH_OK)
-        status = options->path ? open_file(&b, err) : open_shape(&b, err);
+        status = options->path ? load_file(&b, err) : load_shape(&b, err);
+    if (status == HEARTH_OK)
+        status = open_session_and_measure(&b, err);
     hearth_session_close(b.session);
     hearth_model_close(b.model);
     if (status == HEARTH_OK)
