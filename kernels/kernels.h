@@ -23,6 +23,7 @@ enum { HEARTH_UNIT_ELEMS = 256, HEARTH_UNIT_BYTES = 320 };
 struct hearth_spans {
     uint16_t of32; /* the largest, over each 32 of the 256, of the sum of positive q and that of negative q without sign */
     uint16_t of16; /* the largest sum of |q| over each 16 */
+    uint16_t of8;  /* as of32, but over the eight of each 16 whose k % 4 is below 2, and over the other eight */
 };
 
 /* A unit of Q8_256; |q| <= 127. */
@@ -32,7 +33,7 @@ struct hearth_q8_256 {
     int16_t sums32[8];  /* and over each 32 */
     float s;            /* q * s is the value */
     struct hearth_spans spans;
-    uint8_t unused[8];
+    uint8_t unused[6];
 };
 
 /* A unit of Q8_32; |q| <= 127. */

@@ -123,7 +123,7 @@ static void fill_q8_256(uint64_t *state, struct hearth_q8_256 *unit, unsigned re
         unit->sums32[i / 32] = (int16_t)(unit->sums32[i / 32] + unit->q[i]);
     }
     unit->s = next_float(state);
-    unit->spans = (struct hearth_spans){(uint16_t)(32 * reach), (uint16_t)(16 * reach)};
+    unit->spans = (struct hearth_spans){(uint16_t)(32 * reach), (uint16_t)(16 * reach), (uint16_t)(8 * reach)};
 }
 
 static void fill_q8_32(uint64_t *state, struct hearth_q8_32 *unit)

@@ -3,6 +3,7 @@
  *   WEIGHTS_BYTES             of the weights of 8 rows of a block,
  *   HAS_MIN                   1 where every block has a line of scales and mins (matmul_block32.h), else 0,
  *   OFFSET_SHIFT              the codes' offset is 1 << OFFSET_SHIFT; 0: there is none. */
+#define LANE_SPAN 0
 #include "avx2/matmul_few.h"
 
 #define TILE_BYTES KERNEL(tile_bytes)
@@ -102,7 +103,7 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
             sum[0][t] = SIGNED ? panels[0].start[j] : _mm256_setzero_si256();
             sum[1][t] = SIGNED ? panels[1].start[j] : _mm256_setzero_si256();
         }
-        add_products(sum, codes, 8 * j, scales, q, tokens);
+        add_products(sum, codes, 8 * j, scales, q, tokens, true);
         UNROLL
         for (size_t t = 0; t < tokens; t++) {
             UNROLL

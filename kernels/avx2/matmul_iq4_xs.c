@@ -61,6 +61,7 @@ HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_blo
 #define SIGNED 1
 #define LANE_GROUPS 1
 #define SCALE_GROUPS 8
+#define LANE_SPAN 0
 #include "avx2/matmul_super.h"
 
 size_t hearth_tile_bytes_iq4_xs_avx2(size_t k)

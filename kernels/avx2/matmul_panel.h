@@ -4,6 +4,7 @@
  *   SIGNED        1 where a code is a signed byte (Q8_0, IQ4), else 0,
  *   LANE_GROUPS   how many groups of 4 k a 16-bit lane takes before it is widened: 8, 4 or 2; 1 where SIGNED,
  *   SCALE_GROUPS  the groups that share a scale: 8 or 4,
+ *   LANE_SPAN     the span of activations up to which a lane takes all SCALE_GROUPS (kernels.h: of32, or of8 of four); else 0,
  *   decode_two    groups 2v and 2v + 1 of 32 k: unsigned codes, or absolute values and values where SIGNED.
  *
  * A signed weight is its absolute value and a mask of its sign: with s = -1 where w < 0, else 0, w * q = |w| * (q ^ s) + (|w| & s)
@@ -15,9 +16,11 @@
 
 #include "avx2/matmul.h"
 
+#define MOST_GROUPS (LANE_SPAN > 0 ? SCALE_GROUPS : LANE_GROUPS)
+
 enum {
-    GROUP_TOKENS = 4, /* x 2 tiles: 8 chains, 2 weights, a broadcast and products in flight fill 16 registers */
-    MANY_TOKENS = 8,  /* from here on panels are faster; even groups of at most 4 have 3 or 4 tokens then */
+    GROUP_TOKENS = 4,             /* x 2 tiles: 8 chains, 2 weights, a broadcast and products in flight fill 16 registers */
+    MANY_TOKENS = SIGNED ? 9 : 8, /* from here on panels are faster; even groups of at most 4 have 3 or 4 tokens then */
 };
 
 /* All eight groups of 32 k. */
@@ -71,11 +74,12 @@ HEARTH_ALWAYS_INLINE void store_codes(__m256i to[8], const __m256i codes[8])
 
 #endif
 
-/* sum[i][t] += for each row of panel i and token t, the products of 32 k, groups n ... n + 7, each times its scale. */
-HEARTH_ALWAYS_INLINE void add_products(__m256i sum[2][GROUP_TOKENS], const struct panel_codes *const codes[2], size_t n,
-                                       const __m256i *const scales[2], const int8_t *const q[GROUP_TOKENS], size_t tokens)
-{
 #if SIGNED
+
+/* Pairs of products are widened at once. */
+HEARTH_ALWAYS_INLINE void add_pairs(__m256i sum[2][GROUP_TOKENS], const struct panel_codes *const codes[2], size_t n,
+                                    const __m256i *const scales[2], const int8_t *const q[GROUP_TOKENS], size_t tokens)
+{
     const __m256i scale0 = scales[0][0];
     const __m256i scale1 = scales[1][0];
     UNROLL
@@ -89,27 +93,19 @@ HEARTH_ALWAYS_INLINE void add_products(__m256i sum[2][GROUP_TOKENS], const struc
             sum[1][t] = in_order(_mm256_add_epi32(sum[1][t], _mm256_madd_epi16(pairs1, scale1)));
         }
     }
-#elif LANE_GROUPS == 2
-    UNROLL
-    for (size_t g = 0; g < 8; g += 2) {
-        UNROLL
-        for (size_t t = 0; t < tokens; t++) {
-            const __m256i even = broadcast_i32(q[t] + 4 * g);
-            const __m256i odd = broadcast_i32(q[t] + 4 * g + 4);
-            UNROLL
-            for (size_t i = 0; i < 2; i++) {
-                const __m256i lanes = _mm256_add_epi16(_mm256_maddubs_epi16(codes[i]->w[n + g], even),
-                                                       _mm256_maddubs_epi16(codes[i]->w[n + g + 1], odd));
-                sum[i][t] = in_order(_mm256_add_epi32(sum[i][t], _mm256_madd_epi16(lanes, scales[i][g / SCALE_GROUPS])));
-            }
-        }
-    }
+}
+
 #else
+
+/* As many groups as a lane takes at most; the lanes of all tokens are in registers, so that weights are loaded once for all. */
+HEARTH_ALWAYS_INLINE void add_lanes(__m256i sum[2][GROUP_TOKENS], const struct panel_codes *const codes[2], size_t n,
+                                    const __m256i *const scales[2], const int8_t *const q[GROUP_TOKENS], size_t tokens)
+{
     UNROLL
-    for (size_t first = 0; first < 8; first += LANE_GROUPS) {
+    for (size_t first = 0; first < 8; first += MOST_GROUPS) {
         __m256i lanes[2][GROUP_TOKENS];
         UNROLL
-        for (size_t g = first; g < first + LANE_GROUPS; g++) {
+        for (size_t g = first; g < first + MOST_GROUPS; g++) {
             UNROLL
             for (size_t t = 0; t < tokens; t++) {
                 const __m256i dword = broadcast_i32(q[t] + 4 * g);
@@ -127,6 +123,54 @@ HEARTH_ALWAYS_INLINE void add_products(__m256i sum[2][GROUP_TOKENS], const struc
                 sum[i][t] = _mm256_add_epi32(sum[i][t], _mm256_madd_epi16(lanes[i][t], scales[i][first / SCALE_GROUPS]));
         }
     }
+}
+
+#if LANE_SPAN > 0
+
+/* LANE_GROUPS, token by token, so that the sums stay in registers. */
+HEARTH_ALWAYS_INLINE void add_short_lanes(__m256i sum[2][GROUP_TOKENS], const struct panel_codes *const codes[2], size_t n,
+                                          const __m256i *const scales[2], const int8_t *const q[GROUP_TOKENS], size_t tokens)
+{
+    UNROLL
+    for (size_t first = 0; first < 8; first += LANE_GROUPS) {
+        UNROLL
+        for (size_t t = 0; t < tokens; t++) {
+            __m256i lanes[2];
+            UNROLL
+            for (size_t g = first; g < first + LANE_GROUPS; g++) {
+                const __m256i dword = broadcast_i32(q[t] + 4 * g);
+                UNROLL
+                for (size_t i = 0; i < 2; i++) {
+                    const __m256i pairs = _mm256_maddubs_epi16(codes[i]->w[n + g], dword);
+                    lanes[i] = g == first ? pairs : _mm256_add_epi16(lanes[i], pairs);
+                }
+            }
+            UNROLL
+            for (size_t i = 0; i < 2; i++)
+                sum[i][t] = in_order(_mm256_add_epi32(sum[i][t], _mm256_madd_epi16(lanes[i], scales[i][first / SCALE_GROUPS])));
+        }
+    }
+}
+
+#endif
+#endif
+
+/* sum[i][t] += for each row of panel i and token t, the products of 32 k, groups n ... n + 7, each times its scale; `small` where
+ * the activations let a lane take MOST_GROUPS. */
+HEARTH_ALWAYS_INLINE void add_products(__m256i sum[2][GROUP_TOKENS], const struct panel_codes *const codes[2], size_t n,
+                                       const __m256i *const scales[2], const int8_t *const q[GROUP_TOKENS], size_t tokens,
+                                       const bool small)
+{
+    (void)small;
+#if SIGNED
+    add_pairs(sum, codes, n, scales, q, tokens);
+#elif LANE_SPAN > 0
+    if (small)
+        add_lanes(sum, codes, n, scales, q, tokens);
+    else
+        add_short_lanes(sum, codes, n, scales, q, tokens);
+#else
+    add_lanes(sum, codes, n, scales, q, tokens);
 #endif
 }
 

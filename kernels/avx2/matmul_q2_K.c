@@ -49,6 +49,7 @@ HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_blo
 #define SIGNED 0
 #define LANE_GROUPS 4
 #define SCALE_GROUPS 4
+#define LANE_SPAN 0
 #include "avx2/matmul_super.h"
 
 size_t hearth_tile_bytes_q2_K_avx2(size_t k)

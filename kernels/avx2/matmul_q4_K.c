@@ -27,6 +27,7 @@ HEARTH_ALWAYS_INLINE void decode_two(__m256i codes[2], __m256i values[2], const 
 #define SIGNED 0
 #define LANE_GROUPS 8
 #define SCALE_GROUPS 8
+#define LANE_SPAN 0
 #include "avx2/matmul_super.h"
 
 size_t hearth_tile_bytes_q4_K_avx2(size_t k)

@@ -1,6 +1,7 @@
 /* Q5_K weights times Q8_256 activations. A super-block of 8 rows is a head of 128 bytes (matmul_kquant_head.h) and 8 sub-blocks of
  * 160 bytes of codes of five bits (matmul.h): 1408 bytes, 22 lines. A 16-bit lane takes 8 products, half a sub-block: at
- * most 8 * 31 * 127 = 31 496; vpmaddwd then scales and widens in one. */
+ * most 8 * 31 * 127 = 31 496; all 16 of activations whose positive and whose negative ones add up to no more than 1057 in the
+ * sub-block: 31 * 1057 = 32 767. vpmaddwd then scales and widens in one. */
 #include "avx2/matmul_kquant_head.h"
 
 #define WEIGHTS_BYTES FIVE_BITS_BYTES
@@ -27,6 +28,7 @@ HEARTH_ALWAYS_INLINE void decode_two(__m256i codes[2], __m256i values[2], const 
 #define SIGNED 0
 #define LANE_GROUPS 4
 #define SCALE_GROUPS 8
+#define LANE_SPAN 1057
 #include "avx2/matmul_super.h"
 
 size_t hearth_tile_bytes_q5_K_avx2(size_t k)

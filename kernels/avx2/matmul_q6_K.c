@@ -4,8 +4,9 @@
  * upper two are the bits 4-5, 2-3 and 0-1 of group 3.
  *
  * The code of a weight is unsigned, 0 ... 63; its offset of 32 is taken off through the sums of the activations. A 16-bit lane
- * takes 4 products, at most 4 * 63 * 127 = 32 004; vpmaddwd then scales and widens in one. Sums in int32: products at most 128 * 63
- * * 127 * 256 = 262 176 768, offsets 128 * 32 * 127 * 256 = 133 169 152, their difference 133 169 152. */
+ * takes 4 products, at most 4 * 63 * 127 = 32 004; all 8 of a sub-block where the positive and the negative activations of each
+ * lane add up to no more than 520: 63 * 520 = 32 760. vpmaddwd then scales and widens in one. Sums in int32: products at most
+ * 128 * 63 * 127 * 256 = 262 176 768, offsets 128 * 32 * 127 * 256 = 133 169 152, their difference 133 169 152. */
 #include "avx2/matmul_kquant16.h"
 
 #define D_BYTES 16
@@ -66,6 +67,7 @@ HEARTH_ALWAYS_INLINE __m256 fold(__m256 acc, __m256i sum, const struct super_blo
 #define SIGNED 0
 #define LANE_GROUPS 2
 #define SCALE_GROUPS 4
+#define LANE_SPAN 520
 #include "avx2/matmul_super.h"
 
 size_t hearth_tile_bytes_q6_K_avx2(size_t k)

@@ -91,11 +91,22 @@ static void fill_panel(struct panel *out, const uint8_t *w, size_t b, size_t k)
     }
 }
 
-/* acc[t][8 i + r] += panel i, row r, times unit t. */
-HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const void *units,
-                                              size_t tokens)
+/* Whether a lane takes MOST_GROUPS with each of these tokens. */
+HEARTH_ALWAYS_INLINE bool lanes_take_most(const struct hearth_q8_256 *x, size_t tokens)
 {
-    const struct hearth_q8_256 *x = units;
+    uint16_t most = 0;
+    UNROLL
+    for (size_t t = 0; t < tokens; t++) {
+        const uint16_t span = SCALE_GROUPS == 8 ? x[t].spans.of32 : x[t].spans.of8;
+        most = span > most ? span : most;
+    }
+    return most <= LANE_SPAN;
+}
+
+/* acc[t][8 i + r] += panel i, row r, times unit t. */
+HEARTH_ALWAYS_INLINE void panels_times_units(float (*acc)[PAIR_ROWS], const struct panel panels[2], const struct hearth_q8_256 *x,
+                                             size_t tokens, const bool small)
+{
     const struct panel_codes *const codes[2] = {&panels[0].codes, &panels[1].codes};
     __m256i sum[2][GROUP_TOKENS];
     UNROLL
@@ -109,7 +120,7 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
         UNROLL
         for (size_t t = 0; t < tokens; t++)
             q[t] = x[t].q + 32 * j;
-        add_products(sum, codes, 8 * j, scales, q, tokens);
+        add_products(sum, codes, 8 * j, scales, q, tokens, small);
     }
     UNROLL
     for (size_t t = 0; t < tokens; t++) {
@@ -119,6 +130,15 @@ HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const str
             _mm256_storeu_ps(acc[t] + TILE_ROWS * i, fold(before, sum[i][t], &panels[i].block, &x[t]));
         }
     }
+}
+
+HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const void *units,
+                                              size_t tokens)
+{
+    if (LANE_SPAN == 0 || lanes_take_most(units, tokens))
+        panels_times_units(acc, panels, units, tokens, true);
+    else
+        panels_times_units(acc, panels, units, tokens, false);
 }
 
 #include "avx2/matmul_tiles.h"

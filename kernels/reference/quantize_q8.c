@@ -60,23 +60,32 @@ static int sum_of(const int8_t *q, size_t n)
     return sum;
 }
 
+static uint16_t larger(uint16_t a, uint16_t b)
+{
+    return a > b ? a : b;
+}
+
 static struct hearth_spans spans_of(const int8_t q[256])
 {
     struct hearth_spans spans = {0};
     for (size_t j = 0; j < 8; j++) {
         uint16_t positive = 0, negative = 0;
         for (size_t half = 0; half < 2; half++) {
-            uint16_t magnitudes = 0;
+            uint16_t positive8[2] = {0}, negative8[2] = {0};
             for (size_t i = 0; i < 16; i++) {
                 const int8_t code = q[32 * j + 16 * half + i];
-                positive = (uint16_t)(positive + (code > 0 ? code : 0));
-                negative = (uint16_t)(negative + (code < 0 ? -code : 0));
-                magnitudes = (uint16_t)(magnitudes + abs(code));
+                positive8[i / 2 % 2] = (uint16_t)(positive8[i / 2 % 2] + (code > 0 ? code : 0));
+                negative8[i / 2 % 2] = (uint16_t)(negative8[i / 2 % 2] + (code < 0 ? -code : 0));
             }
-            spans.of16 = magnitudes > spans.of16 ? magnitudes : spans.of16;
+            const uint16_t positive16 = (uint16_t)(positive8[0] + positive8[1]);
+            const uint16_t negative16 = (uint16_t)(negative8[0] + negative8[1]);
+            positive = (uint16_t)(positive + positive16);
+            negative = (uint16_t)(negative + negative16);
+            spans.of16 = larger(spans.of16, (uint16_t)(positive16 + negative16));
+            for (size_t i = 0; i < 2; i++)
+                spans.of8 = larger(spans.of8, larger(positive8[i], negative8[i]));
         }
-        const uint16_t larger = positive > negative ? positive : negative;
-        spans.of32 = larger > spans.of32 ? larger : spans.of32;
+        spans.of32 = larger(spans.of32, larger(positive, negative));
     }
     return spans;
 }

@@ -388,6 +388,7 @@ static void check_spans(const struct hearth_q8_256 *unit)
     const struct hearth_spans largest = case_spans(unit->q);
     cr_assert_eq(unit->spans.of32, largest.of32);
     cr_assert_eq(unit->spans.of16, largest.of16);
+    cr_assert_eq(unit->spans.of8, largest.of8);
 }
 
 static void check_sums(const void *units, size_t k, bool wide)

@@ -112,43 +112,51 @@ static int random_q(struct rng *rng, enum case_kind kind)
     }
 }
 
-/* n codes of one sign whose magnitudes add up to `sum`. */
+/* n codes of one sign whose magnitudes add up to `sum`; eight are those of 16 that meet in a lane. */
 static void fill_span(struct rng *rng, int8_t *q, size_t n, int sum)
 {
     const int sign = rng_next(rng) & 1 ? 1 : -1;
-    for (int left = (int)n; left > 0; left--) {
-        const int magnitude = sum / left;
-        *q++ = (int8_t)(sign * magnitude);
+    const size_t lane = n == 8 && rng_next(rng) & 1 ? 2 : 0;
+    for (size_t i = 0; i < n; i++) {
+        const int magnitude = sum / (int)(n - i);
+        q[n == 8 ? i / 2 * 4 + lane + i % 2 : i] = (int8_t)(sign * magnitude);
         sum -= magnitude;
     }
 }
 
-/* 32767 / 15, / 31 and / 32 are where the dots of Q4_K, Q5_K (spans of 32) and Q6_K (of 16) leave 16 bits. */
+/* 32767 / 15, / 31 and / 32 are where the dots of Q4_K, Q5_K (spans of 32) and Q6_K (of 16) leave 16 bits; / 63 where those of Q6_K
+ * do whose codes keep their offset, of eight. */
 static void fill_spans(struct rng *rng, int8_t q[256])
 {
     static const struct {
         size_t n;
         int sum;
-    } spans[] = {{32, 2184}, {32, 2185}, {32, 1057}, {32, 1057}, {32, 1058}, {16, 1023}, {16, 1023}, {16, 1024}};
+    } spans[] = {{32, 2184}, {32, 2185}, {32, 1057}, {32, 1057}, {32, 1058}, {16, 1023},
+                 {16, 1023}, {16, 1024}, {8, 520},   {8, 520},   {8, 521}};
     for (size_t i = 0; i < 256; i++)
         q[i] = (int8_t)((int)rng_below(rng, 61) - 30);
     if (rng_next(rng) & 1)
         return;
     const size_t which = rng_below(rng, sizeof spans / sizeof *spans), n = spans[which].n;
+    const size_t room = n < 16 ? 16 : n;
     for (size_t times = 0; times < 3; times++)
-        fill_span(rng, q + rng_below(rng, (uint32_t)(256 / n)) * n, n, spans[which].sum);
+        fill_span(rng, q + rng_below(rng, (uint32_t)(256 / room)) * room, n, spans[which].sum);
 }
 
 struct hearth_spans case_spans(const int8_t q[256])
 {
-    struct hearth_spans spans = {0, 0};
-    uint16_t sum16 = 0, sums32[2] = {0, 0}; /* of the positive ones, of the others */
+    struct hearth_spans spans = {0};
+    uint16_t sum16 = 0, sums32[2] = {0}, sums8[2][2] = {{0}}; /* of the positive ones, of the others; of both lanes */
     for (size_t i = 0; i < 256; i++) {
         const uint16_t magnitude = (uint16_t)(q[i] < 0 ? -q[i] : q[i]);
         sum16 = (uint16_t)((i % 16 ? sum16 : 0) + magnitude);
         for (size_t sign = 0; sign < 2; sign++) {
-            sums32[sign] = (uint16_t)((i % 32 ? sums32[sign] : 0) + ((q[i] < 0) == sign ? magnitude : 0));
+            const uint16_t own = (q[i] < 0) == sign ? magnitude : 0;
+            uint16_t *sum8 = &sums8[i / 2 % 2][sign];
+            sums32[sign] = (uint16_t)((i % 32 ? sums32[sign] : 0) + own);
             spans.of32 = sums32[sign] > spans.of32 ? sums32[sign] : spans.of32;
+            *sum8 = (uint16_t)((i % 16 == 0 || i % 16 == 2 ? 0 : *sum8) + own);
+            spans.of8 = *sum8 > spans.of8 ? *sum8 : spans.of8;
         }
         spans.of16 = sum16 > spans.of16 ? sum16 : spans.of16;
     }
