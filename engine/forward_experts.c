@@ -166,7 +166,7 @@ static void expert_middle(struct hearth_step *s, const struct groups *g, const s
 static void expert_middles(struct hearth_step *s, const struct groups *g, const struct middle *m, const struct hearth_layer *l,
                            const struct hearth_input *input)
 {
-    const uint32_t unit = hearth_step_middle_unit(m);
+    const uint32_t unit = middle_unit(m);
     const uint32_t share = g->n_active * m->width / s->workers / PIECES_PER_SHARE;
     const uint32_t most = !is_few(s->batch->n) || share < unit ? unit : share < PIECE_ROWS ? share / unit * unit : PIECE_ROWS;
     const uint32_t pieces = (m->width + most - 1) / most; /* of an expert */

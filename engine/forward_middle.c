@@ -35,15 +35,10 @@ void hearth_step_middle_block(struct hearth_step *s, const struct middle *m, con
     }
 }
 
-uint32_t hearth_step_middle_unit(const struct middle *m)
-{
-    return m->as_floats ? HEARTH_ROW_UNIT : m->kind == HEARTH_ACTIVATION_Q8_32 ? PIECE_ROWS / 2 : GROUP_ROWS;
-}
-
 static void compute_middle(struct hearth_step *s, const struct middle *m, const struct hearth_matrix *gate,
                            const struct hearth_matrix *up)
 {
-    const uint32_t unit = hearth_step_middle_unit(m);
+    const uint32_t unit = middle_unit(m);
     struct hearth_claims claims = hearth_step_claims_of_rows(s, m->width, unit, PIECE_ROWS);
     struct hearth_range rows;
     while (next_rows(&claims, m->width, unit, &rows)) {

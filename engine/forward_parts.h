@@ -141,14 +141,18 @@ static inline enum hearth_activation kind_of_middle(const struct middle *m)
     return m->as_floats ? HEARTH_ACTIVATION_F32 : m->kind;
 }
 
+/* Rows that belong together: whole groups of what is quantized at once. */
+static inline uint32_t middle_unit(const struct middle *m)
+{
+    return m->as_floats ? HEARTH_ROW_UNIT : m->kind == HEARTH_ACTIVATION_Q8_32 ? PIECE_ROWS / 2 : GROUP_ROWS;
+}
+
 struct middle hearth_step_middle_before(const struct hearth_step *s, const struct hearth_matrix *next);
 /* silu(gate * input) . (up * input), with gelu for silu as the architecture says, or without a gate gelu(up * input); for these
  * rows of the input, into rows of the middle from `first` on. */
 void hearth_step_middle_block(struct hearth_step *s, const struct middle *m, const struct hearth_matrix *gate,
                               const struct hearth_matrix *up, const struct hearth_input *input, struct hearth_range tokens,
                               uint32_t first, struct hearth_range rows);
-/* Rows that belong together: whole groups of what is quantized at once. */
-uint32_t hearth_step_middle_unit(const struct middle *m);
 /* Behind a barrier: make its n rows the input `out`. */
 void hearth_step_take_middle(struct hearth_step *s, const struct middle *m, uint32_t n, struct hearth_input *out);
 
