@@ -91,18 +91,6 @@ static void fill_panel(struct panel *out, const uint8_t *w, size_t b, size_t k)
     }
 }
 
-/* Whether a lane takes MOST_GROUPS with each of these tokens. */
-HEARTH_ALWAYS_INLINE bool lanes_take_most(const struct hearth_q8_256 *x, size_t tokens)
-{
-    uint16_t most = 0;
-    UNROLL
-    for (size_t t = 0; t < tokens; t++) {
-        const uint16_t span = SCALE_GROUPS == 8 ? x[t].spans.of32 : x[t].spans.of8;
-        most = span > most ? span : most;
-    }
-    return most <= LANE_SPAN;
-}
-
 /* acc[t][8 i + r] += panel i, row r, times unit t. */
 HEARTH_ALWAYS_INLINE void panels_times_units(float (*acc)[PAIR_ROWS], const struct panel panels[2], const struct hearth_q8_256 *x,
                                              size_t tokens, const bool small)
@@ -135,7 +123,7 @@ HEARTH_ALWAYS_INLINE void panels_times_units(float (*acc)[PAIR_ROWS], const stru
 HEARTH_ALWAYS_INLINE void panels_times_tokens(float (*acc)[PAIR_ROWS], const struct panel panels[2], const void *units,
                                               size_t tokens)
 {
-    if (LANE_SPAN == 0 || lanes_take_most(units, tokens))
+    if (LANE_SPAN == 0 || spans_are_within(units, tokens, SCALE_GROUPS == 8 ? 32 : 8, LANE_SPAN))
         panels_times_units(acc, panels, units, tokens, true);
     else
         panels_times_units(acc, panels, units, tokens, false);

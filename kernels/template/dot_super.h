@@ -190,13 +190,7 @@ HEARTH_ALWAYS_INLINE bool dots_are_short(const struct hearth_q8_256 *x, size_t t
 {
     if (SHORT_SPAN == 0 || SHORT_SPAN >= 127 * 256 / SUB_BLOCKS) /* never, and always */
         return SHORT_SPAN != 0;
-    uint16_t most = 0;
-    UNROLL
-    for (size_t t = 0; t < tokens; t++) {
-        const uint16_t span = SUB_BLOCKS == 8 ? x[t].spans.of32 : x[t].spans.of16;
-        most = span > most ? span : most;
-    }
-    return most <= SHORT_SPAN;
+    return spans_are_within(x, tokens, 256 / SUB_BLOCKS, SHORT_SPAN);
 }
 
 /* acc[t][16 i + r] += panel i, row r, times unit t, for two panels and `tokens` <= GROUP_TOKENS. */

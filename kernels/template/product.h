@@ -4,6 +4,7 @@
 
 #include "common/attributes.h"
 #include "kernels.h"
+#include "template/unroll.h"
 
 enum {
     TWO_TILES_TOKENS = 4, /* few tokens that may meet two tiles at once: in 16 registers, too */
@@ -30,6 +31,19 @@ HEARTH_ALWAYS_INLINE struct activations activations_from(const struct activation
 HEARTH_ALWAYS_INLINE const void *units_at(const struct activations *x, size_t c)
 {
     return x->units + c * x->stride;
+}
+
+/* Whether the spans of these tokens' units, of 32, of 16 or of 8 codes, are all at most `most`. */
+HEARTH_ALWAYS_INLINE bool spans_are_within(const struct hearth_q8_256 *x, size_t tokens, const size_t codes, uint16_t most)
+{
+    uint16_t largest = 0;
+    UNROLL
+    for (size_t t = 0; t < tokens; t++) {
+        const struct hearth_spans *spans = &x[t].spans;
+        const uint16_t span = codes == 32 ? spans->of32 : codes == 16 ? spans->of16 : spans->of8;
+        largest = span > largest ? span : largest;
+    }
+    return largest <= most;
 }
 
 /* Tiles that few tokens meet side by side: one, or two so far apart that each stream runs on from tile to tile. */
