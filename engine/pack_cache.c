@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HEARTH_PACK_LAYOUT 2u /* raise with any change of what the weights' part of the arena holds or how it is ordered */
+#define HEARTH_PACK_LAYOUT 3u /* raise with any change of what the weights' part of the arena holds or how it is ordered */
 #define FILE_VERSION 3u
 #define PIECE_BYTES (4u << 20)   /* of a checksum */
 #define PIECES_AT_ONCE 32u       /* between two calls of progress */

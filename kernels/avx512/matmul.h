@@ -209,11 +209,11 @@ static inline void get_fifth_bits(uint8_t *codes, const uint8_t *from, size_t n,
     get_bit(codes, from, n, 4, r);
 }
 
-/* Two bits, `bit` and the next, of 256 codes of row r to 16 vectors: byte 4r + b of vector h holds those of k = 16h + 4i + b at
- * bits 2i. */
-static inline void put_two_bits(uint8_t *to, const uint8_t codes[256], int bit, size_t r)
+/* Two bits, `bit` and the next, of n codes of row r to vectors: byte 4r + b of vector h holds those of k = 16h + 4i + b at bits 2i;
+ * n is a multiple of 16. */
+static inline void put_two_bits(uint8_t *to, const uint8_t *codes, size_t n, int bit, size_t r)
 {
-    for (size_t h = 0; h < 16; h++) {
+    for (size_t h = 0; h < n / 16; h++) {
         uint32_t bits = 0;
         for (size_t i = 0; i < 4; i++) {
             uint32_t c;
@@ -225,9 +225,9 @@ static inline void put_two_bits(uint8_t *to, const uint8_t codes[256], int bit, 
 }
 
 /* The inverse: set those bits of codes where they are clear. */
-static inline void get_two_bits(uint8_t codes[256], const uint8_t *from, int bit, size_t r)
+static inline void get_two_bits(uint8_t *codes, const uint8_t *from, size_t n, int bit, size_t r)
 {
-    for (size_t h = 0; h < 16; h++) {
+    for (size_t h = 0; h < n / 16; h++) {
         uint32_t bits;
         memcpy(&bits, from + 64 * h + 4 * r, sizeof bits);
         for (size_t i = 0; i < 4; i++) {

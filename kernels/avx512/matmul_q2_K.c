@@ -61,7 +61,7 @@ void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
             memcpy(to + 32 + 2 * r, block->dmin, 2);
             for (size_t j = 0; j < 16; j++)
                 to[SCALES + 16 * j + r] = block->scales[j];
-            put_two_bits(to + TWO_BITS, codes, 0, r);
+            put_two_bits(to + TWO_BITS, codes, 256, 0, r);
         }
 }
 
@@ -75,7 +75,7 @@ void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
         memcpy(block->dmin, from + 32 + 2 * row, 2);
         for (size_t j = 0; j < 16; j++)
             block->scales[j] = from[SCALES + 16 * j + row];
-        get_two_bits(codes, from + TWO_BITS, 0, row);
+        get_two_bits(codes, from + TWO_BITS, 256, 0, row);
         q2_K_of_codes(block, codes);
     }
 }

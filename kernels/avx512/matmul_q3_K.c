@@ -1,13 +1,15 @@
 /* Products with Q3_K weights. Super-blocks of 16 rows come in pairs after a line of 2 x 16 half scales; an odd last one has a line
- * of its own. A super-block: the file's 12 bytes of scales as [12][16], 16 vectors of two-bit codes (matmul.h), 64 masks of third
- * bits (bit 4r + b of mask n is that of k = 4n + b of row r): 1728 bytes, with the halves 1760, as in the file.
+ * of its own. A super-block: the file's 12 bytes of scales as [12][16], then for each 32 k 2 vectors of two-bit codes (matmul.h)
+ * and 8 masks of third bits (bit 4r + b of mask n is that of k = 4n + b of row r): 1728 bytes, with the halves 1760, as in the
+ * file.
  *
  * Codes are 0 ... 7 and stand for -4 ... 3. A chain ends at no more than 4 * 127 * 16 = 8128, times a scale of at most 32, times 16
  * sub-blocks: 4 161 536. */
 #include "avx512/codes.h"
 #include "avx512/kquant_scales.h"
 
-enum { TWO_BITS = 192, THIRD_BITS = TWO_BITS + 1024, SUPER_BYTES = THIRD_BITS + 512, PAIR_BYTES = 64 + 2 * SUPER_BYTES };
+enum { THIRD_BITS = 128, STEP_BYTES = THIRD_BITS + 64, CODES = 192, SUPER_BYTES = CODES + 8 * STEP_BYTES };
+enum { PAIR_BYTES = 64 + 2 * SUPER_BYTES };
 enum { OFFSET = 4, SHORT_SPAN = 32767 / 4 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q3_K_avx512
@@ -51,15 +53,14 @@ HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *t
 
 HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *super, size_t step)
 {
-    const uint8_t *codes = super + TWO_BITS + 128 * step;
-    const uint8_t *masks = super + THIRD_BITS + 64 * step;
+    const uint8_t *codes = super + CODES + STEP_BYTES * step;
     const __m512i third = _mm512_set1_epi8(4);
     split_two_bits(w, codes);
     split_two_bits(w + 4, codes + 64);
     UNROLL
     for (size_t n = 0; n < 8; n++) {
         uint64_t bits;
-        memcpy(&bits, masks + 8 * n, sizeof bits);
+        memcpy(&bits, codes + THIRD_BITS + 8 * n, sizeof bits);
         w[n] = _mm512_mask_add_epi8(w[n], _cvtu64_mask64(bits), w[n], third);
     }
 }
@@ -78,8 +79,10 @@ void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
             memcpy((uint8_t *)tile + halves_at(s) + 2 * r, block->d, 2);
             for (size_t i = 0; i < 12; i++)
                 to[16 * i + r] = block->scales[i];
-            put_two_bits(to + TWO_BITS, codes, 0, r);
-            put_bit(to + THIRD_BITS, codes, 256, 2, r);
+            for (size_t j = 0; j < 8; j++) {
+                put_two_bits(to + CODES + STEP_BYTES * j, codes + 32 * j, 32, 0, r);
+                put_bit(to + CODES + STEP_BYTES * j + THIRD_BITS, codes + 32 * j, 32, 2, r);
+            }
         }
 }
 
@@ -92,8 +95,10 @@ void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
         memcpy(block->d, (const uint8_t *)tile + halves_at(s) + 2 * row, 2);
         for (size_t i = 0; i < 12; i++)
             block->scales[i] = from[16 * i + row];
-        get_two_bits(codes, from + TWO_BITS, 0, row);
-        get_bit(codes, from + THIRD_BITS, 256, 2, row);
+        for (size_t j = 0; j < 8; j++) {
+            get_two_bits(codes + 32 * j, from + CODES + STEP_BYTES * j, 32, 0, row);
+            get_bit(codes + 32 * j, from + CODES + STEP_BYTES * j + THIRD_BITS, 32, 2, row);
+        }
         q3_K_of_codes(block, codes);
     }
 }

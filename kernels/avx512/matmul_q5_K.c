@@ -1,12 +1,12 @@
-/* Products with Q5_K weights. A super-block of 16 rows: scales and mins (kquant_scales.h), 32 vectors of nibbles (matmul.h), 64
- * masks of fifth bits (bit 4r + b of mask n is that of k = 4n + b of row r): 2816 bytes, as in the file.
+/* Products with Q5_K weights. A super-block of 16 rows: scales and mins (kquant_scales.h), then for each 32 k 4 vectors of nibbles
+ * (matmul.h) and 8 masks of fifth bits (bit 4r + b of mask n is that of k = 4n + b of row r): 2816 bytes, as in the file.
  *
  * A sub-block's dot is at most 31 * 127 * 32 = 125 984, times a scale of at most 63, times
  * 8 sub-blocks: 63 495 936, int32 holds it. */
 #include "avx512/codes.h"
 #include "avx512/kquant_scales.h"
 
-enum { NIBBLES = 256, FIFTH_BITS = NIBBLES + 2048, SUPER_BYTES = FIFTH_BITS + 512 };
+enum { FIFTH_BITS = 256, STEP_BYTES = FIFTH_BITS + 64, CODES = 256, SUPER_BYTES = CODES + 8 * STEP_BYTES };
 enum { OFFSET = 0, SHORT_SPAN = 32767 / 31 };
 #define SUB_BLOCKS 8
 #define KERNEL(operation) hearth_##operation##_q5_K_avx512
@@ -29,14 +29,13 @@ HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *t
 
 HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *super, size_t step)
 {
-    const uint8_t *nibbles = super + NIBBLES + 256 * step;
+    const uint8_t *codes = super + CODES + STEP_BYTES * step;
     UNROLL
     for (size_t v = 0; v < 4; v++)
-        split_nibbles(w + 2 * v, nibbles + 64 * v);
-    const uint8_t *masks = super + FIFTH_BITS + 64 * step;
+        split_nibbles(w + 2 * v, codes + 64 * v);
     UNROLL
     for (size_t n = 0; n < 8; n++)
-        w[n] = add_fifth_bits(w[n], masks + 8 * n);
+        w[n] = add_fifth_bits(w[n], codes + FIFTH_BITS + 8 * n);
 }
 
 #include "template/dot_super.h"
@@ -51,8 +50,10 @@ void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
             codes_of_q5_K(codes, block);
             uint8_t *to = (uint8_t *)tile + super_block_at(s, k);
             put_scales_and_mins(to, block->d, block->dmin, block->scales, r);
-            put_nibbles(to + NIBBLES, codes, 256, r);
-            put_fifth_bits(to + FIFTH_BITS, codes, 256, r);
+            for (size_t j = 0; j < 8; j++) {
+                put_nibbles(to + CODES + STEP_BYTES * j, codes + 32 * j, 32, r);
+                put_fifth_bits(to + CODES + STEP_BYTES * j + FIFTH_BITS, codes + 32 * j, 32, r);
+            }
         }
 }
 
@@ -63,8 +64,10 @@ void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
         uint8_t codes[256];
         const uint8_t *from = (const uint8_t *)tile + super_block_at(s, k);
         get_scales_and_mins(block->d, block->dmin, block->scales, from, row);
-        get_nibbles(codes, from + NIBBLES, 256, row);
-        get_fifth_bits(codes, from + FIFTH_BITS, 256, row);
+        for (size_t j = 0; j < 8; j++) {
+            get_nibbles(codes + 32 * j, from + CODES + STEP_BYTES * j, 32, row);
+            get_fifth_bits(codes + 32 * j, from + CODES + STEP_BYTES * j + FIFTH_BITS, 32, row);
+        }
         q5_K_of_codes(block, codes);
     }
 }

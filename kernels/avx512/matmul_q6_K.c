@@ -1,13 +1,15 @@
 /* Products with Q6_K weights. Super-blocks of 16 rows come in pairs after a line of 2 x 16 half scales; an odd last one has a line
- * of its own. A super-block: scales [16][16] as int8, 32 vectors of nibbles (matmul.h), 16 vectors of upper bits: byte 4r + b of
- * vector h holds those of k = 16h + 4i + b of row r at bits 2i: 3328 bytes, with the halves 3360, as in the file.
+ * of its own. A super-block: scales [16][16] as int8, then for each 32 k 4 vectors of nibbles (matmul.h) and 2 vectors of upper
+ * bits: byte 4r + b of vector h holds those of k = 16h + 4i + b of row r at bits 2i: 3328 bytes, with the halves 3360, as in the
+ * file.
  *
  * Codes are 0 ... 63 and stand for -32 ... 31. A chain ends at no more than 32 * 127 * 16 = 65 024, times a scale of at most 128,
  * times 16 sub-blocks: 133 169 152, int32 holds it. */
 #include "avx512/codes.h"
 #include "avx512/kquant_scales.h"
 
-enum { NIBBLES = 256, UPPER_BITS = NIBBLES + 2048, SUPER_BYTES = UPPER_BITS + 1024, PAIR_BYTES = 64 + 2 * SUPER_BYTES };
+enum { UPPER_BITS = 256, STEP_BYTES = UPPER_BITS + 128, CODES = 256, SUPER_BYTES = CODES + 8 * STEP_BYTES };
+enum { PAIR_BYTES = 64 + 2 * SUPER_BYTES };
 enum { OFFSET = 32, SHORT_SPAN = 32767 / 32 };
 #define SUB_BLOCKS 16
 #define KERNEL(operation) hearth_##operation##_q6_K_avx512
@@ -46,14 +48,13 @@ HEARTH_ALWAYS_INLINE void add_upper_bits(__m512i w[4], __m512i v)
 
 HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *super, size_t step)
 {
-    const uint8_t *nibbles = super + NIBBLES + 256 * step;
-    const uint8_t *upper = super + UPPER_BITS + 128 * step;
+    const uint8_t *codes = super + CODES + STEP_BYTES * step;
     UNROLL
     for (size_t v = 0; v < 4; v++)
-        split_nibbles(w + 2 * v, nibbles + 64 * v);
+        split_nibbles(w + 2 * v, codes + 64 * v);
     UNROLL
     for (size_t h = 0; h < 2; h++)
-        add_upper_bits(w + 4 * h, load512(upper + 64 * h));
+        add_upper_bits(w + 4 * h, load512(codes + UPPER_BITS + 64 * h));
 }
 
 #include "template/dot_super.h"
@@ -70,8 +71,10 @@ void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
             memcpy((uint8_t *)tile + halves_at(s) + 2 * r, block->d, 2);
             for (size_t j = 0; j < 16; j++)
                 to[16 * j + r] = (uint8_t)block->scales[j];
-            put_nibbles(to + NIBBLES, codes, 256, r);
-            put_two_bits(to + UPPER_BITS, codes, 4, r);
+            for (size_t j = 0; j < 8; j++) {
+                put_nibbles(to + CODES + STEP_BYTES * j, codes + 32 * j, 32, r);
+                put_two_bits(to + CODES + STEP_BYTES * j + UPPER_BITS, codes + 32 * j, 32, 4, r);
+            }
         }
 }
 
@@ -84,8 +87,10 @@ void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
         memcpy(block->d, (const uint8_t *)tile + halves_at(s) + 2 * row, 2);
         for (size_t j = 0; j < 16; j++)
             block->scales[j] = (int8_t)from[16 * j + row];
-        get_nibbles(codes, from + NIBBLES, 256, row);
-        get_two_bits(codes, from + UPPER_BITS, 4, row);
+        for (size_t j = 0; j < 8; j++) {
+            get_nibbles(codes + 32 * j, from + CODES + STEP_BYTES * j, 32, row);
+            get_two_bits(codes + 32 * j, from + CODES + STEP_BYTES * j + UPPER_BITS, 32, 4, row);
+        }
         q6_K_of_codes(block, codes);
     }
 }
