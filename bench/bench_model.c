@@ -167,12 +167,25 @@ static hearth_status time_test(struct bench *b, size_t index, hearth_error *err)
     return HEARTH_OK;
 }
 
-/* The first single-token passes of a session look for the best way of prefetch; what is timed comes after them. */
-static hearth_status warm_up(struct bench *b, hearth_error *err)
+/* A session's first passes over so many tokens look for the best way of prefetch. */
+static hearth_status warm_up_with(struct bench *b, uint32_t tokens, hearth_error *err)
 {
     for (uint32_t i = 0; i <= HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_WAYS; i++) {
         hearth_session_stand_at(b->session, 0);
-        HEARTH_TRY(feed(b, 1, 1, err));
+        HEARTH_TRY(feed(b, tokens, tokens, err));
+    }
+    return HEARTH_OK;
+}
+
+/* What is timed comes after them. */
+static hearth_status warm_up(struct bench *b, hearth_error *err)
+{
+    HEARTH_TRY(warm_up_with(b, 1, err));
+    for (size_t i = 0; i < b->out->n_rows; i++) {
+        const struct hearth_bench_row *row = &b->out->rows[i];
+        const uint32_t tokens = row->n_prompt < row->batch ? row->n_prompt : row->batch;
+        if (tokens > 1 && tokens <= HEARTH_PREFETCH_TOKENS)
+            HEARTH_TRY(warm_up_with(b, tokens, err));
     }
     return HEARTH_OK;
 }

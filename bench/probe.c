@@ -50,7 +50,7 @@ double hearth_deviation(const double *values, size_t n)
 
 /* ---- Reading -------------------------------------------------------------------------------------------------------- */
 
-const struct hearth_read_ahead hearth_probe_ways[HEARTH_PROBE_WAYS] = {{0, 0}, {1024, 1}, {2048, 1}, {4096, 1}, {2048, 2}};
+const struct hearth_read_ahead hearth_probe_ways[HEARTH_PROBE_WAYS] = {{0, 0}, {256, 1}, {2048, 1}, {4096, 1}, {2048, 2}};
 
 /* Ask for line `at` / 64: at %0 in one step; or in two, at %0 first and at %1. */
 #define ONE_STEP(at) "prefetcht0 " #at "(%0)\n"

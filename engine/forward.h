@@ -57,7 +57,7 @@ struct hearth_buffers {
     float *attend_states;          /* [n_head_kv] of hearth_attend_state_bytes */
     _Atomic uint32_t *attend_done; /* [n_head_kv] runs of segments that have ended */
     struct hearth_claim *claims;   /* [workers] */
-    struct hearth_prefetch_search prefetch;
+    struct hearth_prefetch_search prefetch[HEARTH_PREFETCH_TOKENS]; /* for passes of 1, 2, ... tokens */
     uint64_t steps; /* shared steps so far, for the claims; only ever grows */
 };
 

@@ -95,7 +95,7 @@ static struct groups route(struct hearth_step *s, const struct hearth_matrix *ro
     struct hearth_range mine = {0, b->n};
     struct hearth_route *routes = g.own;
     if (is_few(b->n)) {
-        struct hearth_claims claims = hearth_step_claims_of_rows(s, n_expert, HEARTH_ROW_UNIT, PIECE_ROWS);
+        struct hearth_claims claims = hearth_step_claims_of_rows(s, n_expert, HEARTH_ROW_UNIT, most_rows(s));
         struct hearth_range rows;
         while (next_rows(&claims, n_expert, HEARTH_ROW_UNIT, &rows))
             hearth_step_multiply(s, router, &s->input, b->buffers->router_logits + rows.begin, n_expert, mine, rows);
@@ -168,7 +168,7 @@ static void expert_middles(struct hearth_step *s, const struct groups *g, const 
 {
     const uint32_t unit = middle_unit(m);
     const uint32_t share = g->n_active * m->width / s->workers / PIECES_PER_SHARE;
-    const uint32_t most = !is_few(s->batch->n) || share < unit ? unit : share < PIECE_ROWS ? share / unit * unit : PIECE_ROWS;
+    const uint32_t most = !is_few(s->batch->n) || share < unit ? unit : share < most_rows(s) ? share / unit * unit : most_rows(s);
     const uint32_t pieces = (m->width + most - 1) / most; /* of an expert */
     struct hearth_claims claims = hearth_step_claims(s, g->n_active * pieces, 1);
     struct hearth_range range;
@@ -210,7 +210,7 @@ void hearth_step_experts(struct hearth_step *s, const struct hearth_layer *l, co
     expert_middles(s, &g, &m, l, &input);
     hearth_step_barrier(s, NULL);
     hearth_step_take_middle(s, &m, g.n_entries, &hidden);
-    struct hearth_claims claims = hearth_step_claims_of_rows(s, l->down.rows, HEARTH_ROW_UNIT, PIECE_ROWS);
+    struct hearth_claims claims = hearth_step_claims_of_rows(s, l->down.rows, HEARTH_ROW_UNIT, most_rows(s));
     struct hearth_range rows;
     while (next_rows(&claims, l->down.rows, HEARTH_ROW_UNIT, &rows))
         for (uint32_t i = 0; i < g.n_active; i++) /* upwards, so that every token adds in the same order */

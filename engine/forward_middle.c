@@ -39,7 +39,7 @@ static void compute_middle(struct hearth_step *s, const struct middle *m, const 
                            const struct hearth_matrix *up)
 {
     const uint32_t unit = middle_unit(m);
-    struct hearth_claims claims = hearth_step_claims_of_rows(s, m->width, unit, PIECE_ROWS);
+    struct hearth_claims claims = hearth_step_claims_of_rows(s, m->width, unit, most_rows(s));
     struct hearth_range rows;
     while (next_rows(&claims, m->width, unit, &rows)) {
         struct hearth_range tokens = {0, 0};

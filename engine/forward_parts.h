@@ -17,10 +17,12 @@ void hearth_step_report(const struct hearth_step *s, enum operation operation);
  * not be waited for. For more the workers divide the tokens, and meet at a barrier. */
 #define FEW_TOKENS 4u
 /* Results that are worked on at once, in the worker's own memory: of many tokens a block, and of rows a group of activations, the
- * heads of a piece or PIECE_ROWS. */
+ * heads of a piece or PIECE_ROWS. For few tokens the weights are the work, and where a piece begins, what prefetches them does so
+ * anew: more rows. */
 #define BLOCK_TOKENS 256u
 #define GROUP_ROWS 256u
 #define PIECE_ROWS 128u
+#define FEW_TOKENS_PIECE_ROWS 512u
 /* OpenBLAS, where it is asked for: rows that are widened at once. */
 #define BLAS_ROWS 64u
 
@@ -97,6 +99,12 @@ void hearth_step_input_from(struct hearth_step *s, const float *x, size_t k, con
 /* ---- Products (forward_products.c) ------------------------------------------------------------------------------------ */
 
 #define PIECES_PER_SHARE 8u /* enough that who is late leaves little behind */
+
+/* The most rows of a piece. */
+static inline uint32_t most_rows(const struct hearth_step *s)
+{
+    return is_few(s->batch->n) ? FEW_TOKENS_PIECE_ROWS : PIECE_ROWS;
+}
 
 /* Begin to divide n things; a piece has at most `most`. */
 struct hearth_claims hearth_step_claims(struct hearth_step *s, uint32_t n, uint32_t most);

@@ -69,7 +69,7 @@ static void project_and_add(struct hearth_step *s, const struct hearth_matrix *f
     const struct hearth_batch *b = s->batch;
     const size_t n_embd = b->model->hparams.n_embd;
     hearth_add_fn *add = b->kernels->chosen[HEARTH_OP_ADD][0]->add;
-    struct hearth_claims claims = hearth_step_claims_of_rows(s, first->rows, HEARTH_ROW_UNIT, PIECE_ROWS);
+    struct hearth_claims claims = hearth_step_claims_of_rows(s, first->rows, HEARTH_ROW_UNIT, most_rows(s));
     struct hearth_range rows;
     while (next_rows(&claims, first->rows, HEARTH_ROW_UNIT, &rows)) {
         const uint32_t n_rows = rows.end - rows.begin;
@@ -99,7 +99,7 @@ void hearth_step_project_norm_and_add(struct hearth_step *s, const struct hearth
 {
     const struct hearth_batch *b = s->batch;
     const size_t n_embd = b->model->hparams.n_embd;
-    struct hearth_claims claims = hearth_step_claims_of_rows(s, matrix->rows, HEARTH_ROW_UNIT, PIECE_ROWS);
+    struct hearth_claims claims = hearth_step_claims_of_rows(s, matrix->rows, HEARTH_ROW_UNIT, most_rows(s));
     struct hearth_range rows;
     while (next_rows(&claims, matrix->rows, HEARTH_ROW_UNIT, &rows)) {
         struct hearth_range tokens = {0, 0};
@@ -177,7 +177,7 @@ static void project_heads(struct hearth_step *s, const struct hearth_matrix *mat
     const uint32_t d = b->model->hparams.head_dim;
     const uint32_t unit = hearth_forward_heads_of_piece(&b->model->hparams) * d;
     float *product = first_tile(s);
-    struct hearth_claims claims = hearth_step_claims_of_rows(s, matrix->rows, unit, unit);
+    struct hearth_claims claims = hearth_step_claims_of_rows(s, matrix->rows, unit, is_few(b->n) ? most_rows(s) : unit);
     struct hearth_range rows;
     while (next_rows(&claims, matrix->rows, unit, &rows)) {
         const uint32_t n_rows = rows.end - rows.begin;
@@ -230,7 +230,7 @@ void hearth_step_output(struct hearth_step *s)
     hearth_step_wanted_kinds(wanted, &m, 1);
     hearth_step_norm_rows(s, &b->model->output_norm, wanted, b->n - b->n_logits, b->n_logits);
     const size_t stride = hearth_align(m->rows, HEARTH_LOGITS_STEP);
-    struct hearth_claims claims = hearth_step_claims_of_rows(s, m->rows, HEARTH_ROW_UNIT, PIECE_ROWS);
+    struct hearth_claims claims = hearth_step_claims_of_rows(s, m->rows, HEARTH_ROW_UNIT, most_rows(s));
     struct hearth_range rows;
     while (next_rows(&claims, m->rows, HEARTH_ROW_UNIT, &rows)) {
         struct hearth_range tokens = {0, 0};

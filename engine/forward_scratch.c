@@ -37,7 +37,9 @@ void hearth_forward_scratch_layout(struct hearth_scratch_layout *out, const stru
                                    bool blas)
 {
     const uint64_t head_rows = (uint64_t)hearth_forward_heads_of_piece(&model->hparams) * model->hparams.head_dim;
-    const uint64_t tile = larger(block_tokens(batch) * larger(GROUP_ROWS, head_rows), model->hparams.n_expert) * sizeof(float);
+    const uint64_t many = block_tokens(batch) * larger(GROUP_ROWS, head_rows);
+    const uint64_t few = (batch < FEW_TOKENS ? batch : FEW_TOKENS) * FEW_TOKENS_PIECE_ROWS;
+    const uint64_t tile = larger(larger(many, few), model->hparams.n_expert) * sizeof(float);
     const uint64_t row =
         larger(hearth_forward_widest(model) * sizeof(float), hearth_row_bytes(model->output.format, model->output.k));
     out->tile = hearth_align(larger(tile, row), 64);

@@ -1,6 +1,7 @@
 /* How far ahead, in how many steps and in how many streams the products read while answering: found by trying. The best way depends
- * on the memory, its load and the kernels, and no answer depends on it, so the first passes of a session over a single token are
- * the experiment: they try each in turn, some rounds of it, and the one with the fastest pass stays. */
+ * on the memory, its load, the kernels and how long they compute for what they read, and no answer depends on it, so the first
+ * passes of a session over one token are the experiment, those over two tokens another, and so on: they try each way in turn, some
+ * rounds of it, and the one with the fastest pass stays. */
 #ifndef HEARTH_ENGINE_PREFETCH_H
 #define HEARTH_ENGINE_PREFETCH_H
 
@@ -8,11 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define HEARTH_PREFETCH_TOKENS 8u /* for more, products do not care */
 #define HEARTH_PREFETCH_WAYS 5u
 #define HEARTH_PREFETCH_ROUNDS 3u
 
 struct hearth_prefetch_search {
-    uint32_t passes;                           /* timed so far; all zero at the beginning */
+    uint32_t passes;                      /* timed so far; all zero at the beginning */
     double fastest[HEARTH_PREFETCH_WAYS]; /* seconds */
 };
 
@@ -30,7 +32,7 @@ static inline uint32_t hearth_prefetch_choice(const struct hearth_prefetch_searc
 /* Way i, as the products take it. */
 static inline size_t hearth_prefetch_way(uint32_t i)
 {
-    static const size_t ways[HEARTH_PREFETCH_WAYS] = {8192, 4096, 16384, 4096 + HEARTH_PREFETCH_IN_STEPS,
+    static const size_t ways[HEARTH_PREFETCH_WAYS] = {8192, 4096, 0, 4096 + HEARTH_PREFETCH_IN_STEPS,
                                                       3072 + HEARTH_PREFETCH_IN_STEPS + HEARTH_PREFETCH_TWO_STREAMS};
     return ways[i];
 }

@@ -94,7 +94,8 @@ enum hearth_op {
  * a multiple of the tile (the last tile's surplus rows are zero weights and are not written). x: activations of the kind that the
  * format takes, as above. Up to 16 tokens read each packed byte once. tokens >= 1, k >= 1 block.
  * prefetch_bytes: how far ahead a walk of few tokens asks for the packed bytes it will read, beyond the end of w too, a multiple of
- * 64; 0: not at all. Plus what is said below of the way. It never changes a result. */
+ * 64; 0: no further than the lines that are read next, the rest is left to the CPU. Plus what is said below of the way. It never
+ * changes a result. */
 typedef void hearth_matmul_fn(float *y, size_t y_stride, const void *w, const void *x, size_t x_stride, size_t rows, size_t k,
                               size_t tokens, size_t prefetch_bytes);
 /* The distance for those who have not measured a better one. */

@@ -253,7 +253,7 @@ static void print_reading(const struct probe_rows *p)
 {
     uint32_t threads = 0;
     uint32_t streams = 0;
-    (void)printf("\n| read, GB/s         | no prefetch | 1 KiB ahead | 2 KiB ahead | 4 KiB ahead | 2 KiB, in 2 |\n"
+    (void)printf("\n| read, GB/s         | no prefetch | 256 B ahead | 2 KiB ahead | 4 KiB ahead | 2 KiB, in 2 |\n"
                  "|--------------------|-------------|-------------|-------------|-------------|-------------|");
     for (size_t i = 0; i < p->n; i++) {
         const struct hearth_probe_row *r = &p->rows[i];
