@@ -194,7 +194,7 @@ static void product_all_shapes(const struct product *p)
 {
     const size_t tile = p->kernel->matmul.tile_rows;
     const size_t rows[] = {1, tile > 1 ? tile - 1 : 2, tile, tile + 1, p->rows_max};
-    const size_t ways[] = {HEARTH_PREFETCH_BYTES, 2048 + HEARTH_PREFETCH_IN_STEPS + HEARTH_PREFETCH_TWO_STREAMS};
+    const size_t ways[] = {0, 2048 + HEARTH_PREFETCH_IN_STEPS + HEARTH_PREFETCH_TWO_STREAMS}; /* the usual one is below */
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct fence tiles = pack_checked(p, rows[i]);
         for (size_t tokens = 1; tokens <= 17; tokens++)
