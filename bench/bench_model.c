@@ -180,13 +180,16 @@ static hearth_status warm_up_with(struct bench *b, uint32_t tokens, hearth_error
 /* What is timed comes after them. */
 static hearth_status warm_up(struct bench *b, hearth_error *err)
 {
-    HEARTH_TRY(warm_up_with(b, 1, err));
+    bool timed[HEARTH_PREFETCH_TOKENS + 1] = {[1] = true};
     for (size_t i = 0; i < b->out->n_rows; i++) {
         const struct hearth_bench_row *row = &b->out->rows[i];
         const uint32_t tokens = row->n_prompt < row->batch ? row->n_prompt : row->batch;
-        if (tokens > 1 && tokens <= HEARTH_PREFETCH_TOKENS)
-            HEARTH_TRY(warm_up_with(b, tokens, err));
+        if (tokens <= HEARTH_PREFETCH_TOKENS)
+            timed[tokens] = true;
     }
+    for (uint32_t tokens = 1; tokens <= HEARTH_PREFETCH_TOKENS; tokens++)
+        if (timed[tokens])
+            HEARTH_TRY(warm_up_with(b, tokens, err));
     return HEARTH_OK;
 }
 

@@ -177,7 +177,7 @@ static void project_heads(struct hearth_step *s, const struct hearth_matrix *mat
     const uint32_t d = b->model->hparams.head_dim;
     const uint32_t unit = hearth_forward_heads_of_piece(&b->model->hparams) * d;
     float *product = first_tile(s);
-    struct hearth_claims claims = hearth_step_claims_of_rows(s, matrix->rows, unit, is_few(b->n) ? most_rows(s) : unit);
+    struct hearth_claims claims = hearth_step_claims_of_rows(s, matrix->rows, unit, most_rows(s));
     struct hearth_range rows;
     while (next_rows(&claims, matrix->rows, unit, &rows)) {
         const uint32_t n_rows = rows.end - rows.begin;

@@ -51,9 +51,15 @@ HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *t
     out->d = load_halves(tile + halves_at(s));
 }
 
+/* Where 32 k of a super-block begin. */
+HEARTH_ALWAYS_INLINE size_t step_at(size_t step)
+{
+    return CODES + STEP_BYTES * step;
+}
+
 HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *super, size_t step)
 {
-    const uint8_t *codes = super + CODES + STEP_BYTES * step;
+    const uint8_t *codes = super + step_at(step);
     const __m512i third = _mm512_set1_epi8(4);
     split_two_bits(w, codes);
     split_two_bits(w + 4, codes + 64);
@@ -80,8 +86,8 @@ void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
             for (size_t i = 0; i < 12; i++)
                 to[16 * i + r] = block->scales[i];
             for (size_t j = 0; j < 8; j++) {
-                put_two_bits(to + CODES + STEP_BYTES * j, codes + 32 * j, 32, 0, r);
-                put_bit(to + CODES + STEP_BYTES * j + THIRD_BITS, codes + 32 * j, 32, 2, r);
+                put_two_bits(to + step_at(j), codes + 32 * j, 32, 0, r);
+                put_bit(to + step_at(j) + THIRD_BITS, codes + 32 * j, 32, 2, r);
             }
         }
 }
@@ -96,8 +102,8 @@ void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
         for (size_t i = 0; i < 12; i++)
             block->scales[i] = from[16 * i + row];
         for (size_t j = 0; j < 8; j++) {
-            get_two_bits(codes + 32 * j, from + CODES + STEP_BYTES * j, 32, 0, row);
-            get_bit(codes + 32 * j, from + CODES + STEP_BYTES * j + THIRD_BITS, 32, 2, row);
+            get_two_bits(codes + 32 * j, from + step_at(j), 32, 0, row);
+            get_bit(codes + 32 * j, from + step_at(j) + THIRD_BITS, 32, 2, row);
         }
         q3_K_of_codes(block, codes);
     }

@@ -27,9 +27,15 @@ HEARTH_ALWAYS_INLINE void read_scales(struct super_scales *out, const uint8_t *t
     read_scales_and_mins(out, tile + super_block_at(s, k));
 }
 
+/* Where 32 k of a super-block begin. */
+HEARTH_ALWAYS_INLINE size_t step_at(size_t step)
+{
+    return CODES + STEP_BYTES * step;
+}
+
 HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *super, size_t step)
 {
-    const uint8_t *codes = super + CODES + STEP_BYTES * step;
+    const uint8_t *codes = super + step_at(step);
     UNROLL
     for (size_t v = 0; v < 4; v++)
         split_nibbles(w + 2 * v, codes + 64 * v);
@@ -51,8 +57,8 @@ void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
             uint8_t *to = (uint8_t *)tile + super_block_at(s, k);
             put_scales_and_mins(to, block->d, block->dmin, block->scales, r);
             for (size_t j = 0; j < 8; j++) {
-                put_nibbles(to + CODES + STEP_BYTES * j, codes + 32 * j, 32, r);
-                put_fifth_bits(to + CODES + STEP_BYTES * j + FIFTH_BITS, codes + 32 * j, 32, r);
+                put_nibbles(to + step_at(j), codes + 32 * j, 32, r);
+                put_fifth_bits(to + step_at(j) + FIFTH_BITS, codes + 32 * j, 32, r);
             }
         }
 }
@@ -65,8 +71,8 @@ void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
         const uint8_t *from = (const uint8_t *)tile + super_block_at(s, k);
         get_scales_and_mins(block->d, block->dmin, block->scales, from, row);
         for (size_t j = 0; j < 8; j++) {
-            get_nibbles(codes + 32 * j, from + CODES + STEP_BYTES * j, 32, row);
-            get_fifth_bits(codes + 32 * j, from + CODES + STEP_BYTES * j + FIFTH_BITS, 32, row);
+            get_nibbles(codes + 32 * j, from + step_at(j), 32, row);
+            get_fifth_bits(codes + 32 * j, from + step_at(j) + FIFTH_BITS, 32, row);
         }
         q5_K_of_codes(block, codes);
     }

@@ -46,9 +46,15 @@ HEARTH_ALWAYS_INLINE void add_upper_bits(__m512i w[4], __m512i v)
     w[3] = _mm512_or_si512(w[3], _mm512_and_si512(_mm512_srli_epi16(v, 2), upper));
 }
 
+/* Where 32 k of a super-block begin. */
+HEARTH_ALWAYS_INLINE size_t step_at(size_t step)
+{
+    return CODES + STEP_BYTES * step;
+}
+
 HEARTH_ALWAYS_INLINE void read_weights(veci w[8], const uint8_t *super, size_t step)
 {
-    const uint8_t *codes = super + CODES + STEP_BYTES * step;
+    const uint8_t *codes = super + step_at(step);
     UNROLL
     for (size_t v = 0; v < 4; v++)
         split_nibbles(w + 2 * v, codes + 64 * v);
@@ -72,8 +78,8 @@ void KERNEL(pack)(void *tile, const void *file_rows, size_t rows, size_t k)
             for (size_t j = 0; j < 16; j++)
                 to[16 * j + r] = (uint8_t)block->scales[j];
             for (size_t j = 0; j < 8; j++) {
-                put_nibbles(to + CODES + STEP_BYTES * j, codes + 32 * j, 32, r);
-                put_two_bits(to + CODES + STEP_BYTES * j + UPPER_BITS, codes + 32 * j, 32, 4, r);
+                put_nibbles(to + step_at(j), codes + 32 * j, 32, r);
+                put_two_bits(to + step_at(j) + UPPER_BITS, codes + 32 * j, 32, 4, r);
             }
         }
 }
@@ -88,8 +94,8 @@ void KERNEL(unpack)(void *file_row, const void *tile, size_t row, size_t k)
         for (size_t j = 0; j < 16; j++)
             block->scales[j] = (int8_t)from[16 * j + row];
         for (size_t j = 0; j < 8; j++) {
-            get_nibbles(codes + 32 * j, from + CODES + STEP_BYTES * j, 32, row);
-            get_two_bits(codes + 32 * j, from + CODES + STEP_BYTES * j + UPPER_BITS, 32, 4, row);
+            get_nibbles(codes + 32 * j, from + step_at(j), 32, row);
+            get_two_bits(codes + 32 * j, from + step_at(j) + UPPER_BITS, 32, 4, row);
         }
         q6_K_of_codes(block, codes);
     }
