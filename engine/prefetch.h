@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HEARTH_PREFETCH_TOKENS 8u /* for more, products do not care */
-#define HEARTH_PREFETCH_WAYS 5u
+#define HEARTH_PREFETCH_TOKENS 16u /* for more, products do not care */
+#define HEARTH_PREFETCH_WAYS 6u
 #define HEARTH_PREFETCH_ROUNDS 3u
 
 struct hearth_prefetch_search {
@@ -32,8 +32,10 @@ static inline uint32_t hearth_prefetch_choice(const struct hearth_prefetch_searc
 /* Way i, as the products take it. */
 static inline size_t hearth_prefetch_way(uint32_t i)
 {
-    static const size_t ways[HEARTH_PREFETCH_WAYS] = {8192, 4096, 0, 4096 + HEARTH_PREFETCH_IN_STEPS,
-                                                      3072 + HEARTH_PREFETCH_IN_STEPS + HEARTH_PREFETCH_TWO_STREAMS};
+    enum { IN_STEPS = HEARTH_PREFETCH_IN_STEPS, TWO_STREAMS = HEARTH_PREFETCH_TWO_STREAMS };
+    static const size_t ways[HEARTH_PREFETCH_WAYS] = {
+        8192, 4096, 0, 8192 + IN_STEPS, 4096 + IN_STEPS, 3072 + IN_STEPS + TWO_STREAMS,
+    };
     return ways[i];
 }
 

@@ -14,7 +14,7 @@
 #define UNROLL
 #endif
 
-enum { TILE_ROWS = 16 };
+enum { TILE_ROWS = 16, MANY_TOKENS = 17, JOINED_TOKENS = 4 };
 
 /* ---- The vocabulary of template/dot_*.h: a lane for each row of a tile -------------------------------------------------- */
 

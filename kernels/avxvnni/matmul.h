@@ -19,7 +19,7 @@
 #define UNROLL
 #endif
 
-enum { TILE_ROWS = 8 };
+enum { TILE_ROWS = 8, MANY_TOKENS = 9, JOINED_TOKENS = 9 /* never */ };
 
 /* ---- The vocabulary of template/dot_*.h: a lane for each row of a tile -------------------------------------------------- */
 

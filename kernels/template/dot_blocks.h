@@ -49,14 +49,19 @@ HEARTH_ALWAYS_INLINE void tiles_times_tokens(float *y, size_t y_stride, const st
             const struct scales scales = load_scales(w->first + i * w->bytes_apart, j);
             veci codes[8];
             read_weights(codes, block);
+            veci dot[FEW_TOKENS];
             UNROLL
-            for (size_t t = 0; t < tokens; t++) {
-                veci dot = start_of_chain(&units[t], j % 8);
+            for (size_t t = 0; t < tokens; t++)
+                dot[t] = start_of_chain(&units[t], j % 8);
+            UNROLL
+            for (size_t n = 0; n < 8; n++) {
                 UNROLL
-                for (size_t n = 0; n < 8; n++)
-                    dot = add_dot(dot, codes[n], broadcast_dword(units[t].q + 32 * (j % 8) + 4 * n));
-                acc[i][t] = add_block(acc[i][t], dot, &scales, &units[t], j % 8);
+                for (size_t t = 0; t < tokens; t++)
+                    dot[t] = add_dot(dot[t], codes[n], broadcast_dword(units[t].q + 32 * (j % 8) + 4 * n));
             }
+            UNROLL
+            for (size_t t = 0; t < tokens; t++)
+                acc[i][t] = add_block(acc[i][t], dot[t], &scales, &units[t], j % 8);
         }
     }
     store_few(y, y_stride, acc, w, tiles, tokens);

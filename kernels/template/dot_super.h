@@ -15,16 +15,20 @@
  * sum is above 128 * 4064 + 255 * 127 * 32, far inside int32. Scaled chains are added as int32: every step is exact, so that the
  * one rounding is that of the whole sum, as in the contract.
  *
- * With many tokens, scaling a chain for itself costs an eighth of the dots (a fourth with 16 sub-blocks). Activations that come
- * from floats are mostly far from 127, so that the chains fit 16 bits: then two are joined and scaled at once. Without mins
- * |sum of (code - OFFSET) * q| <= most * span of 16, most being the largest |code - OFFSET|; with mins, in sub-blocks of 32, where
- * no code is negative, <= most * span of 32, because positive and negative products cancel. */
+ * Scaling a chain for itself costs an eighth of the dots (a fourth with 16 sub-blocks). Activations that come from floats are
+ * mostly far from 127, so that the chains fit 16 bits: then two are joined and scaled at once, but for the fewest tokens. Without
+ * mins |sum of (code - OFFSET) * q| <= most * span of 16, most being the largest |code - OFFSET|; with mins, in sub-blocks of 32,
+ * where no code is negative, <= most * span of 32, because positive and negative products cancel. */
 
 #ifndef TILE_BYTES
 #define TILE_BYTES KERNEL(tile_bytes)
 #endif
 
-enum { DOTS = 64 / SUB_BLOCKS }; /* dot instructions of a sub-block, 4 k each */
+enum {
+    DOTS = 64 / SUB_BLOCKS,                         /* dot instructions of a sub-block, 4 k each */
+    STEPS_OF_TWO = 16 / SUB_BLOCKS,                 /* steps of 32 k that two sub-blocks are */
+    FETCH_BYTES = (SUPER_BYTES / 8 + 63) / 64 * 64, /* for a step; whole lines, so that halves before the next one are among them */
+};
 
 HEARTH_ALWAYS_INLINE vecf add_super_block(vecf acc, veci sum, const struct super_scales *scales, const struct hearth_q8_256 *x)
 {
@@ -54,20 +58,59 @@ HEARTH_ALWAYS_INLINE veci start_of_chain(const struct starts *starts, size_t j)
     return OFFSET != 0 ? veci_set1(starts->of[j]) : veci_zero();
 }
 
-/* sum + the products of 32 k with one token, scaled. */
-HEARTH_ALWAYS_INLINE veci add_step(veci sum, const veci codes[8], const struct super_scales *scales, const struct starts *starts,
-                                   const struct hearth_q8_256 *x, size_t step)
+/* Whether every dot of a super-block with these tokens fits 16 bits. */
+HEARTH_ALWAYS_INLINE bool dots_are_short(const struct hearth_q8_256 *x, size_t tokens)
 {
+    if (SHORT_SPAN == 0 || SHORT_SPAN >= 127 * 256 / SUB_BLOCKS) /* never, and always */
+        return SHORT_SPAN != 0;
+    return spans_are_within(x, tokens, 256 / SUB_BLOCKS, SHORT_SPAN);
+}
+
+/* dot[t] = sub-block j, of these codes, times token t. */
+HEARTH_ALWAYS_INLINE void dot_codes(veci dot[FEW_TOKENS], const veci codes[DOTS], const struct starts *starts,
+                                    const struct hearth_q8_256 *x, size_t j, size_t tokens)
+{
+    UNROLL
+    for (size_t t = 0; t < tokens; t++)
+        dot[t] = start_of_chain(&starts[t], j);
+    UNROLL
+    for (size_t n = 0; n < DOTS; n++) {
+        UNROLL
+        for (size_t t = 0; t < tokens; t++)
+            dot[t] = add_dot(dot[t], codes[n], broadcast_dword(x[t].q + 4 * (j * DOTS + n)));
+    }
+}
+
+/* sum[t] += the products of 32 k with token t, scaled. */
+HEARTH_ALWAYS_INLINE void add_step(veci sum[FEW_TOKENS], const uint8_t *super, const struct super_scales *scales,
+                                   const struct starts *starts, const struct hearth_q8_256 *x, size_t step, size_t tokens)
+{
+    veci codes[8], dot[FEW_TOKENS];
+    read_weights(codes, super, step);
     UNROLL
     for (size_t j = 0; j < SUB_BLOCKS / 8; j++) {
         const size_t sub_block = step * (SUB_BLOCKS / 8) + j;
-        veci dot = start_of_chain(starts, sub_block);
+        dot_codes(dot, codes + j * DOTS, starts, x, sub_block, tokens);
         UNROLL
-        for (size_t n = j * DOTS; n < (j + 1) * DOTS; n++)
-            dot = add_dot(dot, codes[n], broadcast_dword(x->q + 32 * step + 4 * n));
-        sum = veci_add(sum, veci_mul(dot, scales->scale[sub_block]));
+        for (size_t t = 0; t < tokens; t++)
+            sum[t] = veci_add(sum[t], veci_mul(dot[t], scales->scale[sub_block]));
     }
-    return sum;
+}
+
+/* sum[t] += sub-blocks 2j and 2j + 1 times token t, scaled by one instruction, as their dots are known to fit 16 bits. */
+HEARTH_ALWAYS_INLINE void add_two_short(veci sum[FEW_TOKENS], const uint8_t *super, const struct super_scales *scales,
+                                        const struct starts *starts, const struct hearth_q8_256 *x, size_t j, size_t tokens)
+{
+    const veci scale_pair = blend16(scales->scale[2 * j], veci_to_upper(scales->scale[2 * j + 1]));
+    veci codes[2 * DOTS], even[FEW_TOKENS], odd[FEW_TOKENS];
+    read_weights(codes, super, j * STEPS_OF_TWO);
+    dot_codes(even, codes, starts, x, 2 * j, tokens);
+    if (STEPS_OF_TWO == 2)
+        read_weights(codes + DOTS, super, j * STEPS_OF_TWO + 1);
+    dot_codes(odd, codes + DOTS, starts, x, 2 * j + 1, tokens);
+    UNROLL
+    for (size_t t = 0; t < tokens; t++)
+        sum[t] = add_dot16(sum[t], blend16(even[t], veci_to_upper(odd[t])), scale_pair);
 }
 
 HEARTH_ALWAYS_INLINE void tiles_times_tokens(float *y, size_t y_stride, const struct tiles *w, const struct activations *x,
@@ -93,15 +136,18 @@ HEARTH_ALWAYS_INLINE void tiles_times_tokens(float *y, size_t y_stride, const st
             for (size_t t = 0; t < tokens; t++)
                 sum[i][t] = veci_zero();
         }
-        for (size_t step = 0; step < 8; step++) {
+        const bool are_short = tokens >= JOINED_TOKENS && dots_are_short(units, tokens);
+        for (size_t step = 0; step < 8; step += are_short ? STEPS_OF_TWO : 1) {
             UNROLL
             for (size_t i = 0; i < tiles; i++) {
-                veci codes[8];
-                prefetch_ahead(super + i * w->bytes_apart + SUPER_BYTES / 8 * step, SUPER_BYTES / 8, prefetch_bytes);
-                read_weights(codes, super + i * w->bytes_apart, step);
-                UNROLL
-                for (size_t t = 0; t < tokens; t++)
-                    sum[i][t] = add_step(sum[i][t], codes, &scales[i], &starts[t], &units[t], step);
+                const uint8_t *from = super + i * w->bytes_apart;
+                if (are_short) {
+                    prefetch_ahead(from + FETCH_BYTES * step, STEPS_OF_TWO * FETCH_BYTES, prefetch_bytes);
+                    add_two_short(sum[i], from, &scales[i], starts, units, step / STEPS_OF_TWO, tokens);
+                } else {
+                    prefetch_ahead(from + FETCH_BYTES * step, FETCH_BYTES, prefetch_bytes);
+                    add_step(sum[i], from, &scales[i], starts, units, step, tokens);
+                }
             }
         }
         UNROLL
@@ -183,14 +229,6 @@ HEARTH_ALWAYS_INLINE void add_two_sub_blocks(veci sum[2][GROUP_TOKENS], const st
         for (size_t t = 0; t < tokens; t++)
             sum[i][t] = add_dot16(sum[i][t], blend16(even[i][t], odd[i][t]), panels[i].scale_pair[j]);
     }
-}
-
-/* Whether every dot of a super-block with these tokens fits 16 bits. */
-HEARTH_ALWAYS_INLINE bool dots_are_short(const struct hearth_q8_256 *x, size_t tokens)
-{
-    if (SHORT_SPAN == 0 || SHORT_SPAN >= 127 * 256 / SUB_BLOCKS) /* never, and always */
-        return SHORT_SPAN != 0;
-    return spans_are_within(x, tokens, 256 / SUB_BLOCKS, SHORT_SPAN);
 }
 
 /* acc[t][16 i + r] += panel i, row r, times unit t, for two panels and `tokens` <= GROUP_TOKENS. */

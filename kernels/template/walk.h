@@ -56,10 +56,12 @@ static void tile_times_tokens(float *y, size_t y_stride, const uint8_t *tile, co
                               size_t tokens, size_t prefetch_bytes)
 {
     const struct tiles one = one_tile(tile, rows);
-    for (size_t t = 0; t < tokens; t += ONE_TILE_TOKENS) {
+    const size_t groups = (tokens + ONE_TILE_TOKENS - 1) / ONE_TILE_TOKENS;
+    for (size_t g = 0, t = 0; g < groups; g++) {
+        const size_t end = tokens * (g + 1) / groups;
         const struct activations some = activations_from(x, t);
-        one_tile_times_few(y + t * y_stride, y_stride, &one, &some, k, tokens - t < ONE_TILE_TOKENS ? tokens - t : ONE_TILE_TOKENS,
-                           prefetch_bytes);
+        one_tile_times_few(y + t * y_stride, y_stride, &one, &some, k, end - t, prefetch_bytes);
+        t = end;
     }
 }
 
