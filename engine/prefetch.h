@@ -34,7 +34,7 @@ static inline size_t hearth_prefetch_way(uint32_t i)
 {
     enum { IN_STEPS = HEARTH_PREFETCH_IN_STEPS, TWO_STREAMS = HEARTH_PREFETCH_TWO_STREAMS };
     static const size_t ways[HEARTH_PREFETCH_WAYS] = {
-        8192, 4096, 0, 8192 + IN_STEPS, 4096 + IN_STEPS, 3072 + IN_STEPS + TWO_STREAMS,
+        8192, 4096, 0, 16384 + IN_STEPS, 4096 + IN_STEPS, 3072 + IN_STEPS + TWO_STREAMS,
     };
     return ways[i];
 }
