@@ -24,8 +24,9 @@ struct group {
     const struct hearth_attention_query *query;
     const float *q; /* floats: dimension d of query i at d / 16 * q_step + i * 16 + d % 16 */
     size_t q_step;
-    float *s;            /* [n][SEGMENT] scores, then weights */
-    const float *factor; /* [n][SEGMENT_BLOCKS] what outputs are multiplied by where a block begins */
+    float *s;             /* [n][SEGMENT] scores, then weights */
+    const float *factor;  /* [n][SEGMENT_BLOCKS] what outputs are multiplied by where a block begins */
+    const uint8_t *later; /* the next segment's keys, fetched while values are added; NULL: they are not */
     size_t n;
     size_t from, to;               /* positions of the segment that any of them has */
     size_t common_from, common_to; /* that all have; none: equal */
@@ -35,6 +36,7 @@ struct group {
 struct cache_kind {
     enum hearth_format format;
     bool scores_fetch; /* the keys that follow theirs */
+    bool values_last;  /* longer than scores, so that the memory has time for keys meanwhile */
     /* A block of keys, made ready for scores; perhaps in scratch. */
     const void *(*keys)(float *scratch, const void *block, size_t head_dim);
     /* Scores of all its positions, from s + first on; those outside a query's range are rubbish, but each in its own lane. */
@@ -45,6 +47,15 @@ struct cache_kind {
      * values as they are. */
     void (*slice)(float *scratch, const void *values, size_t head_dim, size_t d, size_t n, size_t from, size_t to);
 };
+
+/* Ask for a line: into the second-level cache, or the first. */
+HEARTH_ALWAYS_INLINE void fetch_line(const uint8_t *p, const bool second)
+{
+    if (second)
+        _mm_prefetch((const char *)p, _MM_HINT_T1);
+    else
+        _mm_prefetch((const char *)p, _MM_HINT_T0);
+}
 
 /* Vectors beside each other for n queries: a power of two of them, within the register tile. */
 HEARTH_ALWAYS_INLINE size_t tile_vecs(const size_t n)
@@ -86,12 +97,33 @@ HEARTH_ALWAYS_INLINE size_t tile_vecs(const size_t n)
 typedef vec16 load_values_fn(const void *values, size_t head_dim, size_t p, size_t d);
 typedef vec16 load_last_values_fn(const void *values, size_t head_dim, size_t p, size_t d, size_t n);
 
+/* What is fetched while outputs grow: for each position so many lines, `step` bytes further on, of the values that will be read
+ * after these, and of keys, unless NULL. */
+struct ahead {
+    const uint8_t *values, *keys;
+    size_t lines, step;
+    bool second;
+};
+
+HEARTH_ALWAYS_INLINE void fetch_ahead(struct ahead *ahead)
+{
+    UNROLL
+    for (size_t line = 0; line < ahead->lines; line++)
+        fetch_line(ahead->values + 64 * line, ahead->second);
+    ahead->values += ahead->step;
+    if (ahead->lines == 0 || !ahead->keys)
+        return;
+    UNROLL
+    for (size_t line = 0; line < ahead->lines; line++)
+        fetch_line(ahead->keys + 64 * line, true);
+    ahead->keys += ahead->step;
+}
+
 /* Dimensions d … d + 16 * vecs - 1 of the outputs. Where a block begins, outputs are multiplied by its factor, one rounding; one
- * that does not grow has factor 1, which changes nothing. `next`: what will be read after this, fetched meanwhile: for each
- * position that many cache lines, `step` bytes further on. */
-HEARTH_ALWAYS_INLINE void add_columns(const struct group *g, const void *values, load_values_fn *load, const uint8_t *next,
-                                      const size_t lines, size_t step, size_t head_dim, size_t value_d, size_t d, size_t from,
-                                      size_t to, const size_t n, const size_t vecs)
+ * that does not grow has factor 1, which changes nothing. */
+HEARTH_ALWAYS_INLINE void add_columns(const struct group *g, const void *values, load_values_fn *load, struct ahead ahead,
+                                      size_t head_dim, size_t value_d, size_t d, size_t from, size_t to, const size_t n,
+                                      const size_t vecs)
 {
     vec16 sum[VEC16_TILE];
     UNROLL
@@ -104,14 +136,12 @@ HEARTH_ALWAYS_INLINE void add_columns(const struct group *g, const void *values,
             for (size_t i = 0; i < n * vecs; i++)
                 sum[i] = vec16_mul(sum[i], vec16_set1(g->factor[i / vecs * SEGMENT_BLOCKS + p / BLOCK]));
         }
-        for (; p < stop; p++, next += step) {
+        for (; p < stop; p++) {
             vec16 value[8];
             UNROLL
             for (size_t v = 0; v < vecs; v++)
                 value[v] = load(values, head_dim, p, value_d + 16 * v);
-            UNROLL
-            for (size_t line = 0; line < lines; line++)
-                __builtin_prefetch(next + 64 * line);
+            fetch_ahead(&ahead);
             UNROLL
             for (size_t i = 0; i < n; i++) {
                 const vec16 x = vec16_set1(g->s[i * SEGMENT + p]);
@@ -143,21 +173,28 @@ HEARTH_ALWAYS_INLINE void add_last_columns(const struct group *g, const void *va
     }
 }
 
-/* All dimensions, run by run. The values lie at `bytes`, `row` of them for a position, `element` for a dimension. */
+/* All dimensions, run by run. The values lie at `bytes`, `row` of them for a position, `element` for a dimension; the next run's
+ * are fetched meanwhile, into the second-level cache or the first. */
 HEARTH_ALWAYS_INLINE void add_rows(const struct group *g, const void *values, load_values_fn *load, load_last_values_fn *load_last,
-                                   const uint8_t *bytes, size_t row, const size_t element, size_t head_dim, size_t from, size_t to,
-                                   const size_t n)
+                                   const uint8_t *bytes, size_t row, const size_t element, const bool second, size_t head_dim,
+                                   size_t from, size_t to, const size_t n)
 {
     const size_t vecs = tile_vecs(n);
     const size_t lines = (16 * vecs * element + 63) / 64;
     for (size_t p = from; p < to; p += RUN - p % RUN) {
         const size_t stop = p + RUN - p % RUN < to ? p + RUN - p % RUN : to;
-        const uint8_t *next = bytes + (p + RUN) * row;
         size_t d = 0;
-        for (; d + 16 * vecs <= head_dim; d += 16 * vecs, next += 16 * vecs * RUN * row / head_dim)
-            add_columns(g, values, load, next, lines, 16 * vecs * row / head_dim, head_dim, d, d, p, stop, n, vecs);
+        for (; d + 16 * vecs <= head_dim; d += 16 * vecs) {
+            const size_t part = p * row + d * RUN * row / head_dim;
+            const struct ahead ahead = {.values = bytes + RUN * row + part,
+                                        .keys = g->later ? g->later + part : NULL,
+                                        .lines = lines,
+                                        .step = 16 * vecs * row / head_dim,
+                                        .second = second};
+            add_columns(g, values, load, ahead, head_dim, d, d, p, stop, n, vecs);
+        }
         for (; vecs > 1 && d + 16 <= head_dim; d += 16)
-            add_columns(g, values, load, next, 0, 0, head_dim, d, d, p, stop, n, 1);
+            add_columns(g, values, load, (struct ahead){0}, head_dim, d, d, p, stop, n, 1);
         if (d < head_dim)
             add_last_columns(g, values, load_last, head_dim, d, d, p, stop);
     }
@@ -180,15 +217,15 @@ HEARTH_ALWAYS_INLINE vec16 load_last_slice(const void *slice, size_t head_dim, s
 /* A slice of n dimensions from d. */
 static void add_slice(const struct group *g, const float *slice, size_t d, size_t n, size_t from, size_t to)
 {
-    const uint8_t *here = (const uint8_t *)slice;
+    const struct ahead nothing = {0};
     size_t i = 0;
-#define ADD(n) add_columns(g, slice, load_slice, here, 0, 0, 0, i, d + i, from, to, n, SLICE / 16)
+#define ADD(n) add_columns(g, slice, load_slice, nothing, 0, i, d + i, from, to, n, SLICE / 16)
     if (n == SLICE) {
         FOR_GROUP(g->n, ADD)
         return;
     }
 #undef ADD
-#define ADD(n) add_columns(g, slice, load_slice, here, 0, 0, 0, i, d + i, from, to, n, 1)
+#define ADD(n) add_columns(g, slice, load_slice, nothing, 0, i, d + i, from, to, n, 1)
     for (; i + 16 <= n; i += 16)
         FOR_GROUP(g->n, ADD)
 #undef ADD
@@ -202,6 +239,7 @@ struct tile {
     const struct cache_kind *kind;
     const struct hearth_attention_query *query;
     const uint8_t *k, *v; /* of the segment */
+    const uint8_t *later; /* as in struct group */
     size_t n, head_dim;
     float scale, softcap;
     float *s, *q, *scratch;
@@ -219,6 +257,7 @@ static struct group group_of(const struct tile *t, size_t begin, size_t end)
                       .q_step = t->n * 16,
                       .s = t->s + begin * SEGMENT,
                       .factor = t->factor + begin * SEGMENT_BLOCKS,
+                      .later = t->later,
                       .n = end - begin,
                       .from = SEGMENT,
                       .common_to = SEGMENT};
@@ -417,6 +456,7 @@ static void attention(const struct cache_kind *kind, const struct hearth_attenti
     t.query = queries;
     t.k = (const uint8_t *)k + segment_bytes;
     t.v = (const uint8_t *)v + segment_bytes;
+    t.later = NULL;
     t.n = n;
     t.head_dim = head_dim;
     t.scale = scale;
@@ -427,6 +467,8 @@ static void attention(const struct cache_kind *kind, const struct hearth_attenti
     for (size_t i = 0; i < n; i++) {
         t.from[i] = (uint16_t)(queries[i].begin - segment * SEGMENT);
         t.to[i] = (uint16_t)(queries[i].end - segment * SEGMENT);
+        if (kind->values_last && t.to[i] == SEGMENT) /* there may be a next one */
+            t.later = t.k + SEGMENT_BLOCKS * hearth_cache_block_bytes(kind->format, head_dim);
         memset(queries[i].o, 0, head_dim * sizeof(float));
     }
     if (kind->format != HEARTH_Q8_0)

@@ -48,7 +48,8 @@ static void add_values(const struct group *g, float *scratch, const void *values
 {
     (void)scratch;
 #define ADD(n)                                                                                                                     \
-    add_rows(g, values, load_values, load_last_values, values, head_dim * sizeof(uint16_t), sizeof(uint16_t), head_dim, from, to, n)
+    add_rows(g, values, load_values, load_last_values, values, head_dim * sizeof(uint16_t), sizeof(uint16_t), n > 1, head_dim,     \
+             from, to, n)
     FOR_GROUP(g->n, ADD)
 #undef ADD
 }
@@ -68,7 +69,7 @@ static void slice_values(float *scratch, const void *values, size_t head_dim, si
 void ISA(hearth_attention_f16)(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v,
                                size_t head_dim, float scale, float softcap, void *scratch)
 {
-    static const struct cache_kind direct = {HEARTH_F16, true, keys_as_they_are, scores_f16, add_values, NULL};
-    static const struct cache_kind widened = {HEARTH_F16, false, keys_widened, scores_f32, add_values, slice_values};
+    static const struct cache_kind direct = {HEARTH_F16, true, false, keys_as_they_are, scores_f16, add_values, NULL};
+    static const struct cache_kind widened = {HEARTH_F16, false, false, keys_widened, scores_f32, add_values, slice_values};
     attention(n <= GROUP_MAX || VEC16_WIDENS_FREELY ? &direct : &widened, queries, n, k, v, head_dim, scale, softcap, scratch);
 }

@@ -24,7 +24,8 @@ static void add_values(const struct group *g, float *scratch, const void *values
 {
     (void)scratch;
 #define ADD(n)                                                                                                                     \
-    add_rows(g, values, load_values, load_last_values, values, head_dim * sizeof(float), sizeof(float), head_dim, from, to, n)
+    add_rows(g, values, load_values, load_last_values, values, head_dim * sizeof(float), sizeof(float), n > 1, head_dim, from, to, \
+             n)
     FOR_GROUP(g->n, ADD)
 #undef ADD
 }
@@ -44,6 +45,6 @@ static void slice_values(float *scratch, const void *values, size_t head_dim, si
 void ISA(hearth_attention_f32)(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v,
                                size_t head_dim, float scale, float softcap, void *scratch)
 {
-    static const struct cache_kind kind = {HEARTH_F32, false, keys_as_they_are, scores_f32, add_values, slice_values};
+    static const struct cache_kind kind = {HEARTH_F32, false, false, keys_as_they_are, scores_f32, add_values, slice_values};
     attention(&kind, queries, n, k, v, head_dim, scale, softcap, scratch);
 }

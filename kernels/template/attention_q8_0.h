@@ -61,7 +61,8 @@ static void add_values(const struct group *g, float *scratch, const void *values
     for (size_t stop; from < to; from = stop) {
         stop = from + RUN - from % RUN < to ? from + RUN - from % RUN : to;
         const struct values v = widen_scales(scratch, values, head_dim, from, stop);
-#define ADD(n) add_rows(g, &v, load_values, load_last_values, (const uint8_t *)v.codes, 34 * v.groups, 1, head_dim, from, stop, n)
+#define ADD(n)                                                                                                                     \
+    add_rows(g, &v, load_values, load_last_values, (const uint8_t *)v.codes, 34 * v.groups, 1, false, head_dim, from, stop, n)
         FOR_GROUP(g->n, ADD)
 #undef ADD
     }
@@ -82,6 +83,6 @@ static void slice_values(float *scratch, const void *values, size_t head_dim, si
 void ISA(hearth_attention_q8_0)(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v,
                                 size_t head_dim, float scale, float softcap, void *scratch)
 {
-    static const struct cache_kind kind = {HEARTH_Q8_0, true, keys_as_they_are, scores_q8_0, add_values, slice_values};
+    static const struct cache_kind kind = {HEARTH_Q8_0, true, true, keys_as_they_are, scores_q8_0, add_values, slice_values};
     attention(&kind, queries, n, k, v, head_dim, scale, softcap, scratch);
 }
