@@ -173,28 +173,43 @@ HEARTH_ALWAYS_INLINE void add_last_columns(const struct group *g, const void *va
     }
 }
 
-/* All dimensions, run by run. The values lie at `bytes`, `row` of them for a position, `element` for a dimension; the next run's
- * are fetched meanwhile, into the second-level cache or the first. */
+/* How values lie in memory, and where those of the next run are fetched to meanwhile. */
+struct rows {
+    const uint8_t *bytes;
+    size_t row;     /* bytes of a position */
+    size_t element; /* and of a dimension */
+    bool second;    /* to the second-level cache, not the first */
+};
+
+/* From dimension d on as many whole columns of so many vectors as there are. Returns the first dimension behind them. */
+HEARTH_ALWAYS_INLINE size_t add_whole_columns(const struct group *g, const void *values, load_values_fn *load,
+                                              const struct rows *rows, size_t head_dim, size_t d, size_t from, size_t to,
+                                              const size_t n, const size_t vecs)
+{
+    for (; d + 16 * vecs <= head_dim; d += 16 * vecs) {
+        const size_t part = from * rows->row + d * RUN * rows->row / head_dim;
+        const struct ahead ahead = {.values = rows->bytes + RUN * rows->row + part,
+                                    .keys = g->later ? g->later + part : NULL,
+                                    .lines = (16 * vecs * rows->element + 63) / 64,
+                                    .step = 16 * vecs * rows->row / head_dim,
+                                    .second = rows->second};
+        add_columns(g, values, load, ahead, head_dim, d, d, from, to, n, vecs);
+    }
+    return d;
+}
+
+/* All dimensions, run by run. */
 HEARTH_ALWAYS_INLINE void add_rows(const struct group *g, const void *values, load_values_fn *load, load_last_values_fn *load_last,
-                                   const uint8_t *bytes, size_t row, const size_t element, const bool second, size_t head_dim,
-                                   size_t from, size_t to, const size_t n)
+                                   const struct rows rows, size_t head_dim, size_t from, size_t to, const size_t n)
 {
     const size_t vecs = tile_vecs(n);
-    const size_t lines = (16 * vecs * element + 63) / 64;
     for (size_t p = from; p < to; p += RUN - p % RUN) {
         const size_t stop = p + RUN - p % RUN < to ? p + RUN - p % RUN : to;
-        size_t d = 0;
-        for (; d + 16 * vecs <= head_dim; d += 16 * vecs) {
-            const size_t part = p * row + d * RUN * row / head_dim;
-            const struct ahead ahead = {.values = bytes + RUN * row + part,
-                                        .keys = g->later ? g->later + part : NULL,
-                                        .lines = lines,
-                                        .step = 16 * vecs * row / head_dim,
-                                        .second = second};
-            add_columns(g, values, load, ahead, head_dim, d, d, p, stop, n, vecs);
-        }
-        for (; vecs > 1 && d + 16 <= head_dim; d += 16)
-            add_columns(g, values, load, (struct ahead){0}, head_dim, d, d, p, stop, n, 1);
+        size_t d = add_whole_columns(g, values, load, &rows, head_dim, 0, p, stop, n, vecs);
+        if (vecs > 2)
+            d = add_whole_columns(g, values, load, &rows, head_dim, d, p, stop, n, vecs / 2);
+        if (vecs > 1)
+            d = add_whole_columns(g, values, load, &rows, head_dim, d, p, stop, n, 1);
         if (d < head_dim)
             add_last_columns(g, values, load_last, head_dim, d, d, p, stop);
     }

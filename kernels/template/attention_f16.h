@@ -48,8 +48,8 @@ static void add_values(const struct group *g, float *scratch, const void *values
 {
     (void)scratch;
 #define ADD(n)                                                                                                                     \
-    add_rows(g, values, load_values, load_last_values, values, head_dim * sizeof(uint16_t), sizeof(uint16_t), n > 1, head_dim,     \
-             from, to, n)
+    add_rows(g, values, load_values, load_last_values, (struct rows){values, head_dim * sizeof(uint16_t), sizeof(uint16_t), true}, \
+             head_dim, from, to, n)
     FOR_GROUP(g->n, ADD)
 #undef ADD
 }

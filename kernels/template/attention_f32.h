@@ -24,8 +24,8 @@ static void add_values(const struct group *g, float *scratch, const void *values
 {
     (void)scratch;
 #define ADD(n)                                                                                                                     \
-    add_rows(g, values, load_values, load_last_values, values, head_dim * sizeof(float), sizeof(float), n > 1, head_dim, from, to, \
-             n)
+    add_rows(g, values, load_values, load_last_values, (struct rows){values, head_dim * sizeof(float), sizeof(float), true},       \
+             head_dim, from, to, n)
     FOR_GROUP(g->n, ADD)
 #undef ADD
 }

@@ -61,8 +61,8 @@ static void add_values(const struct group *g, float *scratch, const void *values
     for (size_t stop; from < to; from = stop) {
         stop = from + RUN - from % RUN < to ? from + RUN - from % RUN : to;
         const struct values v = widen_scales(scratch, values, head_dim, from, stop);
-#define ADD(n)                                                                                                                     \
-    add_rows(g, &v, load_values, load_last_values, (const uint8_t *)v.codes, 34 * v.groups, 1, false, head_dim, from, stop, n)
+        const struct rows rows = {values, 34 * v.groups, 1, false};
+#define ADD(n) add_rows(g, &v, load_values, load_last_values, rows, head_dim, from, stop, n)
         FOR_GROUP(g->n, ADD)
 #undef ADD
     }
