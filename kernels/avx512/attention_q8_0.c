@@ -59,6 +59,15 @@ static void scores_q8_0(const struct group *g, const void *keys, size_t at, size
     size_t i = 0;
     for (; i + AT_ONCE <= g->n; i += AT_ONCE)
         scores_of_queries(g->s + i * SEGMENT + at, g->query + i, keys, groups, scale, ahead, AT_ONCE);
-    for (; i < g->n; i++)
+    switch (g->n - i) {
+    case 3:
+        scores_of_queries(g->s + i * SEGMENT + at, g->query + i, keys, groups, scale, ahead, 3);
+        break;
+    case 2:
+        scores_of_queries(g->s + i * SEGMENT + at, g->query + i, keys, groups, scale, ahead, 2);
+        break;
+    case 1:
         scores_of_queries(g->s + i * SEGMENT + at, g->query + i, keys, groups, scale, ahead, 1);
+        break;
+    }
 }
