@@ -167,7 +167,7 @@ static hearth_status time_test(struct bench *b, size_t index, hearth_error *err)
     return HEARTH_OK;
 }
 
-/* A session's first passes over so many tokens look for the best way of prefetch. */
+/* A model's first passes over so many tokens look for the best way of prefetch. */
 static hearth_status warm_up_with(struct bench *b, uint32_t tokens, hearth_error *err)
 {
     for (uint32_t i = 0; i <= HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_WAYS; i++) {

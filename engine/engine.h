@@ -90,6 +90,7 @@ struct hearth_model {
     uint8_t *scratch;                            /* of hearth_tokenize() */
     pthread_mutex_t lock;                        /* of that scratch */
     _Atomic uint32_t users;                      /* the handle and the sessions; the last to leave frees the model */
+    struct hearth_prefetch_search prefetch[HEARTH_PREFETCH_TOKENS];
 };
 
 /* Limits with every default filled in. */

@@ -114,13 +114,14 @@ hearth_status hearth_forward(struct hearth_batch *b, hearth_error *err)
     HEARTH_TRY(hearth_interrupt_check(b->interrupt, err));
     atomic_store(&b->failure, 0);
     atomic_store(&b->end, n_layer);
-    struct hearth_prefetch_search *search = b->n <= HEARTH_PREFETCH_TOKENS ? &b->buffers->prefetch[b->n - 1] : NULL;
-    b->prefetch_bytes = search ? hearth_prefetch_bytes(search) : HEARTH_PREFETCH_BYTES;
+    struct hearth_prefetch_search *search = b->n <= HEARTH_PREFETCH_TOKENS ? &b->prefetch[b->n - 1] : NULL;
+    const uint32_t way = search ? hearth_prefetch_choice(search) : 0;
+    b->prefetch_bytes = search ? hearth_prefetch_way(way) : HEARTH_PREFETCH_BYTES;
     const double begin = seconds();
     hearth_pool_run_without(b->pool, b->left_out - 1, run_steps, b);
     const uint32_t end = atomic_load(&b->end);
     if (search && end == n_layer)
-        hearth_prefetch_record(search, seconds() - begin);
+        hearth_prefetch_record(search, way, seconds() - begin);
     b->buffers->steps += STEPS_PER_LAYER * (n_layer + (uint64_t)1);
     if (end < n_layer) {
         const hearth_status status = hearth_interrupt_check(b->interrupt, err);

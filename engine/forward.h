@@ -57,8 +57,7 @@ struct hearth_buffers {
     float *attend_states;          /* [n_head_kv] of hearth_attend_state_bytes */
     _Atomic uint32_t *attend_done; /* [n_head_kv] runs of segments that have ended */
     struct hearth_claim *claims;   /* [workers] */
-    struct hearth_prefetch_search prefetch[HEARTH_PREFETCH_TOKENS]; /* for passes of 1, 2, ... tokens */
-    uint64_t steps; /* shared steps so far, for the claims; only ever grows */
+    uint64_t steps;                /* shared steps so far, for the claims; only ever grows */
 };
 
 /* One layer of a cache. Position p lies in slot p % slots. Where these are fewer than the context they are whole segments, at least
@@ -94,6 +93,7 @@ struct hearth_batch {
     struct hearth_pool *pool;
     const struct hearth_blas *blas; /* of float weights times many tokens; NULL: our own kernels */
     struct hearth_buffers *buffers;
+    struct hearth_prefetch_search *prefetch; /* [HEARTH_PREFETCH_TOKENS] the model's, for passes of 1, 2, ... tokens */
     struct hearth_kv_cache *cache;
     const struct hearth_interrupt *interrupt;
     const int32_t *ids;

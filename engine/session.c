@@ -452,6 +452,7 @@ static hearth_status compute_batch_without(struct hearth_session *s, uint32_t le
                                  .pool = s->model->engine->pool,
                                  .blas = s->model->engine->blas.library ? &s->model->engine->blas : NULL,
                                  .buffers = &s->buffers,
+                                 .prefetch = s->model->prefetch,
                                  .cache = &s->cache,
                                  .interrupt = &s->interrupt,
                                  .left_out = left_out,

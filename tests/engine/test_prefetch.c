@@ -10,14 +10,14 @@ static size_t searched(const double seconds[HEARTH_PREFETCH_WAYS])
     for (uint32_t pass = 0; pass < HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_WAYS; pass++) {
         const uint32_t i = hearth_prefetch_choice(&search);
         tried[i] = true;
-        hearth_prefetch_record(&search, pass < HEARTH_PREFETCH_WAYS ? 100.0 - pass : seconds[i]);
+        hearth_prefetch_record(&search, i, pass < HEARTH_PREFETCH_WAYS ? 100.0 - pass : seconds[i]);
     }
     for (uint32_t i = 0; i < HEARTH_PREFETCH_WAYS; i++)
         cr_expect(tried[i], "way %u was tried", i);
-    const size_t found = hearth_prefetch_bytes(&search);
-    hearth_prefetch_record(&search, 0.0); /* later passes change nothing */
-    cr_expect_eq(hearth_prefetch_bytes(&search), found);
-    return found;
+    const uint32_t found = hearth_prefetch_choice(&search);
+    hearth_prefetch_record(&search, (found + 1) % HEARTH_PREFETCH_WAYS, 0.5); /* later passes change nothing */
+    cr_expect_eq(hearth_prefetch_choice(&search), found);
+    return hearth_prefetch_way(found);
 }
 
 Test(prefetch, the_fastest_way_stays)
