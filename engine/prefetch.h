@@ -1,13 +1,14 @@
 /* How far ahead, in how many steps and in how many streams the products read while answering: found by trying. The best way depends
  * on the memory, its load, the kernels and how long they compute for what they read, and no answer depends on it, so a model's
  * first passes over one token, whichever session asks for them, are the experiment, those over two tokens another, and so on: they
- * try each way in turn, some rounds of it, and the one with the fastest pass stays. Sessions may run at the same time; what they
- * record then may replace each other, which costs a measurement. */
+ * try each way in turn, some rounds of it, and the one with the fastest pass stays. Sessions that run at the same time may try the
+ * same way, and so leave one untried: it is not taken. */
 #ifndef HEARTH_ENGINE_PREFETCH_H
 #define HEARTH_ENGINE_PREFETCH_H
 
 #include "kernels.h"
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,12 @@ struct hearth_prefetch_search {
     _Atomic double fastest[HEARTH_PREFETCH_WAYS]; /* seconds; 0: none yet */
 };
 
+/* Whether a pass took less than the fastest other, which may never have been timed. */
+static inline bool was_faster(double seconds, double other)
+{
+    return seconds > 0.0 && (other == 0.0 || seconds < other);
+}
+
 /* The way of the next pass. */
 static inline uint32_t hearth_prefetch_choice(struct hearth_prefetch_search *s)
 {
@@ -28,7 +35,7 @@ static inline uint32_t hearth_prefetch_choice(struct hearth_prefetch_search *s)
         return passes % HEARTH_PREFETCH_WAYS;
     uint32_t best = 0;
     for (uint32_t i = 1; i < HEARTH_PREFETCH_WAYS; i++)
-        if (atomic_load(&s->fastest[i]) < atomic_load(&s->fastest[best]))
+        if (was_faster(atomic_load(&s->fastest[i]), atomic_load(&s->fastest[best])))
             best = i;
     return best;
 }
@@ -48,8 +55,7 @@ static inline void hearth_prefetch_record(struct hearth_prefetch_search *s, uint
 {
     if (atomic_load(&s->passes) >= HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_WAYS)
         return;
-    const double fastest = atomic_load(&s->fastest[i]);
-    if (fastest == 0.0 || seconds < fastest)
+    if (was_faster(seconds, atomic_load(&s->fastest[i])))
         atomic_store(&s->fastest[i], seconds);
     atomic_fetch_add(&s->passes, 1);
 }

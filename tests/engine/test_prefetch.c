@@ -20,6 +20,17 @@ static size_t searched(const double seconds[HEARTH_PREFETCH_WAYS])
     return hearth_prefetch_way(found);
 }
 
+/* Sessions that run at the same time may leave ways out. */
+Test(prefetch, a_way_that_was_not_timed_is_not_taken)
+{
+    for (uint32_t only = 0; only < HEARTH_PREFETCH_WAYS; only++) {
+        struct hearth_prefetch_search search = {0};
+        for (uint32_t pass = 0; pass < HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_WAYS; pass++)
+            hearth_prefetch_record(&search, only, 1.0);
+        cr_expect_eq(hearth_prefetch_choice(&search), only);
+    }
+}
+
 Test(prefetch, the_fastest_way_stays)
 {
     size_t found[HEARTH_PREFETCH_WAYS];
