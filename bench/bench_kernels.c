@@ -92,11 +92,11 @@ static double time_job(hearth_engine *engine, struct job *j)
     return hearth_median(seconds, REPEATS);
 }
 
-/* In the way of prefetch that is the fastest, as a session finds it; many tokens do not care. */
+/* In the way of prefetch that is the fastest, as a model finds it; many tokens do not care. */
 static double time_ways(hearth_engine *engine, struct job *j)
 {
     double fastest = 0.0;
-    for (uint32_t i = 0; i < (j->n_tokens <= FEW_TOKENS ? HEARTH_PREFETCH_WAYS : 1); i++) {
+    for (uint32_t i = 0; i < (j->n_tokens <= HEARTH_PREFETCH_TOKENS ? HEARTH_PREFETCH_WAYS : 1); i++) {
         j->prefetch_bytes = hearth_prefetch_way(i);
         const double seconds = time_job(engine, j);
         fastest = i == 0 || seconds < fastest ? seconds : fastest;

@@ -57,17 +57,13 @@ static void scores_q8_0(const struct group *g, const void *keys, size_t at, size
     const size_t groups = hearth_cache_groups(head_dim);
     const size_t ahead = 2 * hearth_cache_block_bytes(HEARTH_Q8_0, head_dim);
     size_t i = 0;
+#define SCORES(n) scores_of_queries(g->s + i * SEGMENT + at, g->query + i, keys, groups, scale, ahead, n)
     for (; i + AT_ONCE <= g->n; i += AT_ONCE)
-        scores_of_queries(g->s + i * SEGMENT + at, g->query + i, keys, groups, scale, ahead, AT_ONCE);
+        SCORES(AT_ONCE);
     switch (g->n - i) {
-    case 3:
-        scores_of_queries(g->s + i * SEGMENT + at, g->query + i, keys, groups, scale, ahead, 3);
-        break;
-    case 2:
-        scores_of_queries(g->s + i * SEGMENT + at, g->query + i, keys, groups, scale, ahead, 2);
-        break;
-    case 1:
-        scores_of_queries(g->s + i * SEGMENT + at, g->query + i, keys, groups, scale, ahead, 1);
-        break;
+        GROUP_CASE(1, SCORES)
+        GROUP_CASE(2, SCORES)
+        GROUP_CASE(3, SCORES)
     }
+#undef SCORES
 }

@@ -111,7 +111,7 @@ HEARTH_ALWAYS_INLINE void fetch_ahead(struct ahead *ahead)
     for (size_t line = 0; line < ahead->lines; line++)
         fetch_line(ahead->values + 64 * line, ahead->second);
     ahead->values += ahead->step;
-    if (ahead->lines == 0 || !ahead->keys)
+    if (!ahead->keys)
         return;
     UNROLL
     for (size_t line = 0; line < ahead->lines; line++)
@@ -299,7 +299,7 @@ static void make_groups(struct tile *t)
 static void fetch(const uint8_t *from, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += 64)
-        __builtin_prefetch(from + i, 0, 2);
+        fetch_line(from + i, true);
 }
 
 static void score(const struct tile *t)
