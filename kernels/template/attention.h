@@ -17,7 +17,8 @@
 #define SEGMENT_BLOCKS (SEGMENT / BLOCK)
 #define GROUP_MAX (VEC16_TILE < 12 ? VEC16_TILE : 12) /* queries of a group */
 #define SLICE (16 * (VEC16_TILE / GROUP_MAX))         /* dimensions of a slice, a row of the register tile of a whole group */
-#define RUN (4 * BLOCK)                               /* positions whose values stay in the first-level cache as they are */
+#define RUN_MOST (4 * BLOCK)                          /* positions whose values stay in the first-level cache as they are, */
+#define RUN_BYTES (20u << 10)                         /* and bytes, while as many come: half of a cache of 32 KiB, and a little */
 
 /* Queries that stand together. */
 struct group {
@@ -102,14 +103,13 @@ typedef vec16 load_last_values_fn(const void *values, size_t head_dim, size_t p,
 struct ahead {
     const uint8_t *values, *keys;
     size_t lines, step;
-    bool second;
 };
 
 HEARTH_ALWAYS_INLINE void fetch_ahead(struct ahead *ahead)
 {
     UNROLL
     for (size_t line = 0; line < ahead->lines; line++)
-        fetch_line(ahead->values + 64 * line, ahead->second);
+        fetch_line(ahead->values + 64 * line, false);
     ahead->values += ahead->step;
     if (!ahead->keys)
         return;
@@ -173,13 +173,28 @@ HEARTH_ALWAYS_INLINE void add_last_columns(const struct group *g, const void *va
     }
 }
 
-/* How values lie in memory, and where those of the next run are fetched to meanwhile. */
+/* How values lie in memory. Those of the next run are fetched meanwhile. */
 struct rows {
     const uint8_t *bytes;
     size_t row;     /* bytes of a position */
     size_t element; /* and of a dimension */
-    bool second;    /* to the second-level cache, not the first */
+    size_t run;     /* positions */
 };
+
+HEARTH_ALWAYS_INLINE struct rows rows_of(const void *values, size_t row, size_t element)
+{
+    size_t run = RUN_MOST;
+    while (run > BLOCK && run * row > RUN_BYTES)
+        run /= 2;
+    return (struct rows){values, row, element, run};
+}
+
+/* The end of the run of position p, but no more than `to`. */
+HEARTH_ALWAYS_INLINE size_t run_end(const struct rows *rows, size_t p, size_t to)
+{
+    const size_t end = p + rows->run - p % rows->run;
+    return end < to ? end : to;
+}
 
 /* From dimension d on as many whole columns of so many vectors as there are. Returns the first dimension behind them. */
 HEARTH_ALWAYS_INLINE size_t add_whole_columns(const struct group *g, const void *values, load_values_fn *load,
@@ -187,12 +202,11 @@ HEARTH_ALWAYS_INLINE size_t add_whole_columns(const struct group *g, const void 
                                               const size_t n, const size_t vecs)
 {
     for (; d + 16 * vecs <= head_dim; d += 16 * vecs) {
-        const size_t part = from * rows->row + d * RUN * rows->row / head_dim;
-        const struct ahead ahead = {.values = rows->bytes + RUN * rows->row + part,
+        const size_t part = from * rows->row + d * rows->run * rows->row / head_dim;
+        const struct ahead ahead = {.values = rows->bytes + rows->run * rows->row + part,
                                     .keys = g->later ? g->later + part : NULL,
                                     .lines = (16 * vecs * rows->element + 63) / 64,
-                                    .step = 16 * vecs * rows->row / head_dim,
-                                    .second = rows->second};
+                                    .step = 16 * vecs * rows->row / head_dim};
         add_columns(g, values, load, ahead, head_dim, d, d, from, to, n, vecs);
     }
     return d;
@@ -203,8 +217,8 @@ HEARTH_ALWAYS_INLINE void add_rows(const struct group *g, const void *values, lo
                                    const struct rows rows, size_t head_dim, size_t from, size_t to, const size_t n)
 {
     const size_t vecs = tile_vecs(n);
-    for (size_t p = from; p < to; p += RUN - p % RUN) {
-        const size_t stop = p + RUN - p % RUN < to ? p + RUN - p % RUN : to;
+    for (size_t p = from, stop; p < to; p = stop) {
+        stop = run_end(&rows, p, to);
         size_t d = add_whole_columns(g, values, load, &rows, head_dim, 0, p, stop, n, vecs);
         if (vecs > 2)
             d = add_whole_columns(g, values, load, &rows, head_dim, d, p, stop, n, vecs / 2);

@@ -47,9 +47,8 @@ HEARTH_ALWAYS_INLINE vec16 load_last_values(const void *values, size_t head_dim,
 static void add_values(const struct group *g, float *scratch, const void *values, size_t head_dim, size_t from, size_t to)
 {
     (void)scratch;
-#define ADD(n)                                                                                                                     \
-    add_rows(g, values, load_values, load_last_values, (struct rows){values, head_dim * sizeof(uint16_t), sizeof(uint16_t), true}, \
-             head_dim, from, to, n)
+    const struct rows rows = rows_of(values, head_dim * sizeof(uint16_t), sizeof(uint16_t));
+#define ADD(n) add_rows(g, values, load_values, load_last_values, rows, head_dim, from, to, n)
     FOR_GROUP(g->n, ADD)
 #undef ADD
 }

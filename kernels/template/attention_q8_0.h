@@ -58,10 +58,10 @@ static struct values widen_scales(float *scratch, const void *values, size_t hea
 /* The scales of a run at a time: what has been fetched meanwhile. */
 static void add_values(const struct group *g, float *scratch, const void *values, size_t head_dim, size_t from, size_t to)
 {
+    const struct rows rows = rows_of(values, 34 * hearth_cache_groups(head_dim), 1);
     for (size_t stop; from < to; from = stop) {
-        stop = from + RUN - from % RUN < to ? from + RUN - from % RUN : to;
+        stop = run_end(&rows, from, to);
         const struct values v = widen_scales(scratch, values, head_dim, from, stop);
-        const struct rows rows = {values, 34 * v.groups, 1, false};
 #define ADD(n) add_rows(g, &v, load_values, load_last_values, rows, head_dim, from, stop, n)
         FOR_GROUP(g->n, ADD)
 #undef ADD
