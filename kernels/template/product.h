@@ -11,9 +11,9 @@ enum {
 
     /* Where there are many tokens: */
     PAIR_ROWS = 2 * TILE_ROWS, /* two tiles share the broadcast activations, */
-    ROWS_AT_ONCE = 32,         /* and a pair or two a walk over the activations: they may lie in the third-level cache */
+    ROWS_AT_ONCE = 64,         /* and two or four pairs a walk over the activations: they may lie in the third-level cache */
     PAIRS_AT_ONCE = ROWS_AT_ONCE / PAIR_ROWS,
-    TOKENS_AT_ONCE = 256, /* float accumulators: 32 KB of stack */
+    TOKENS_AT_ONCE = 256, /* float accumulators: 64 KB of stack */
 };
 
 /* Units of tokens, as kernels.h lays them out; the first token's units are `stride` apart. */

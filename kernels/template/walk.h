@@ -72,7 +72,7 @@ static bool takes_two_tiles(size_t tokens, size_t prefetch_bytes)
     return tokens <= TWO_TILES_TOKENS && (prefetch_bytes & HEARTH_PREFETCH_TWO_STREAMS) != 0;
 }
 
-/* ---- Many tokens: 256 k of pairs of tiles are unpacked to the stack (8 KB of codes, they stay in the L1 cache), and groups of
+/* ---- Many tokens: 256 k of pairs of tiles are unpacked to the stack (16 KB of codes, they stay in the L1 cache), and groups of
  * tokens pass over them; each broadcast dword of activations serves both tiles of a pair. Packed bytes are read once for up to
  * TOKENS_AT_ONCE tokens. */
 
@@ -101,13 +101,13 @@ HEARTH_ALWAYS_INLINE void store_pair(float *y, const float acc[PAIR_ROWS], size_
         memcpy(y, acc, rows * sizeof *y);
 }
 
-/* One pair of tiles or more, `rows` <= ROWS_AT_ONCE of them all, times up to TOKENS_AT_ONCE tokens. The bytes of the next panels
+/* Pairs of tiles, `rows` <= ROWS_AT_ONCE of them all, times up to TOKENS_AT_ONCE tokens. The bytes of the next panels
  * come while these are used. The lines of the results, far apart and seldom in a cache, are fetched before a group's last product
  * and written behind it, while the next group is computed. */
 static void pairs_times_tokens(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
                                size_t tokens)
 {
-    const size_t pairs = PAIRS_AT_ONCE == 1 ? 1 : (rows + PAIR_ROWS - 1) / PAIR_ROWS;
+    const size_t pairs = (rows + PAIR_ROWS - 1) / PAIR_ROWS;
     const size_t groups = (tokens + GROUP_TOKENS - 1) / GROUP_TOKENS;
     const size_t small = tokens / groups, larger = tokens % groups; /* groups of one token more */
     const size_t tile_bytes = TILE_BYTES(k);

@@ -209,7 +209,7 @@ static void product_all_shapes(const struct product *p)
 /* More rows and tokens than a walk takes at once (template/product.h). */
 static void product_large(struct rng *rng, const struct hearth_kernel *kernel, size_t k)
 {
-    struct product p = product_make(rng, kernel, k, 5, 259, CASE_RANDOM);
+    struct product p = product_make(rng, kernel, k, 9, 259, CASE_RANDOM);
     struct fence tiles = pack_checked(&p, p.rows_max);
     product_run(&p, tiles.data, p.rows_max, p.tokens_max, HEARTH_PREFETCH_BYTES);
     fence_free(&tiles);
