@@ -27,8 +27,8 @@ HEARTH_ALWAYS_INLINE void scores_of_queries(float *s, const struct hearth_attent
             const uint8_t *codes = keys + c * 4 * BLOCK;
             const __m512i a = _mm512_xor_si512(_mm512_loadu_si512(codes), _mm512_set1_epi8(-128));
             const __m512i b = _mm512_xor_si512(_mm512_loadu_si512(codes + 64), _mm512_set1_epi8(-128));
-            fetch_line(codes + ahead, true);
-            fetch_line(codes + ahead + 64, true);
+            fetch_line(codes + ahead, false);
+            fetch_line(codes + ahead + 64, false);
             UNROLL
             for (size_t i = 0; i < n; i++) {
                 int32_t four;
@@ -39,7 +39,7 @@ HEARTH_ALWAYS_INLINE void scores_of_queries(float *s, const struct hearth_attent
             }
         }
         const uint16_t *d = (const uint16_t *)(const void *)(keys + 32 * BLOCK);
-        fetch_line((const uint8_t *)d + ahead, true);
+        fetch_line((const uint8_t *)d + ahead, false);
         UNROLL
         for (size_t i = 0; i < n; i++) {
             const vec16 x = vec16_set1(unit[i][j / 8].s[j % 8]);

@@ -98,25 +98,29 @@ HEARTH_ALWAYS_INLINE size_t tile_vecs(const size_t n)
 typedef vec16 load_values_fn(const void *values, size_t head_dim, size_t p, size_t d);
 typedef vec16 load_last_values_fn(const void *values, size_t head_dim, size_t p, size_t d, size_t n);
 
-/* What is fetched while outputs grow: for each position so many lines, `step` bytes further on, of the values that will be read
- * after these, and of keys, unless NULL. */
+/* What is fetched while outputs grow, for each position `step` bytes further on: of the values that will be read after these, and
+ * of keys, unless NULL. */
 struct ahead {
     const uint8_t *values, *keys;
-    size_t lines, step;
+    size_t step, lines;
+    size_t rest; /* bytes of a step behind its lines: now and then they lie in one more */
 };
 
-HEARTH_ALWAYS_INLINE void fetch_ahead(struct ahead *ahead)
+HEARTH_ALWAYS_INLINE const uint8_t *fetch_step(const uint8_t *p, const struct ahead *ahead, const bool second)
 {
     UNROLL
     for (size_t line = 0; line < ahead->lines; line++)
-        fetch_line(ahead->values + 64 * line, false);
-    ahead->values += ahead->step;
-    if (!ahead->keys)
-        return;
-    UNROLL
-    for (size_t line = 0; line < ahead->lines; line++)
-        fetch_line(ahead->keys + 64 * line, true);
-    ahead->keys += ahead->step;
+        fetch_line(p + 64 * line, second);
+    if (ahead->rest && (uintptr_t)p % 64 + ahead->rest >= 64)
+        fetch_line(p + 64 * ahead->lines, second);
+    return p + ahead->step;
+}
+
+HEARTH_ALWAYS_INLINE void fetch_ahead(struct ahead *ahead)
+{
+    ahead->values = fetch_step(ahead->values, ahead, false);
+    if (ahead->keys)
+        ahead->keys = fetch_step(ahead->keys, ahead, true);
 }
 
 /* Dimensions d … d + 16 * vecs - 1 of the outputs. Where a block begins, outputs are multiplied by its factor, one rounding; one
@@ -203,10 +207,13 @@ HEARTH_ALWAYS_INLINE size_t add_whole_columns(const struct group *g, const void 
 {
     for (; d + 16 * vecs <= head_dim; d += 16 * vecs) {
         const size_t part = from * rows->row + d * rows->run * rows->row / head_dim;
+        const size_t step = 16 * vecs * rows->row / head_dim;
+        const size_t lines = (16 * vecs * rows->element + 63) / 64;
         const struct ahead ahead = {.values = rows->bytes + rows->run * rows->row + part,
                                     .keys = g->later ? g->later + part : NULL,
-                                    .lines = (16 * vecs * rows->element + 63) / 64,
-                                    .step = 16 * vecs * rows->row / head_dim};
+                                    .step = step,
+                                    .lines = lines,
+                                    .rest = step > 64 * lines ? step - 64 * lines : 0};
         add_columns(g, values, load, ahead, head_dim, d, d, from, to, n, vecs);
     }
     return d;

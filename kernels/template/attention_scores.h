@@ -3,8 +3,7 @@
 /* Element `at` and the fifteen behind it. Pointers to these are constants of inlined functions. */
 typedef vec16 load_keys_fn(const void *keys, size_t at);
 
-/* `next`: what will be read after this block, fetched meanwhile, to the second-level cache, because it is early; NULL for keys that
- * are in a cache anyway. */
+/* `next`: what will be read after this block, fetched meanwhile; NULL for keys that are in a cache anyway. */
 HEARTH_ALWAYS_INLINE void scores_of_group(const struct group *g, const void *keys, load_keys_fn *load, size_t element,
                                           const uint8_t *next, size_t at, size_t head_dim, float scale, const size_t n)
 {
@@ -21,7 +20,7 @@ HEARTH_ALWAYS_INLINE void scores_of_group(const struct group *g, const void *key
             for (size_t v = 0; v < vecs; v++)
                 key[v] = load(keys, d * BLOCK + first + 16 * v);
             if (next)
-                fetch_line(next + (first * head_dim + d * 16 * vecs) * element, true);
+                fetch_line(next + (first * head_dim + d * 16 * vecs) * element, false);
             UNROLL
             for (size_t i = 0; i < n; i++) {
                 const vec16 x = vec16_set1(q[16 * i]);
