@@ -106,6 +106,7 @@ struct ahead {
     size_t rest; /* bytes of a step behind its lines: now and then they lie in one more */
 };
 
+/* Returns what comes with the next position. */
 HEARTH_ALWAYS_INLINE const uint8_t *fetch_step(const uint8_t *p, const struct ahead *ahead, const bool second)
 {
     UNROLL

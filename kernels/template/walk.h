@@ -101,9 +101,9 @@ HEARTH_ALWAYS_INLINE void store_pair(float *y, const float acc[PAIR_ROWS], size_
         memcpy(y, acc, rows * sizeof *y);
 }
 
-/* Pairs of tiles, `rows` <= ROWS_AT_ONCE of them all, times up to TOKENS_AT_ONCE tokens. The bytes of the next panels
- * come while these are used. The lines of the results, far apart and seldom in a cache, are fetched before a group's last product
- * and written behind it, while the next group is computed. */
+/* Pairs of tiles, `rows` <= ROWS_AT_ONCE of them all, times up to TOKENS_AT_ONCE tokens. The bytes of the next panels come while
+ * these are used. The lines of the results, far apart and seldom in a cache, are fetched before a group's last product and written
+ * behind it, while the next group is computed. */
 static void pairs_times_tokens(float *y, size_t y_stride, const uint8_t *w, const struct activations *x, size_t rows, size_t k,
                                size_t tokens)
 {
