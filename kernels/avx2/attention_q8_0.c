@@ -32,8 +32,8 @@ static void scores_of_query(float *s, const struct hearth_q8_32 *units, const ui
             const __m256i magnitude = _mm256_abs_epi8(x);
             const __m256i *codes = (const __m256i *)(const void *)(keys + c * 4 * BLOCK);
             if (ahead) {
-                __builtin_prefetch((const uint8_t *)codes + ahead);
-                __builtin_prefetch((const uint8_t *)codes + ahead + 64);
+                fetch_line((const uint8_t *)codes + ahead, false);
+                fetch_line((const uint8_t *)codes + ahead + 64, false);
             }
             UNROLL
             for (size_t v = 0; v < 4; v++)
