@@ -30,7 +30,7 @@ static inline bool was_faster(double seconds, double other)
 }
 
 /* Whether a pass of a period is one of its experiments. */
-static inline bool searches(uint32_t pass)
+static inline bool is_experiment(uint32_t pass)
 {
     return pass < HEARTH_PREFETCH_ROUNDS * HEARTH_PREFETCH_WAYS;
 }
@@ -39,7 +39,7 @@ static inline bool searches(uint32_t pass)
 static inline uint32_t hearth_prefetch_choice(struct hearth_prefetch_search *s)
 {
     const uint32_t pass = atomic_load(&s->passes) % HEARTH_PREFETCH_PERIOD;
-    if (searches(pass))
+    if (is_experiment(pass))
         return pass % HEARTH_PREFETCH_WAYS;
     uint32_t best = 0;
     for (uint32_t i = 1; i < HEARTH_PREFETCH_WAYS; i++)
@@ -65,7 +65,7 @@ static inline void hearth_prefetch_record(struct hearth_prefetch_search *s, uint
     if (pass == 0)
         for (uint32_t way = 0; way < HEARTH_PREFETCH_WAYS; way++)
             atomic_store(&s->fastest[way], 0.0);
-    if (searches(pass) && was_faster(seconds, atomic_load(&s->fastest[i])))
+    if (is_experiment(pass) && was_faster(seconds, atomic_load(&s->fastest[i])))
         atomic_store(&s->fastest[i], seconds);
 }
 
