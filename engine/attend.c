@@ -251,7 +251,8 @@ static void walk_segment(const struct tile *t, struct hearth_range queries, size
     }
     b->kernels->chosen[HEARTH_OP_ATTENTION][b->cache->format]->attention(
         query + queries.begin, queries.end - queries.begin, head_of(t->step, b->cache->keys, t->kv_head),
-        head_of(t->step, b->cache->values, t->kv_head), h->head_dim, h->attention_scale, h->attention_softcap, scratch_of(t->step));
+        head_of(t->step, b->cache->values, t->kv_head), h->head_dim, h->attention_scale, h->attention_softcap, b->l1_bytes,
+        scratch_of(t->step));
 }
 
 /* The queries that see something of the segment that begins here. */

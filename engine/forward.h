@@ -101,6 +101,7 @@ struct hearth_batch {
     uint32_t n;               /* tokens */
     uint32_t position;        /* of the first */
     size_t prefetch_bytes;    /* set by hearth_forward() */
+    size_t l1_bytes;          /* as attention kernels take it */
     uint32_t n_logits;        /* the last n_logits of the batch get logits */
     _Atomic uint32_t end;     /* layers that are computed, all unless interrupted */
     _Atomic uint32_t failure; /* 0, or 1 + the earliest (layer, operation) that met a number that is not finite */

@@ -459,6 +459,7 @@ static hearth_status compute_batch_without(struct hearth_session *s, uint32_t le
                                  .ids = ids,
                                  .n = n,
                                  .position = begin,
+                                 .l1_bytes = s->model->engine->topology.l1d_bytes,
                                  .n_logits = n_logits};
     HEARTH_TRY(hearth_pack_cache_verify_late(&s->model->cache, s->model->engine, err));
     s->n_logits = 0;

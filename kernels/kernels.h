@@ -183,9 +183,10 @@ static inline size_t hearth_attention_scratch_bytes(size_t head_dim, size_t n)
 }
 /* The state of each of n <= HEARTH_ATTENTION_QUERIES queries over its positions, of one segment, in one walk over k and v. Queries
  * that stand near each other in time should stand beside each other. Scores are softcap * tanh(score / softcap), or with 0 as they
- * are. scratch: hearth_attention_scratch_bytes, 64-byte aligned. */
+ * are. l1_bytes: of the first-level data cache, which is asked for what comes next if it has room; 0: unknown. It never changes a
+ * result. scratch: hearth_attention_scratch_bytes, 64-byte aligned. */
 typedef void hearth_attention_fn(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v,
-                                 size_t head_dim, float scale, float softcap, void *scratch);
+                                 size_t head_dim, float scale, float softcap, size_t l1_bytes, void *scratch);
 /* Merge segment b, the later one, into a. With b NULL: divide a's outputs by its sum, the end of the walk. */
 typedef void hearth_attention_merge_fn(float *o_a, float ml_a[2], const float *o_b, const float *ml_b, size_t head_dim);
 

@@ -442,13 +442,13 @@ static bool test_attention(const struct hearth_kernel *kernel, const struct hear
             queries[i].o = expected + i * HEAD_DIM;
             queries[i].ml = expected_ml + 2 * i;
         }
-        reference->attention(queries, n, k, v, HEAD_DIM, 0.25f, softcaps[c], scratch);
+        reference->attention(queries, n, k, v, HEAD_DIM, 0.25f, softcaps[c], 0, scratch);
         for (size_t i = 0; i < n; i++) {
             queries[i].o = o + i * HEAD_DIM;
             queries[i].ml = ml + 2 * i;
         }
         fill_canaries(o, COUNT(o));
-        kernel->attention(queries, n, k, v, HEAD_DIM, 0.25f, softcaps[c], scratch);
+        kernel->attention(queries, n, k, v, HEAD_DIM, 0.25f, softcaps[c], 0, scratch);
         if (!same(o, expected, n * HEAD_DIM * sizeof *o) || !same(ml, expected_ml, 2 * n * sizeof *ml) ||
             !untouched(o + n * HEAD_DIM, 4))
             return false;

@@ -158,10 +158,12 @@ static void walk(struct head *h, const struct hearth_attention_query *query)
 
 #define ATTENTION(format)                                                                                                          \
     void hearth_attention_##format##_reference(const struct hearth_attention_query *queries, size_t n, const void *k,              \
-                                               const void *v, size_t head_dim, float scale, float softcap, void *scratch)          \
+                                               const void *v, size_t head_dim, float scale, float softcap, size_t l1_bytes,        \
+                                               void *scratch)                                                                      \
     {                                                                                                                              \
         struct head h = {                                                                                                          \
             .k = k, .v = v, .dot = dot_##format, .value = value_##format, .dim = head_dim, .scale = scale, .softcap = softcap};    \
+        (void)l1_bytes;                                                                                                            \
         (void)scratch;                                                                                                             \
         for (size_t i = 0; i < n; i++)                                                                                             \
             walk(&h, &queries[i]);                                                                                                 \

@@ -18,7 +18,8 @@
 #define GROUP_MAX (VEC16_TILE < 12 ? VEC16_TILE : 12) /* queries of a group */
 #define SLICE (16 * (VEC16_TILE / GROUP_MAX))         /* dimensions of a slice, a row of the register tile of a whole group */
 #define RUN_MOST (4 * BLOCK)                          /* positions whose values stay in the first-level cache as they are, */
-#define RUN_BYTES (20u << 10)                         /* and bytes, while as many come: half of a cache of 32 KiB, and a little */
+#define RUN_BYTES (20u << 10)                         /* and bytes, while as many come */
+#define L1_ROOM (48u << 10)                           /* a first-level cache that holds both, and keys */
 
 /* Queries that stand together. */
 struct group {
@@ -28,6 +29,7 @@ struct group {
     float *s;             /* [n][SEGMENT] scores, then weights */
     const float *factor;  /* [n][SEGMENT_BLOCKS] what outputs are multiplied by where a block begins */
     const uint8_t *later; /* the next segment's keys, fetched while values are added; NULL: they are not */
+    bool second;          /* what comes next is fetched into the second-level cache, not the first */
     size_t n;
     size_t from, to;               /* positions of the segment that any of them has */
     size_t common_from, common_to; /* that all have; none: equal */
@@ -117,9 +119,10 @@ HEARTH_ALWAYS_INLINE const uint8_t *fetch_step(const uint8_t *p, const struct ah
     return p + ahead->step;
 }
 
-HEARTH_ALWAYS_INLINE void fetch_ahead(struct ahead *ahead)
+/* Values into the second-level cache, or the first; keys will wait longer. */
+HEARTH_ALWAYS_INLINE void fetch_ahead(struct ahead *ahead, const bool second)
 {
-    ahead->values = fetch_step(ahead->values, ahead, false);
+    ahead->values = fetch_step(ahead->values, ahead, second);
     if (ahead->keys)
         ahead->keys = fetch_step(ahead->keys, ahead, true);
 }
@@ -146,7 +149,7 @@ HEARTH_ALWAYS_INLINE void add_columns(const struct group *g, const void *values,
             UNROLL
             for (size_t v = 0; v < vecs; v++)
                 value[v] = load(values, head_dim, p, value_d + 16 * v);
-            fetch_ahead(&ahead);
+            fetch_ahead(&ahead, g->second);
             UNROLL
             for (size_t i = 0; i < n; i++) {
                 const vec16 x = vec16_set1(g->s[i * SEGMENT + p]);
@@ -276,7 +279,8 @@ struct tile {
     const struct cache_kind *kind;
     const struct hearth_attention_query *query;
     const uint8_t *k, *v; /* of the segment */
-    const uint8_t *later; /* as in struct group */
+    const uint8_t *later; /* this and the next as in struct group */
+    bool second;
     size_t n, head_dim;
     float scale, softcap;
     float *s, *q, *scratch;
@@ -295,6 +299,7 @@ static struct group group_of(const struct tile *t, size_t begin, size_t end)
                       .s = t->s + begin * SEGMENT,
                       .factor = t->factor + begin * SEGMENT_BLOCKS,
                       .later = t->later,
+                      .second = t->second,
                       .n = end - begin,
                       .from = SEGMENT,
                       .common_to = SEGMENT};
@@ -484,7 +489,7 @@ static void pack_queries(const struct tile *t)
 }
 
 static void attention(const struct cache_kind *kind, const struct hearth_attention_query *queries, size_t n, const void *k,
-                      const void *v, size_t head_dim, float scale, float softcap, float *scratch)
+                      const void *v, size_t head_dim, float scale, float softcap, size_t l1_bytes, float *scratch)
 {
     const size_t segment = queries[0].begin / SEGMENT;
     const size_t segment_bytes = segment * SEGMENT_BLOCKS * hearth_cache_block_bytes(kind->format, head_dim);
@@ -494,6 +499,7 @@ static void attention(const struct cache_kind *kind, const struct hearth_attenti
     t.k = (const uint8_t *)k + segment_bytes;
     t.v = (const uint8_t *)v + segment_bytes;
     t.later = NULL;
+    t.second = l1_bytes < L1_ROOM;
     t.n = n;
     t.head_dim = head_dim;
     t.scale = scale;

@@ -66,9 +66,10 @@ static void slice_values(float *scratch, const void *values, size_t head_dim, si
 }
 
 void ISA(hearth_attention_f16)(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v,
-                               size_t head_dim, float scale, float softcap, void *scratch)
+                               size_t head_dim, float scale, float softcap, size_t l1_bytes, void *scratch)
 {
     static const struct cache_kind direct = {HEARTH_F16, true, false, keys_as_they_are, scores_f16, add_values, NULL};
     static const struct cache_kind widened = {HEARTH_F16, false, false, keys_widened, scores_f32, add_values, slice_values};
-    attention(n <= GROUP_MAX || VEC16_WIDENS_FREELY ? &direct : &widened, queries, n, k, v, head_dim, scale, softcap, scratch);
+    attention(n <= GROUP_MAX || VEC16_WIDENS_FREELY ? &direct : &widened, queries, n, k, v, head_dim, scale, softcap, l1_bytes,
+              scratch);
 }

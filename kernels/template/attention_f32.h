@@ -42,8 +42,8 @@ static void slice_values(float *scratch, const void *values, size_t head_dim, si
 }
 
 void ISA(hearth_attention_f32)(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v,
-                               size_t head_dim, float scale, float softcap, void *scratch)
+                               size_t head_dim, float scale, float softcap, size_t l1_bytes, void *scratch)
 {
     static const struct cache_kind kind = {HEARTH_F32, false, false, keys_as_they_are, scores_f32, add_values, slice_values};
-    attention(&kind, queries, n, k, v, head_dim, scale, softcap, scratch);
+    attention(&kind, queries, n, k, v, head_dim, scale, softcap, l1_bytes, scratch);
 }

@@ -81,8 +81,8 @@ static void slice_values(float *scratch, const void *values, size_t head_dim, si
 }
 
 void ISA(hearth_attention_q8_0)(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v,
-                                size_t head_dim, float scale, float softcap, void *scratch)
+                                size_t head_dim, float scale, float softcap, size_t l1_bytes, void *scratch)
 {
     static const struct cache_kind kind = {HEARTH_Q8_0, true, true, keys_as_they_are, scores_q8_0, add_values, slice_values};
-    attention(&kind, queries, n, k, v, head_dim, scale, softcap, scratch);
+    attention(&kind, queries, n, k, v, head_dim, scale, softcap, l1_bytes, scratch);
 }

@@ -20,7 +20,7 @@ HEARTH_ALWAYS_INLINE void scores_of_group(const struct group *g, const void *key
             for (size_t v = 0; v < vecs; v++)
                 key[v] = load(keys, d * BLOCK + first + 16 * v);
             if (next)
-                fetch_line(next + (first * head_dim + d * 16 * vecs) * element, false);
+                fetch_line(next + (first * head_dim + d * 16 * vecs) * element, g->second);
             UNROLL
             for (size_t i = 0; i < n; i++) {
                 const vec16 x = vec16_set1(q[16 * i]);

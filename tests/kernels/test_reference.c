@@ -821,7 +821,7 @@ static void walk(float *o, const struct cache *c, const float *q, size_t begin, 
         const bool first = p == begin;
         const struct hearth_attention_query query = {c->format == HEARTH_Q8_0 ? (const void *)row : q, first ? o : later,
                                                      first ? ml : ml_later, p, stop};
-        kernel->attention(&query, 1, c->k, c->v, c->dim, scale, softcap, NULL);
+        kernel->attention(&query, 1, c->k, c->v, c->dim, scale, softcap, 0, NULL);
         if (!first)
             merge->attention_merge(o, ml, later, ml_later, c->dim);
         p = stop;
@@ -895,7 +895,7 @@ Test(test_reference, a_zero_maximum_is_positive)
     for (int p = 0; p < 32; p++)
         v[p] = 1.0f;
     const struct hearth_attention_query query = {q, o, ml, 0, 32};
-    reference_of(HEARTH_OP_ATTENTION, HEARTH_F32)->attention(&query, 1, k, v, 1, -1.0f, 0.0f, NULL);
+    reference_of(HEARTH_OP_ATTENTION, HEARTH_F32)->attention(&query, 1, k, v, 1, -1.0f, 0.0f, 0, NULL);
     cr_expect_eq(hearth_f32_bits(ml[0]), 0);
     cr_expect(ml[1] == 32.0f && o[0] == 32.0f);
 }

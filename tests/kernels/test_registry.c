@@ -693,8 +693,8 @@ static void attention_check(struct cache *c, const struct hearth_kernel *kernel,
         got[i].o = floats(&c->o) + i * c->dim;
         got[i].ml = ml[i];
     }
-    reference->attention(want, c->n, k, v, c->dim, scale, softcap, scratch);
-    kernel->attention(got, c->n, k, v, c->dim, scale, softcap, scratch);
+    reference->attention(want, c->n, k, v, c->dim, scale, softcap, 0, scratch);
+    kernel->attention(got, c->n, k, v, c->dim, scale, softcap, ranges[0].end % 2 ? (size_t)1 << 20 : 0, scratch);
     for (size_t i = 0; i < c->n; i++) {
         const size_t bad = first_different(got[i].o, want[i].o, c->dim);
         if (bad < c->dim)
@@ -926,9 +926,9 @@ static bool credulous_quantize(void *to, size_t stride, const float *x, size_t b
 }
 
 static void wrong_attention(const struct hearth_attention_query *queries, size_t n, const void *k, const void *v, size_t head_dim,
-                            float scale, float softcap, void *scratch)
+                            float scale, float softcap, size_t l1_bytes, void *scratch)
 {
-    reference_of(HEARTH_OP_ATTENTION, HEARTH_F16)->attention(queries, n, k, v, head_dim, scale, softcap, scratch);
+    reference_of(HEARTH_OP_ATTENTION, HEARTH_F16)->attention(queries, n, k, v, head_dim, scale, softcap, l1_bytes, scratch);
     flip(&queries[n - 1].ml[1]);
 }
 
