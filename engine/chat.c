@@ -499,15 +499,18 @@ static hearth_status read_wishes(struct wishes *out, struct hearth_chat *chat, c
         out->stops[g->n_stop_strings++] = chat->stop;
         g->stop_strings = out->stops;
     }
-    return hearth_text_stream_begin(chat->session->stream, g->stop_strings, g->n_stop_strings, NULL, NULL, err); /* checks them */
+    return hearth_text_stream_check(g->stop_strings, g->n_stop_strings, err);
 }
 
-/* Give the session its prompt; a grammar begins again behind it, also after a failure. */
+/* Give the session its prompt; a grammar begins again behind it, also after a failure. A session that somebody else is using is
+ * left alone. */
 static hearth_status prompt(struct hearth_chat *chat, size_t n_ids, hearth_error *err)
 {
     struct hearth_session *s = chat->session;
     const bool constrained = s->constrained;
     const hearth_status status = hearth_session_prompt(s, chat->ids, n_ids, &chat->prompt, err);
+    if (status == HEARTH_E_BUSY)
+        return status;
     if (constrained)
         (void)hearth_matcher_start(s->matcher, s->grammar);
     s->constrained = constrained;

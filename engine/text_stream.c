@@ -32,8 +32,7 @@ struct hearth_text_stream *hearth_text_stream_init(void *memory, uint32_t max_pi
     return stream;
 }
 
-hearth_status hearth_text_stream_begin(struct hearth_text_stream *stream, const char *const *stop_strings, uint32_t n_stop_strings,
-                                       hearth_text_fn *text, void *user, hearth_error *err)
+hearth_status hearth_text_stream_check(const char *const *stop_strings, uint32_t n_stop_strings, hearth_error *err)
 {
     if (n_stop_strings > HEARTH_STOP_STRINGS_MAX)
         return hearth_fail(err, HEARTH_E_CONFIG, NULL, "generation: n_stop_strings: too many (got %" PRIu32 ", need at most %d)",
@@ -44,8 +43,17 @@ hearth_status hearth_text_stream_begin(struct hearth_text_stream *stream, const 
             return hearth_fail(err, HEARTH_E_CONFIG, NULL,
                                "generation: stop_strings[%" PRIu32 "]: length (got %s, need 1 to %d bytes)", i,
                                n == 0 ? "0" : "more", HEARTH_STOP_BYTES_MAX);
+    }
+    return HEARTH_OK;
+}
+
+hearth_status hearth_text_stream_begin(struct hearth_text_stream *stream, const char *const *stop_strings, uint32_t n_stop_strings,
+                                       hearth_text_fn *text, void *user, hearth_error *err)
+{
+    HEARTH_TRY(hearth_text_stream_check(stop_strings, n_stop_strings, err));
+    for (uint32_t i = 0; i < n_stop_strings; i++) {
         stream->stops[i] = stop_strings[i];
-        stream->stop_bytes[i] = n;
+        stream->stop_bytes[i] = strlen(stop_strings[i]);
     }
     stream->n_stops = n_stop_strings;
     stream->text = text;

@@ -23,8 +23,10 @@ size_t hearth_text_stream_bytes(uint32_t max_piece);
 /* Make a stream in `memory` (64-byte aligned, hearth_text_stream_bytes() long). Returns the stream, which begins at `memory`. */
 struct hearth_text_stream *hearth_text_stream_init(void *memory, uint32_t max_piece);
 
-/* Start a text. The stop strings are NUL-terminated and kept by reference until the text is finished. `text` (may be NULL) receives
- * whole UTF-8 characters only. E_CONFIG when there are more than 16 stop strings or one is not of 1 … 256 bytes. */
+/* Stop strings are NUL-terminated. E_CONFIG when there are more than 16 or one is not of 1 … 256 bytes. */
+hearth_status hearth_text_stream_check(const char *const *stop_strings, uint32_t n_stop_strings, hearth_error *err);
+/* Start a text. Stop strings are kept by reference until the text is finished. `text` (may be NULL) receives whole UTF-8 characters
+ * only. E_CONFIG as above; the stream stays what it was. */
 hearth_status hearth_text_stream_begin(struct hearth_text_stream *stream, const char *const *stop_strings, uint32_t n_stop_strings,
                                        hearth_text_fn *text, void *user, hearth_error *err);
 /* Add the piece of a token. Longer ones than max_piece are taken in several steps. After another state than OPEN it does nothing

@@ -436,9 +436,9 @@ HEARTH_API hearth_status hearth_session_estimate(hearth_session *session, const 
 
 /**
  * Append tokens and compute them, in batches. E_CONTEXT_FULL before anything is computed when they do not fit.
- * On E_INFERENCE and E_CANCELLED the session stands where it stood before the call, but for the logits, which are gone. (Where
- * layers have a window, earlier batches of the same call may have overwritten what is needed there; then it is reset, and its
- * position 0.) Session-bound.
+ * On E_INFERENCE and E_CANCELLED the session stands where it stood before the call, but for the logits, which are gone; the last
+ * token of an answer (hearth_session_tokens()) may be among the tokens by then. Where layers have a window, earlier batches of the
+ * same call may have overwritten what is needed there; then it is reset, and its position 0. Session-bound.
  */
 HEARTH_API hearth_status hearth_session_feed(hearth_session *session, const int32_t *ids, size_t n_ids, hearth_error *error);
 /** Tokenize and feed. n_ids (may be NULL) receives the number of tokens. Session-bound. */

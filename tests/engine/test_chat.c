@@ -831,6 +831,57 @@ Test(chat, callbacks_find_it_in_use, .init = open_all, .fini = close_all)
     cr_expect_eq(hearth_chat_count(chat), 2);
 }
 
+/* The session's own answer, while the chat is asked for one that would stop elsewhere. */
+struct asker {
+    char text[512];
+    size_t n, refused, calls;
+    bool asks;
+};
+
+static bool ask_meanwhile(const char *text, size_t bytes, void *user)
+{
+    struct asker *a = user;
+    hearth_error inner;
+    const hearth_generation g = {
+        .struct_size = sizeof g, .max_tokens = 4, .stop_strings = (const char *const[]){"a"}, .n_stop_strings = 1};
+    cr_assert_lt(a->n + bytes, sizeof a->text);
+    memcpy(a->text + a->n, text, bytes);
+    a->n += bytes;
+    a->calls++;
+    if (a->asks) {
+        a->refused += hearth_chat_answer(chat, &g, NULL, &inner) == HEARTH_E_BUSY;
+        a->refused += hearth_chat_send(chat, text, bytes, &g, NULL, &inner) == HEARTH_E_BUSY;
+    }
+    return true;
+}
+
+static void answer_with(const char *grammar, struct asker *a)
+{
+    hearth_result result = {.struct_size = sizeof result};
+    const hearth_generation g = {.struct_size = sizeof g, .max_tokens = 24, .text = ask_meanwhile, .text_user = a};
+    hearth_session_reset(session);
+    cr_assert_eq(hearth_session_feed_text(session, "A hearth is", 11, HEARTH_TOKENIZE_BOS, NULL, &err), HEARTH_OK);
+    cr_assert_eq(hearth_session_set_grammar(session, grammar, grammar ? strlen(grammar) : 0, &err), HEARTH_OK, "%s", err.message);
+    cr_assert_eq(hearth_generate(session, &g, &result, &err), HEARTH_OK, "%s", err.message);
+    cr_expect_neq(result.stop, HEARTH_STOP_STRING);
+    cr_expect_eq(a->refused, a->asks ? 2 * a->calls : 0);
+}
+
+Test(chat, a_session_that_answers_is_left_alone, .init = open_all, .fini = close_all)
+{
+    static const char *const grammars[] = {NULL, "root ::= \" a small place that is warm, and at last a grate\""};
+    cr_assert_eq(add(chat, HEARTH_ROLE_USER, "Who are you?"), HEARTH_OK);
+    for (size_t i = 0; i < sizeof grammars / sizeof grammars[0]; i++) {
+        struct asker undisturbed = {.n = 0}, asks = {.asks = true};
+        answer_with(grammars[i], &undisturbed);
+        answer_with(grammars[i], &asks);
+        cr_expect_gt(asks.calls, 3);
+        cr_expect(asks.n == undisturbed.n && memcmp(asks.text, undisturbed.text, asks.n) == 0, "'%.*s' and '%.*s'", (int)asks.n,
+                  asks.text, (int)undisturbed.n, undisturbed.text);
+        cr_expect_eq(hearth_chat_count(chat), 1);
+    }
+}
+
 /* ---- Metadata ------------------------------------------------------------------------------------------------------------ */
 
 static void expect_note(const char *key, const char *value)
